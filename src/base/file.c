@@ -1,0 +1,177 @@
+/* file.c - see file.h. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fail.h"
+
+static vd_status open_failed(const char *path, vd_err *err)
+{
+    vd_status st = errno == ENOENT                      ? VD_ERR_NOT_FOUND
+                   : errno == EACCES || errno == EPERM ? VD_ERR_PERM
+                                                        : VD_ERR_IO;
+    return VD_FAIL(err, st, "cannot open %s: %s", path, strerror(errno));
+}
+
+vd_status vd_mapping_open(const char *path, vd_mapping *ret_mapping, vd_err *err)
+{
+    vd_status st = VD_OK;
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return open_failed(path, err);
+    if (fstat(fd, &info) != 0) {
+        st = VD_FAIL(err, VD_ERR_IO, "cannot stat %s: %s", path, strerror(errno));
+        goto out;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        st = VD_FAIL(err, VD_ERR_ARG, "%s is not a regular file", path);
+        goto out;
+    }
+    vd_mapping mapping = {.size = (size_t)info.st_size};
+    if (mapping.size > 0) {
+        void *data = mmap(NULL, mapping.size, PROT_READ, MAP_SHARED, fd, 0);
+        if (data == MAP_FAILED) {
+            st = VD_FAIL(err, VD_ERR_IO, "cannot map %s: %s", path, strerror(errno));
+            goto out;
+        }
+        mapping.data = data;
+    }
+    *ret_mapping = mapping;
+out:
+    close(fd);
+    return st;
+}
+
+void vd_mapping_close(vd_mapping *mapping)
+{
+    if (mapping->data != NULL)
+        munmap((void *)mapping->data, mapping->size);
+    *mapping = (vd_mapping){0};
+}
+
+vd_status vd_file_read(const char *path, size_t limit, char **ret_text, size_t *ret_n, vd_err *err)
+{
+    vd_status st = VD_OK;
+    vd_buf buf;
+    vd_buf_init(&buf, limit);
+    FILE *stream = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
+    if (stream == NULL)
+        return open_failed(path, err);
+    char piece[1 << 16];
+    size_t n;
+    while (buf.failed == VD_OK && (n = fread(piece, 1, sizeof(piece), stream)) > 0)
+        vd_buf_append(&buf, piece, n);
+    if (ferror(stream)) {
+        st = VD_FAIL(err, VD_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+        goto out;
+    }
+    st = vd_buf_status(&buf, path, err);
+    if (st != VD_OK)
+        goto out;
+    size_t size = buf.n;
+    char *text = vd_buf_take(&buf);
+    if (text == NULL) {
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for %s", path);
+        goto out;
+    }
+    *ret_text = text;
+    if (ret_n != NULL)
+        *ret_n = size;
+out:
+    vd_buf_done(&buf);
+    if (stream != stdin)
+        fclose(stream);
+    return st;
+}
+
+vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err *err)
+{
+    vd_atomic_file file = {0};
+    vd_buf temp;
+    vd_buf_init(&temp, 8192);
+    vd_buf_printf(&temp, "%s.part-%ld", path, (long)getpid());
+    file.path = vd_strdup(path);
+    file.temp_path = vd_buf_take(&temp);
+    vd_buf_done(&temp);
+    vd_status st = VD_OK;
+    if (file.path == NULL || file.temp_path == NULL) {
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", path);
+        goto out;
+    }
+    file.stream = fopen(file.temp_path, "wbe");
+    if (file.stream == NULL) {
+        st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO, "cannot write %s: %s", path,
+                     strerror(errno));
+        goto out;
+    }
+    *ret_file = file;
+    file = (vd_atomic_file){0};
+out:
+    vd_atomic_file_done(&file);
+    return st;
+}
+
+static vd_status commit_steps(vd_atomic_file *file, vd_err *err)
+{
+    if (fflush(file->stream) != 0 || ferror(file->stream))
+        return VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", file->path, strerror(errno));
+    if (fsync(fileno(file->stream)) != 0)
+        return VD_FAIL(err, VD_ERR_IO, "cannot sync %s: %s", file->path, strerror(errno));
+    int failed = fclose(file->stream);
+    file->stream = NULL;
+    if (failed != 0)
+        return VD_FAIL(err, VD_ERR_IO, "cannot close %s: %s", file->path, strerror(errno));
+    if (rename(file->temp_path, file->path) != 0)
+        return VD_FAIL(err, VD_ERR_IO, "cannot rename to %s: %s", file->path, strerror(errno));
+    vd_free(file->temp_path);
+    file->temp_path = NULL;
+    return VD_OK;
+}
+
+vd_status vd_atomic_file_commit(vd_atomic_file *file, vd_err *err)
+{
+    vd_status st = commit_steps(file, err);
+    vd_atomic_file_done(file);
+    return st;
+}
+
+void vd_atomic_file_done(vd_atomic_file *file)
+{
+    if (file->stream != NULL)
+        fclose(file->stream);
+    if (file->temp_path != NULL)
+        unlink(file->temp_path);
+    vd_free(file->temp_path);
+    vd_free(file->path);
+    *file = (vd_atomic_file){0};
+}
+
+vd_status vd_make_dirs(const char *path, vd_err *err)
+{
+    vd_status st = VD_OK;
+    char *copy = vd_strdup(path);
+    if (copy == NULL)
+        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", path);
+    for (char *p = copy + 1; st == VD_OK; p++) {
+        if (*p != '/' && *p != '\0')
+            continue;
+        char kept = *p;
+        *p = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+            st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO,
+                         "cannot make the directory %s: %s", copy, strerror(errno));
+        *p = kept;
+        if (kept == '\0')
+            break;
+    }
+    vd_free(copy);
+    return st;
+}

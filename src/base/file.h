@@ -1,0 +1,43 @@
+/*
+ * file.h - files as we need them: mapped to read, and written whole or not at all.
+ * Threads: a value belongs to one thread; a mapping may be read by many.
+ */
+#ifndef VD_BASE_FILE_H
+#define VD_BASE_FILE_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <verdant/status.h>
+
+/* A file mapped read-only. An empty file has data NULL and size 0. */
+typedef struct vd_mapping {
+    const unsigned char *data;
+    size_t size;
+} vd_mapping;
+
+/* Regular files only. A file that another process cuts short while it is mapped raises SIGBUS on
+ * access, as any mapping does: models are replaced by rename, never rewritten in place. */
+VD_NODISCARD vd_status vd_mapping_open(const char *path, vd_mapping *ret_mapping, vd_err *err);
+void vd_mapping_close(vd_mapping *mapping);
+
+/* The whole file as text with a NUL behind it (vd_free), refused above `limit` bytes.
+ * "-" reads standard input. */
+VD_NODISCARD vd_status vd_file_read(const char *path, size_t limit, char **ret_text, size_t *ret_n,
+                                    vd_err *err);
+
+/* A file under a temporary name beside its final one; commit renames it over, done without commit
+ * removes it. So a half-written file never stands under the final name. */
+typedef struct vd_atomic_file {
+    FILE *stream;
+    char *path, *temp_path;
+} vd_atomic_file;
+
+VD_NODISCARD vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err *err);
+/* Flushes, syncs, renames and closes. On failure the temporary file is removed. */
+VD_NODISCARD vd_status vd_atomic_file_commit(vd_atomic_file *file, vd_err *err);
+void vd_atomic_file_done(vd_atomic_file *file);
+
+/* Makes the directory and its parents, mode 0700. One that stands is fine. */
+VD_NODISCARD vd_status vd_make_dirs(const char *path, vd_err *err);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * cli.h - what the subcommands of `verdant` share. One file per subcommand.
+ *
+ * Exit status: 0, 1 failed, 2 misuse. Figures go to stdout, messages and progress to stderr.
+ */
+#ifndef VD_CLI_CLI_H
+#define VD_CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <verdant/status.h>
+
+enum { VD_EXIT_OK = 0, VD_EXIT_FAILED = 1, VD_EXIT_USAGE = 2 };
+
+typedef struct vd_command {
+    const char *name, *summary; /* one line in `verdant --help` */
+    const char *help;           /* the whole text of `verdant NAME --help`, with an example */
+    int (*main)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
+} vd_command;
+
+/* Each subcommand file defines one; main.c lists them. */
+extern const vd_command vd_cmd_version;
+
+/* Prints "verdant NAME: message" to stderr and returns VD_EXIT_FAILED. */
+int vd_cli_failed(const char *command, const vd_err *err);
+/* Prints the message and where help is to be had; returns VD_EXIT_USAGE. */
+int vd_cli_misuse(const char *command, const char *fmt, ...) VD_PRINTF(2, 3);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * kernels.h - the contract between the model and the code that computes.
+ *
+ * One table of function pointers per process, filled by plain C first and overwritten upward by
+ * each instruction set the machine has (the way of dav1d). Each entry has a plain-C twin in ref/
+ * and is held against it by tests/vd_check.
+ *
+ * Letters: T rows of activations (tokens), K columns of the input, N rows of the weight (outputs),
+ * D head dimension. All f32 arrays are row-major, need not be aligned unless said, and outputs
+ * never alias inputs unless said. Kernels allocate nothing and touch nothing beyond their
+ * arguments. Threads: any number at once on disjoint outputs.
+ */
+#ifndef VD_KERNELS_KERNELS_H
+#define VD_KERNELS_KERNELS_H
+
+#include <verdant/status.h>
+
+#include "kernels/dtype.h"
+
+typedef struct vd_kernels vd_kernels;
+
+/* How products read their activations.
+ *   EXACT  f32 activations against decoded weights: the reference numbers
+ *   FAST   activations rounded to int8 in blocks of 32 wherever the weight is quantized */
+typedef enum vd_precision { VD_PRECISION_EXACT, VD_PRECISION_FAST } vd_precision;
+
+/* ---- products: Y[T,N] = X[T,K] * W[N,K]^T ---------------------------------------------------- */
+
+/* A weight made ready for one kernel table: either the file's own rows (borrowed) or a packed copy
+ * (owned). Immutable after vd_weight_prepare; read by many threads. */
+typedef struct vd_weight {
+    vd_dtype dtype;
+    size_t n_rows, n_cols; /* N, K */
+    const void *rows;      /* the file's rows, borrowed from the mapping; always set */
+    size_t row_bytes;
+    int layout;            /* 0: use `rows`; else a packed layout of the kernel table */
+    void *packed;          /* vd_alloc_aligned 64, owned; NULL for layout 0 */
+    size_t packed_bytes;
+} vd_weight;
+
+/* Rows of activations made ready once and read by all products of the same input. */
+typedef struct vd_act {
+    const float *x;   /* [T, K], row stride ld_x */
+    size_t n_rows, n_cols, ld_x;
+    int8_t *q;        /* [T, K] int8, or unused in EXACT */
+    float *scale;     /* [T, K/32] */
+    float *sum;       /* [T, K/32]: scale * sum of the block's int8, for weights with a minimum */
+} vd_act;
+
+/* Fills `weight`. FAST may make a packed copy; EXACT and the plain-C table never do. `rows` must
+ * outlive the weight. VD_ERR_UNSUPPORTED for a type that is not decodable, VD_ERR_NOMEM. */
+VD_NODISCARD vd_status vd_weight_prepare(const vd_kernels *k, vd_precision precision,
+                                         vd_dtype dtype, size_t n_rows, size_t n_cols,
+                                         const void *rows, vd_weight *ret_weight, vd_err *err);
+void vd_weight_done(vd_weight *weight);
+
+/* Bytes of scratch for vd_act of up to T rows of K columns (64-byte aligned). */
+size_t vd_act_bytes(size_t max_rows, size_t max_cols);
+/* Lays the arrays of `act` out in `scratch` for x[T,K]; computes nothing. */
+void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size_t n_cols,
+                 size_t ld_x);
+/* Rounds rows [begin, end) to int8; nothing to do in EXACT. Threads split the rows. */
+void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
+                     size_t end);
+
+/* Y[t, n] for all t and n in [begin, end). begin is a multiple of VD_ROW_UNIT, end is one or N.
+ * y[t * ld_y + n]. Uses int8 activations where weight->layout != 0. `scratch` is K floats of the
+ * calling thread. Tolerance: EXACT within 1e-5 relative NMSE of a double-precision product. */
+enum { VD_ROW_UNIT = 16 };
+void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
+               size_t ld_y, size_t begin, size_t end, float *scratch);
+
+/* ---- attention --------------------------------------------------------------------------------*/
+
+/* One query position: the n_group query heads that share one KV head, over positions
+ * [first, n_kv) kept in pages; online softmax, never T x T (Milakov and Gimelshein 2018).
+ * Row r of page p of this head: k_base + page[p] * page_stride + r * row_stride (bytes). */
+typedef struct vd_attn {
+    const float *q;        /* [n_group, D] */
+    float *out;            /* [n_group, D] */
+    size_t n_group, head_dim;
+    const unsigned char *k_base, *v_base;
+    const uint32_t *page;  /* page numbers of the sequence, in order of position */
+    size_t page_stride, row_stride;
+    size_t page_tokens;    /* positions per page */
+    size_t first, n_kv;    /* first < n_kv */
+    vd_dtype kv_dtype;     /* F16 or F32 */
+    float scale;           /* logits = scale * q.k */
+} vd_attn;
+
+/* ---- the table --------------------------------------------------------------------------------*/
+
+struct vd_kernels {
+    const char *name; /* "c", "avx2", "avx512" */
+
+    /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even; sum = d * sum(q).
+     * n a multiple of 32. A block of zeros has d = 0. */
+    void (*quantize_row)(const float *x, int8_t *q, float *scale, float *sum, size_t n);
+    /* sum over i of x[i] * row[i], row of n values of `dtype`; f32 activations (EXACT and the
+     * float types). scratch: n floats. */
+    float (*dot_row)(vd_dtype dtype, const void *row, const float *x, size_t n, float *scratch);
+
+    /* Packed products. layout_for answers 0 where the table has no packed layout for the type.
+     * The layouts are described in src/kernels/README.md. */
+    int (*layout_for)(vd_dtype dtype, size_t n_rows, size_t n_cols);
+    size_t (*packed_bytes)(int layout, size_t n_rows, size_t n_cols);
+    void (*pack)(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
+                 void *packed);
+    /* Rows [begin, end) of the weight, all rows of act. */
+    void (*linear_packed)(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                          const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
+
+    /* out = x / rms(x) * weight, rms over n with eps inside the root. out may be x. */
+    void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
+    /* Rotates pairs in place: NEOX style pairs (i, i + n_rot/2), else (2i, 2i+1).
+     * cos_sin[n_rot/2][2] holds the angles of this position. */
+    void (*rope)(float *x, const float *cos_sin, size_t n_rot, int neox);
+    void (*add)(float *x, const float *y, size_t n);              /* x += y */
+    void (*silu_mul)(float *gate, const float *up, size_t n);     /* gate = silu(gate) * up */
+    void (*gelu_mul)(float *gate, const float *up, size_t n);     /* tanh form of GELU */
+    void (*attn)(const vd_attn *args);
+    /* f32 to the KV cache's type (F16 or F32), n values. */
+    void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);
+};
+
+/* The table for this machine; VERDANT_CPU=c|avx2|avx512 masks from the environment, read once.
+ * Reads the OS state too (XCR0). Never NULL. */
+const vd_kernels *vd_kernels_get(void);
+/* The table of one level by name, for tests and benches; NULL where the machine lacks it. */
+const vd_kernels *vd_kernels_level(const char *name);
+/* FAST where a packed product exists (avx2 and above), EXACT for "c". */
+vd_precision vd_kernels_default_precision(const vd_kernels *k);
+
+#endif
