@@ -51,7 +51,8 @@ VD_API void vd_ids_free(int32_t *ids);
  * the vocabulary give "". */
 VD_API const char *vd_tokenizer_piece(const vd_tokenizer *tokenizer, int32_t id, bool special,
                                       size_t *ret_n);
-/* Whole ids to text: what the encoder added at the front (SPM's space) is taken off. vd_text_free. */
+/* Whole ids to text: what the encoder added at the front (SPM's space) is taken off.
+ * vd_text_free. */
 VD_API VD_NODISCARD vd_status vd_tokenizer_decode(const vd_tokenizer *tokenizer, const int32_t *ids,
                                                   size_t n, bool special, char **ret_text,
                                                   size_t *ret_n, vd_err *err);

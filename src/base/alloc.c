@@ -79,9 +79,9 @@ void *vd_realloc(void *block, size_t size)
     if (block == NULL)
         return vd_alloc(size);
     size = VD_MAX(size, 1);
-    if (!may_allocate(size))
-        return NULL;
     size_t old_size = malloc_usable_size(block);
+    if (!may_allocate(size > old_size ? size - old_size : 0)) /* only growth meets the ceiling */
+        return NULL;
     void *moved = realloc(block, size);
     if (moved == NULL)
         return NULL;

@@ -42,7 +42,8 @@ void vd_pool_run(vd_pool *pool, vd_pool_fn fn, void *ctx);
  * the same number of times. Allocates nothing. */
 void vd_pool_barrier(vd_pool *pool);
 
-/* The half-open range of 0..n that `thread` works on, in units of `unit` (the last may be short). */
+/* The half-open range of 0..n that `thread` works on, in units of `unit` (the last may be
+ * short). */
 void vd_pool_range(size_t n, size_t unit, size_t thread, size_t n_threads, size_t *ret_begin,
                    size_t *ret_end);
 

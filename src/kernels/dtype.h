@@ -28,7 +28,7 @@ typedef enum vd_dtype {
 } vd_dtype;
 
 typedef struct vd_dtype_info {
-    const char *name;  /* "Q4_K"; NULL for a number that is not in use (4, 5 and other removed ones) */
+    const char *name;  /* "Q4_K"; NULL for a number not in use (4, 5 and other removed ones) */
     uint16_t block;    /* values per block */
     uint16_t bytes;    /* bytes per block */
 } vd_dtype_info;

