@@ -99,6 +99,11 @@ struct vd_kernels {
     /* sum over i of x[i] * row[i], row of n values of `dtype`; f32 activations (EXACT and the
      * float types). scratch: n floats. */
     float (*dot_row)(vd_dtype dtype, const void *row, const float *x, size_t n, float *scratch);
+    /* y[t * ld_y + n] = act row t times row n of the file's rows, n in [begin, end), f32
+     * activations; what dot_row gives, but a row is decoded once for many tokens. scratch: K
+     * floats. */
+    void (*linear_rows)(const vd_weight *weight, const vd_act *act, float *y, size_t ld_y,
+                        size_t begin, size_t end, float *scratch);
 
     /* Packed products. layout_for answers 0 where the table has no packed layout for the type.
      * The layouts are described in src/kernels/README.md. */
@@ -126,7 +131,9 @@ struct vd_kernels {
 /* The table for this machine; VERDANT_CPU=c|avx2|avx512 masks from the environment, read once.
  * Reads the OS state too (XCR0). Never NULL. */
 const vd_kernels *vd_kernels_get(void);
-/* The table of one level by name, for tests and benches; NULL where the machine lacks it. */
+/* The table of one level by name, for tests and benches; NULL where the machine lacks it. Beside
+ * the names above there is "c-packed": plain C that makes packed products, to hold the faster
+ * tables against. */
 const vd_kernels *vd_kernels_level(const char *name);
 /* FAST where a packed product exists (avx2 and above), EXACT for "c". */
 vd_precision vd_kernels_default_precision(const vd_kernels *k);

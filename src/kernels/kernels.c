@@ -1,0 +1,78 @@
+/*
+ * kernels.c - which code computes on this machine.
+ *
+ * Tables are built once, from plain C upward: each level starts as a copy of the one below it and
+ * overwrites what it does better (the way of dav1d).
+ */
+#include "kernels/kernels.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/layout.h"
+#include "kernels/ref/ref.h"
+
+static int no_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
+{
+    return VD_LAYOUT_ROWS;
+}
+
+static const vd_kernels plain = {
+    .name = "c",
+    .quantize_row = vd_ref_quantize_row,
+    .dot_row = vd_ref_dot_row,
+    .linear_rows = vd_ref_linear_rows,
+    .layout_for = no_layout_for,
+    .packed_bytes = vd_layout_bytes,
+    .pack = vd_layout_pack,
+    .linear_packed = vd_ref_linear_packed,
+    .rms_norm = vd_ref_rms_norm,
+    .rope = vd_ref_rope,
+    .add = vd_ref_add,
+    .silu_mul = vd_ref_silu_mul,
+    .gelu_mul = vd_ref_gelu_mul,
+    .attn = vd_ref_attn,
+    .store_kv = vd_ref_store_kv,
+};
+
+/* Written by build_tables only; "c" first, and each level the machine has after it. */
+static vd_kernels tables[4];
+static size_t n_tables;
+static vd_kernels plain_packed;
+static const vd_kernels *chosen;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void build_tables(void)
+{
+    tables[n_tables++] = plain;
+    plain_packed = plain;
+    plain_packed.name = "c-packed";
+    plain_packed.layout_for = vd_layout_for;
+
+    chosen = &tables[n_tables - 1];
+    const char *mask = getenv("VERDANT_CPU");
+    for (size_t i = 0; mask != NULL && i < n_tables; i++)
+        if (strcmp(tables[i].name, mask) == 0)
+            chosen = &tables[i];
+}
+
+const vd_kernels *vd_kernels_get(void)
+{
+    pthread_once(&once, build_tables);
+    return chosen;
+}
+
+const vd_kernels *vd_kernels_level(const char *name)
+{
+    pthread_once(&once, build_tables);
+    for (size_t i = 0; i < n_tables; i++)
+        if (strcmp(tables[i].name, name) == 0)
+            return &tables[i];
+    return strcmp(name, plain_packed.name) == 0 ? &plain_packed : NULL;
+}
+
+vd_precision vd_kernels_default_precision(const vd_kernels *k)
+{
+    return k->layout_for == no_layout_for ? VD_PRECISION_EXACT : VD_PRECISION_FAST;
+}

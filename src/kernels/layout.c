@@ -1,0 +1,32 @@
+/* layout.c - sizes and choice of the packed layouts. See layout.h. */
+#include "kernels/layout.h"
+
+#include "base/checked.h"
+
+const vd_layout_info vd_layout_infos[VD_LAYOUT_LIMIT] = {
+    [VD_LAYOUT_Q4] = {256, 32, 0, 8},   [VD_LAYOUT_Q4M] = {256, 64, 0, 0},
+    [VD_LAYOUT_Q4K] = {256, 32, 64, 0}, [VD_LAYOUT_Q8] = {512, 32, 0, 128},
+    [VD_LAYOUT_Q8M] = {512, 64, 0, 0},  [VD_LAYOUT_Q8K] = {512, 32, 64, 0},
+    [VD_LAYOUT_Q6K] = {512, 32, 32, 32},
+};
+
+int vd_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
+{
+    static const uint8_t layouts[VD_DTYPE_LIMIT] = {
+        [VD_DTYPE_Q4_0] = VD_LAYOUT_Q4,  [VD_DTYPE_Q4_1] = VD_LAYOUT_Q4M,
+        [VD_DTYPE_Q4_K] = VD_LAYOUT_Q4K, [VD_DTYPE_Q8_0] = VD_LAYOUT_Q8,
+        [VD_DTYPE_Q5_0] = VD_LAYOUT_Q8,  [VD_DTYPE_Q5_1] = VD_LAYOUT_Q8M,
+        [VD_DTYPE_Q5_K] = VD_LAYOUT_Q8K, [VD_DTYPE_Q6_K] = VD_LAYOUT_Q6K,
+    };
+    return n_cols % VD_BLOCK == 0 ? layouts[dtype] : VD_LAYOUT_ROWS;
+}
+
+size_t vd_layout_bytes(int layout, size_t n_rows, size_t n_cols)
+{
+    size_t total, cells;
+    /* No row group takes more than 2 bytes per value, pad included from 32 columns on. */
+    if (!vd_align_size(n_rows, VD_GROUP, &n_rows) || !vd_mul_size(n_rows, n_cols, &cells) ||
+        !vd_mul_size(cells, 2, &total))
+        return SIZE_MAX;
+    return n_rows / VD_GROUP * vd_layout_planes(layout, n_cols).stride;
+}

@@ -1,0 +1,64 @@
+/*
+ * attn.c - one query position against the cached keys and values, by online softmax (Milakov and
+ * Gimelshein 2018): a running maximum, a running sum, and an accumulator that is scaled down when
+ * the maximum grows. In double. The output is made in slices of 64 dimensions, whose accumulator
+ * is on the stack; the logits are computed again for each slice.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "kernels/ref/ref.h"
+
+enum { SLICE = 64 };
+
+static const unsigned char *row_at(const vd_attn *a, const unsigned char *base, size_t position)
+{
+    return base + (size_t)a->page[position / a->page_tokens] * a->page_stride +
+           position % a->page_tokens * a->row_stride;
+}
+
+static double value_at(const vd_attn *a, const unsigned char *row, size_t i)
+{
+    if (a->kv_dtype == VD_DTYPE_F32) {
+        float value;
+        memcpy(&value, row + 4 * i, 4);
+        return (double)value;
+    }
+    uint16_t half;
+    memcpy(&half, row + 2 * i, 2);
+    return (double)vd_f16_to_f32(half);
+}
+
+static void attend(const vd_attn *a, const float *q, size_t begin, size_t end, float *out)
+{
+    double acc[SLICE] = {0}, most = -INFINITY, total = 0;
+    for (size_t p = a->first; p < a->n_kv; p++) {
+        const unsigned char *k = row_at(a, a->k_base, p), *v = row_at(a, a->v_base, p);
+        double logit = 0;
+        for (size_t i = 0; i < a->head_dim; i++)
+            logit += (double)q[i] * value_at(a, k, i);
+        logit *= (double)a->scale;
+        if (logit > most) {
+            double shrink = exp(most - logit);
+            total *= shrink;
+            for (size_t i = begin; i < end; i++)
+                acc[i - begin] *= shrink;
+            most = logit;
+        }
+        double weight = exp(logit - most);
+        total += weight;
+        for (size_t i = begin; i < end; i++)
+            acc[i - begin] += weight * value_at(a, v, i);
+    }
+    for (size_t i = begin; i < end; i++)
+        out[i] = (float)(acc[i - begin] / total);
+}
+
+void vd_ref_attn(const vd_attn *args)
+{
+    size_t d = args->head_dim;
+    for (size_t g = 0; g < args->n_group; g++)
+        for (size_t begin = 0; begin < d; begin += SLICE)
+            attend(args, args->q + g * d, begin, VD_MIN(begin + SLICE, d), args->out + g * d);
+}

@@ -1,0 +1,17 @@
+/*
+ * decode_q4_0.c - 32 values in 18 bytes: d, qs[16].
+ * Byte j holds value j in its lower and value j+16 in its upper half; value = d * (q - 8).
+ */
+#include "kernels/ref/decode.h"
+
+void vd_decode_q4_0(const uint8_t *src, float *dst, size_t n_blocks)
+{
+    for (size_t b = 0; b < n_blocks; b++, src += 18, dst += 32) {
+        float d = vd_load_f16(src);
+        const uint8_t *qs = src + 2;
+        for (int j = 0; j < 16; j++) {
+            dst[j] = d * (float)((qs[j] & 15) - 8);
+            dst[j + 16] = d * (float)((qs[j] >> 4) - 8);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+/*
+ * linear_packed.c - the product on packed weights, one value at a time: whole numbers within a
+ * block, doubles between blocks. What the fast versions are held against.
+ */
+#include "base/checked.h"
+#include "kernels/layout.h"
+#include "kernels/ref/decode.h"
+#include "kernels/ref/ref.h"
+
+/* q of column c (0..31) of row r in a block. */
+static int q_at(int layout, const uint8_t *q, size_t r, size_t c)
+{
+    if (vd_layout_infos[layout].q_bytes == 512)
+        return q[64 * (c / 4) + 4 * r + c % 4];
+    int byte = q[64 * (c % 16 / 4) + 4 * r + c % 4];
+    return c < 16 ? byte & 15 : byte >> 4;
+}
+
+/* What block b adds to row r: x are its int8 activations, with their scale and sum. */
+static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const uint8_t *t, size_t r,
+                        const int8_t *x, double scale, double sum)
+{
+    int dot[2] = {0, 0};
+    for (size_t c = 0; c < VD_BLOCK; c++)
+        dot[c / 16] += (q_at(layout, q, r, c) - vd_layout_infos[layout].offset) * x[c];
+
+    double both = dot[0] + dot[1];
+    switch (layout) {
+    case VD_LAYOUT_Q4:
+    case VD_LAYOUT_Q8:
+        return (double)vd_load_f16(s + 2 * r) * scale * both;
+    case VD_LAYOUT_Q4M:
+    case VD_LAYOUT_Q8M:
+        return (double)vd_load_f16(s + 2 * r) * scale * both +
+               (double)vd_load_f16(s + 32 + 2 * r) * sum;
+    case VD_LAYOUT_Q4K:
+    case VD_LAYOUT_Q8K:
+        return (double)vd_load_f16(t + 2 * r) * s[r] * scale * both -
+               (double)vd_load_f16(t + 32 + 2 * r) * s[16 + r] * sum;
+    default: /* VD_LAYOUT_Q6K */
+        return (double)vd_load_f16(t + 2 * r) * scale *
+               ((int8_t)s[r] * dot[0] + (int8_t)s[16 + r] * dot[1]);
+    }
+}
+
+void vd_ref_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                          const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
+{
+    const vd_layout_info *info = &vd_layout_infos[layout];
+    vd_planes planes = vd_layout_planes(layout, n_cols);
+    size_t n_blocks = n_cols / VD_BLOCK;
+
+    for (size_t n = begin; n < end; n++) {
+        const uint8_t *group = (const uint8_t *)packed + n / VD_GROUP * planes.stride;
+        for (size_t t = 0; t < act->n_rows; t++) {
+            double total = 0;
+            for (size_t b = 0; b < n_blocks; b++)
+                total += block_dot(layout, group + b * info->q_bytes,
+                                   group + planes.s + b * info->s_bytes,
+                                   group + planes.t + b / 8 * info->t_bytes, n % VD_GROUP,
+                                   act->q + t * n_cols + b * VD_BLOCK,
+                                   (double)act->scale[t * n_blocks + b],
+                                   (double)act->sum[t * n_blocks + b]);
+            y[t * ld_y + n] = (float)total;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+/*
+ * pack.c - file rows to the packed layouts of layout.h. Runs once per weight, when it is loaded.
+ */
+#include <string.h>
+
+#include "kernels/layout.h"
+#include "kernels/ref/decode.h"
+
+/* The q of block b (32 columns) of a file row, unsigned as the layout wants them. */
+static void read_q(vd_dtype dtype, const uint8_t *row, size_t b, uint8_t q[VD_BLOCK])
+{
+    const vd_dtype_info *info = vd_dtype_get(dtype);
+    const uint8_t *src = row + b * VD_BLOCK / info->block * info->bytes;
+    unsigned s = (unsigned)(b % 8); /* the sub-block of a K-quant */
+
+    switch (dtype) {
+    case VD_DTYPE_Q4_0:
+    case VD_DTYPE_Q4_1:
+        src += dtype == VD_DTYPE_Q4_0 ? 2 : 4;
+        for (int j = 0; j < 16; j++) {
+            q[j] = src[j] & 15;
+            q[j + 16] = src[j] >> 4;
+        }
+        break;
+    case VD_DTYPE_Q5_0:
+    case VD_DTYPE_Q5_1: {
+        src += dtype == VD_DTYPE_Q5_0 ? 2 : 4;
+        /* Q5_0 goes into the layout of Q8_0, whose zero is 128. */
+        int shift = dtype == VD_DTYPE_Q5_0 ? 128 - 16 : 0;
+        uint32_t qh = vd_load_u32(src);
+        for (int j = 0; j < 16; j++) {
+            q[j] = (uint8_t)((src[4 + j] & 15) + (int)(qh >> j & 1) * 16 + shift);
+            q[j + 16] = (uint8_t)((src[4 + j] >> 4) + (int)(qh >> (j + 16) & 1) * 16 + shift);
+        }
+        break;
+    }
+    case VD_DTYPE_Q8_0:
+        for (int j = 0; j < 32; j++)
+            q[j] = src[2 + j] ^ 0x80; /* int8 + 128 */
+        break;
+    case VD_DTYPE_Q4_K:
+        for (int j = 0; j < 32; j++)
+            q[j] = src[16 + 32 * (s / 2) + j] >> 4 * (s % 2) & 15;
+        break;
+    case VD_DTYPE_Q5_K:
+        for (int j = 0; j < 32; j++)
+            q[j] = (uint8_t)((src[48 + 32 * (s / 2) + j] >> 4 * (s % 2) & 15) |
+                             (src[16 + j] >> s & 1) << 4);
+        break;
+    case VD_DTYPE_Q6_K: {
+        unsigned half = s / 4, k = s % 4;
+        for (int j = 0; j < 32; j++)
+            q[j] = (uint8_t)((src[64 * half + 32 * (k % 2) + j] >> 4 * (k / 2) & 15) |
+                             (src[128 + 32 * half + j] >> 2 * k & 3) << 4);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+/* What stands once per 32 and once per 256 columns; r is the row within its group. */
+static void write_scales(int layout, vd_dtype dtype, const uint8_t *row, size_t b, size_t r,
+                         uint8_t *s, uint8_t *t)
+{
+    const vd_dtype_info *info = vd_dtype_get(dtype);
+    const uint8_t *src = row + b * VD_BLOCK / info->block * info->bytes;
+    const uint8_t *d = layout == VD_LAYOUT_Q6K ? src + 208 : src;
+
+    if (vd_layout_infos[layout].t_bytes == 0) {
+        memcpy(s + 2 * r, d, 2);
+        if (layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q8M)
+            memcpy(s + 32 + 2 * r, d + 2, 2);
+        return;
+    }
+    memcpy(t + 2 * r, d, 2);
+    if (layout == VD_LAYOUT_Q6K) {
+        s[r] = src[192 + 2 * (b % 8)];
+        s[16 + r] = src[192 + 2 * (b % 8) + 1];
+        return;
+    }
+    memcpy(t + 32 + 2 * r, d + 2, 2);
+    vd_k_scale(src + 4, (int)(b % 8), &s[r], &s[16 + r]);
+}
+
+static void write_q(int layout, const uint8_t q[VD_BLOCK], size_t r, uint8_t *dst)
+{
+    if (vd_layout_infos[layout].q_bytes == 512) {
+        for (int quad = 0; quad < 8; quad++)
+            memcpy(dst + 64 * quad + 4 * r, q + 4 * quad, 4);
+        return;
+    }
+    for (int v = 0; v < 4; v++)
+        for (int i = 0; i < 4; i++)
+            dst[64 * v + 4 * (int)r + i] = (uint8_t)(q[4 * v + i] | q[16 + 4 * v + i] << 4);
+}
+
+void vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
+                    void *packed)
+{
+    const vd_layout_info *info = &vd_layout_infos[layout];
+    vd_planes planes = vd_layout_planes(layout, n_cols);
+    size_t row_bytes = 0;
+
+    if (!vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
+        return;
+    memset(packed, 0, vd_layout_bytes(layout, n_rows, n_cols));
+    for (size_t n = 0; n < n_rows; n++) {
+        const uint8_t *row = (const uint8_t *)rows + n * row_bytes;
+        uint8_t *group = (uint8_t *)packed + n / VD_GROUP * planes.stride;
+        for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
+            uint8_t q[VD_BLOCK];
+            read_q(dtype, row, b, q);
+            write_q(layout, q, n % VD_GROUP, group + b * info->q_bytes);
+            write_scales(layout, dtype, row, b, n % VD_GROUP, group + planes.s + b * info->s_bytes,
+                         group + planes.t + b / 8 * info->t_bytes);
+        }
+    }
+}
