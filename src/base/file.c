@@ -12,23 +12,21 @@
 #include "base/buf.h"
 #include "base/fail.h"
 
-/* Says why `path` could not be opened, by errno. deed: "open", "write". */
-static vd_status open_failed(const char *deed, const char *path, vd_err *err)
+static vd_status open_failed(const char *path, vd_err *err)
 {
     vd_status st = errno == ENOENT                      ? VD_ERR_NOT_FOUND
                    : errno == EACCES || errno == EPERM ? VD_ERR_PERM
                                                         : VD_ERR_IO;
-    return VD_FAIL(err, st, "cannot %s %s: %s", deed, path, strerror(errno));
+    return VD_FAIL(err, st, "cannot open %s: %s", path, strerror(errno));
 }
 
 vd_status vd_mapping_open(const char *path, vd_mapping *ret_mapping, vd_err *err)
 {
     vd_status st = VD_OK;
     struct stat info;
-    /* Not blocking: a pipe would make open wait for its writer. Regular files do not care. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return open_failed("open", path, err);
+        return open_failed(path, err);
     if (fstat(fd, &info) != 0) {
         st = VD_FAIL(err, VD_ERR_IO, "cannot stat %s: %s", path, strerror(errno));
         goto out;
@@ -66,7 +64,7 @@ vd_status vd_file_read(const char *path, size_t limit, char **ret_text, size_t *
     vd_buf_init(&buf, limit);
     FILE *stream = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
     if (stream == NULL)
-        return open_failed("open", path, err);
+        return open_failed(path, err);
     char piece[1 << 16];
     size_t n;
     while (buf.failed == VD_OK && (n = fread(piece, 1, sizeof(piece), stream)) > 0)
@@ -110,7 +108,8 @@ vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err
     }
     file.stream = fopen(file.temp_path, "wbe");
     if (file.stream == NULL) {
-        st = open_failed("write", path, err);
+        st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO, "cannot write %s: %s", path,
+                     strerror(errno));
         goto out;
     }
     *ret_file = file;
@@ -166,9 +165,7 @@ vd_status vd_make_dirs(const char *path, vd_err *err)
             continue;
         char kept = *p;
         *p = '\0';
-        struct stat info;
-        if (mkdir(copy, 0700) != 0 && (errno != EEXIST || stat(copy, &info) != 0 ||
-                                       !S_ISDIR(info.st_mode)))
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
             st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO,
                          "cannot make the directory %s: %s", copy, strerror(errno));
         *p = kept;

@@ -1,0 +1,272 @@
+#!/usr/bin/env python3
+"""Writes tiny random-weight GGUF models, and their logits by an independent NumPy forward.
+
+So that a bare clone has models to test with: same seed, same file, byte for byte. Everything goes
+through the `gguf` package of PyPI; nothing of Verdant's own code takes part.
+
+    python3 tests/gen/tiny_model.py OUT.gguf --arch llama --seed 1 --type Q4_K \\
+            --rope-scaling yarn --logits OUT.npy --tokens OUT.json --n-tokens 48
+
+OUT.npy holds float64 [n_tokens, n_vocab], OUT.json {"ids": [...]}.
+
+Weights are scaled so that logits are of order one and attention is neither flat nor one-hot: a
+wrong rotation, mask or scale then moves the logits by far more than the 1e-3 of the tests.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+from gguf import GGMLQuantizationType as Type
+from gguf import GGUFWriter, RopeScalingType
+from gguf.constants import GGML_QUANT_SIZES
+from gguf.quants import dequantize, quantize
+
+sys.path.insert(0, str(Path(__file__).parent))
+import vocab as vocabulary  # noqa: E402
+
+# Where the f16 scale fields of a K-block lie: the rest of the block may be any bytes.
+K_SCALES = {
+    Type.Q2_K: ((80, 1.0), (82, 1.5)),
+    Type.Q3_K: ((108, 1.0),),
+    Type.Q4_K: ((0, 1.0), (2, 7.5)),
+    Type.Q5_K: ((0, 1.0), (2, 15.5)),
+    Type.Q6_K: ((208, 1.0),),
+}
+TYPES = [
+    "F32",
+    "F16",
+    "BF16",
+    "Q8_0",
+    "Q4_0",
+    "Q4_1",
+    "Q5_0",
+    "Q5_1",
+    "Q2_K",
+    "Q3_K",
+    "Q4_K",
+    "Q5_K",
+    "Q6_K",
+]
+
+
+@dataclasses.dataclass
+class Config:
+    arch: str = "llama"  # llama or gemma3
+    seed: int = 1
+    type: str = "F32"  # of every matrix; norms stay F32, as converters write them
+    vocab: str = "spm"
+    n_layer: int = 2
+    n_embd: int = 64
+    n_head: int = 4
+    n_kv_head: int = 2
+    head_dim: int = 0  # 0: n_embd / n_head
+    n_ff: int = 96
+    n_ctx: int = 256
+    eps: float = 1e-5
+    tied: bool = False
+    rope_base: float = 0.0  # 0: 10000 for llama, 1e6 for gemma3
+    rope_scaling: str = "none"  # none linear llama3 yarn
+    rope_factor: float = 4.0
+    rope_orig_ctx: int = 32  # trained context before scaling (llama3, yarn)
+    attn_factor: float = 0.0  # yarn: metadata key rope.scaling.attn_factor; 0: absent
+    # yarn: rope.scaling.yarn_ext_factor (negative: absent) and yarn_beta_fast (0: absent).
+    # llama.cpp reads neither for these architectures: a file that has them gives the same logits.
+    ext_factor: float = -1.0
+    beta_fast: float = 0.0
+    window: int = 8  # gemma3: sliding window of 5 layers in 6
+    # gemma3: mean of post_ffw_norm. Small, because llama.cpp looks GELU up in a table of half
+    # precision: at 1 its F32 logits are 2e-3 away from exact ones, and the tests want 1e-3.
+    ffn_share: float = 0.2
+    softcap: float = 0.0  # gemma3: final_logit_softcapping; 0: absent
+
+    def __post_init__(self):
+        if self.type.endswith("_K") and self.n_embd % 256:
+            self.n_embd, self.n_ff = 256, 512  # K-blocks are 256 wide
+        if self.arch == "gemma3":
+            self.tied = True
+            self.n_layer = max(self.n_layer, 7)  # five local layers, a global one, a local one
+            self.eps = 1e-6
+        self.head_dim = self.head_dim or self.n_embd // self.n_head
+        self.rope_base = self.rope_base or (1e6 if self.arch == "gemma3" else 1e4)
+
+
+def random_blocks(rng, rows, cols, kind, spread):
+    """uint8 [rows, bytes]: K-blocks of random values, mean about 0, deviation `spread`."""
+    block, size = GGML_QUANT_SIZES[kind]
+    data = rng.integers(0, 256, (rows * cols // block, size), dtype=np.uint8)
+
+    def put_scales(unit):
+        for at, times in K_SCALES[kind]:
+            data[:, at : at + 2] = (unit * times).astype(np.float16).view(np.uint8).reshape(-1, 2)
+
+    jitter = rng.uniform(0.5, 1.5, (len(data), 1))
+    put_scales(jitter / 64)
+    put_scales(jitter / 64 * (spread / dequantize(data, kind).std()))
+    return data.reshape(rows, cols // block * size)
+
+
+def rope_factors_llama3(dim, base, factor, original, low=1.0, high=4.0):
+    """Divisors of the rotation frequencies (Llama 3.1's rule): float32 [dim/2]."""
+    out = []
+    for i in range(0, dim, 2):
+        wavelength = 2 * math.pi * base ** (i / dim)
+        turns = original / wavelength
+        blend = min(1.0, max(0.0, (turns - low) / (high - low)))
+        out.append(1 / ((1 - blend) / factor + blend))
+    return np.array(out, np.float32)
+
+
+class Builder:
+    def __init__(self, path, config):
+        self.config = config
+        self.rng = np.random.default_rng(config.seed)
+        self.writer = GGUFWriter(path, config.arch)
+
+    def matrix(self, name, rows, cols, spread):
+        kind = Type[self.config.type]
+        if kind in K_SCALES:
+            data = random_blocks(self.rng, rows, cols, kind, spread)
+        else:
+            values = (self.rng.standard_normal((rows, cols)) * spread).astype(np.float32)
+            data = values if kind == Type.F32 else quantize(values, kind)
+        self.writer.add_tensor(name, data, raw_dtype=kind)
+
+    def norm(self, name, n, mean=1.0):
+        """Weights near `mean`, as files hold them: the converter has already added Gemma's 1."""
+        self.writer.add_tensor(
+            name, (mean * (1 + 0.2 * self.rng.standard_normal(n))).astype(np.float32)
+        )
+
+    def metadata(self):
+        c, w = self.config, self.writer
+        w.add_name(f"tiny random {c.arch}")
+        w.add_context_length(c.n_ctx)
+        w.add_embedding_length(c.n_embd)
+        w.add_block_count(c.n_layer)
+        w.add_feed_forward_length(c.n_ff)
+        w.add_head_count(c.n_head)
+        w.add_head_count_kv(c.n_kv_head)
+        w.add_layer_norm_rms_eps(c.eps)
+        w.add_rope_freq_base(c.rope_base)
+        if c.arch == "gemma3" or c.head_dim * c.n_head != c.n_embd:
+            w.add_key_length(c.head_dim)
+            w.add_value_length(c.head_dim)
+        if c.arch == "llama":
+            w.add_rope_dimension_count(c.head_dim)
+        else:
+            w.add_sliding_window(c.window)
+            if c.softcap:
+                w.add_final_logit_softcapping(c.softcap)
+        if c.rope_scaling in ("linear", "yarn"):
+            w.add_rope_scaling_type(RopeScalingType(c.rope_scaling))
+            w.add_rope_scaling_factor(c.rope_factor)
+        if c.rope_scaling == "yarn":
+            w.add_rope_scaling_orig_ctx_len(c.rope_orig_ctx)
+            if c.attn_factor:
+                w.add_rope_scaling_attn_factors(c.attn_factor)
+            if c.ext_factor >= 0:
+                w.add_rope_scaling_yarn_ext_factor(c.ext_factor)
+            if c.beta_fast:
+                w.add_rope_scaling_yarn_beta_fast(c.beta_fast)
+
+    def tensors(self, n_vocab):
+        c = self.config
+        gemma = c.arch == "gemma3"
+        q, kv = c.n_head * c.head_dim, c.n_kv_head * c.head_dim
+        wide = c.n_embd**-0.5
+        # Gemma scales the rows by sqrt(n_embd) on the way in and uses them again on the way out.
+        self.matrix("token_embd.weight", n_vocab, c.n_embd, wide if c.tied else 1.0)
+        if not c.tied:
+            self.matrix("output.weight", n_vocab, c.n_embd, wide)
+        self.norm("output_norm.weight", c.n_embd)
+        if c.rope_scaling == "llama3":
+            self.writer.add_tensor(
+                "rope_freqs.weight",
+                rope_factors_llama3(c.head_dim, c.rope_base, c.rope_factor, c.rope_orig_ctx),
+            )
+        for i in range(c.n_layer):
+            at = f"blk.{i}."
+            self.norm(at + "attn_norm.weight", c.n_embd)
+            self.matrix(at + "attn_q.weight", q, c.n_embd, 1.4 * wide)
+            self.matrix(at + "attn_k.weight", kv, c.n_embd, 1.4 * wide)
+            self.matrix(at + "attn_v.weight", kv, c.n_embd, wide)
+            self.matrix(at + "attn_output.weight", c.n_embd, q, q**-0.5)
+            self.norm(at + "ffn_norm.weight", c.n_embd)
+            self.matrix(at + "ffn_gate.weight", c.n_ff, c.n_embd, wide)
+            self.matrix(at + "ffn_up.weight", c.n_ff, c.n_embd, wide)
+            self.matrix(at + "ffn_down.weight", c.n_embd, c.n_ff, c.n_ff**-0.5)
+            if gemma:
+                self.norm(at + "attn_q_norm.weight", c.head_dim)
+                self.norm(at + "attn_k_norm.weight", c.head_dim)
+                self.norm(at + "post_attention_norm.weight", c.n_embd)
+                self.norm(at + "post_ffw_norm.weight", c.n_embd, c.ffn_share)
+
+    def build(self):
+        self.metadata()
+        self.tensors(vocabulary.write(self.writer, self.config.vocab))
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+
+
+def write_model(path, config=None, **options):
+    """Writes the model of `config` (or Config(**options)) and returns the configuration used."""
+    config = config or Config(**options)
+    Builder(str(path), config).build()
+    return config
+
+
+def random_ids(seed, n, n_vocab, first=3):
+    """n token ids that any of these vocabularies has; not a text, a model does not mind."""
+    return [int(i) for i in np.random.default_rng(seed + 1000).integers(first, n_vocab - 3, n)]
+
+
+def n_vocab(kind):
+    return len(vocabulary.spm()[0] if kind == "spm" else vocabulary.bpe()[0])
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("out")
+    choices = {
+        "arch": ["llama", "gemma3"],
+        "type": TYPES,
+        "vocab": ["spm", "bpe"],
+        "rope_scaling": ["none", "linear", "llama3", "yarn"],
+    }
+    for field in dataclasses.fields(Config):
+        flag = "--" + field.name.replace("_", "-")
+        if field.type is bool or field.type == "bool":
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(
+                flag,
+                type=type(field.default),
+                default=field.default,
+                choices=choices.get(field.name),
+            )
+    parser.add_argument("--n-tokens", type=int, default=48)
+    parser.add_argument("--tokens", help="write the ids here, as JSON")
+    parser.add_argument("--logits", help="write float64 logits here, as .npy")
+    args = vars(parser.parse_args())
+    out, n_tokens, tokens, logits = (args.pop(k) for k in ("out", "n_tokens", "tokens", "logits"))
+    config = write_model(out, **args)
+    ids = random_ids(config.seed, n_tokens, n_vocab(config.vocab))
+    if tokens:
+        Path(tokens).write_text(json.dumps({"ids": ids}))
+    if logits:
+        import numpy_forward
+
+        np.save(logits, numpy_forward.Model(out).logits(ids))
+
+
+if __name__ == "__main__":
+    main()

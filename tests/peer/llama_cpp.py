@@ -1,0 +1,445 @@
+"""llama.cpp as an oracle, through its C API and ctypes.
+
+Numbers that nobody here wrote: logits, perplexity, greedy text, token ids and speed from llama.cpp
+v0.5.0 (prebuilt in the npm package @node-llama-cpp/linux-x64 3.22.1, fetched by get_peer.sh).
+
+Only interface facts are retyped here: the order and width of the fields of the parameter structs. A
+wrong layout would give plausible nonsense, so `_check_layout` compares the bytes that the library's
+own `*_default_params` functions write with the defaults we know, and refuses to go on when they
+differ.
+
+    llama_model_params, 80 bytes               llama_context_params, 160 bytes
+    0 devices, 8 buffer-type overrides          0 n_ctx 512, n_batch 2048, n_ubatch 512, n_seq_max 1
+    16 n_gpu_layers -1, split_mode 1            16 n_rs_seq, n_outputs_max, n_outputs_max_per_seq 1
+    24 load_mode -1, lazy_mode 1, main_gpu      28 n_threads 4, n_threads_batch 4, ctx_type
+    40 four pointers                            40 rope scaling, pooling, attention, flash: all -1
+    72 six bools, use_extra_bufts true          56 rope and YaRN floats (0 or -1: from the model)
+                                                104 type_k, type_v (1 is f16), 128 six bools
+
+One process may hold many models. Not thread-safe (the library is, this file is not).
+"""
+
+import ctypes as C
+import os
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+
+RELEASE = "0.5.0"
+GGML_TYPE = {"f32": 0, "f16": 1}
+FTYPE = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q4_K_S": 14,
+    "Q4_K_M": 15,
+    "Q5_K_S": 16,
+    "Q5_K_M": 17,
+    "Q6_K": 18,
+    "BF16": 32,
+}
+_ptr, _i32, _u32, _f32, _bool = C.c_void_p, C.c_int32, C.c_uint32, C.c_float, C.c_bool
+
+
+class ModelParams(C.Structure):
+    _fields_ = [
+        ("devices", _ptr),
+        ("tensor_buft_overrides", _ptr),
+        ("n_gpu_layers", _i32),
+        ("split_mode", _i32),
+        ("load_mode", _i32),
+        ("lazy_mode", _i32),
+        ("main_gpu", _i32),
+        ("tensor_split", _ptr),
+        ("progress_callback", _ptr),
+        ("progress_user_data", _ptr),
+        ("kv_overrides", _ptr),
+        ("vocab_only", _bool),
+        ("check_tensors", _bool),
+        ("use_extra_bufts", _bool),
+        ("no_host", _bool),
+        ("no_alloc", _bool),
+        ("load_mtp", _bool),
+    ]
+
+
+class ContextParams(C.Structure):
+    _fields_ = [
+        ("n_ctx", _u32),
+        ("n_batch", _u32),
+        ("n_ubatch", _u32),
+        ("n_seq_max", _u32),
+        ("n_rs_seq", _u32),
+        ("n_outputs_max", _u32),
+        ("n_outputs_max_per_seq", _u32),
+        ("n_threads", _i32),
+        ("n_threads_batch", _i32),
+        ("ctx_type", _i32),
+        ("rope_scaling_type", _i32),
+        ("pooling_type", _i32),
+        ("attention_type", _i32),
+        ("flash_attn_type", _i32),
+        ("rope_freq_base", _f32),
+        ("rope_freq_scale", _f32),
+        ("yarn_ext_factor", _f32),
+        ("yarn_attn_factor", _f32),
+        ("yarn_beta_fast", _f32),
+        ("yarn_beta_slow", _f32),
+        ("yarn_orig_ctx", _u32),
+        ("defrag_thold", _f32),
+        ("cb_eval", _ptr),
+        ("cb_eval_user_data", _ptr),
+        ("type_k", _i32),
+        ("type_v", _i32),
+        ("abort_callback", _ptr),
+        ("abort_data", _ptr),
+        ("embeddings", _bool),
+        ("offload_kqv", _bool),
+        ("no_perf", _bool),
+        ("op_offload", _bool),
+        ("swa_full", _bool),
+        ("kv_unified", _bool),
+        ("samplers", _ptr),
+        ("n_samplers", C.c_size_t),
+        ("ctx_other", _ptr),
+    ]
+
+
+class QuantizeParams(C.Structure):
+    _fields_ = [
+        ("nthread", _i32),
+        ("ftype", _i32),
+        ("output_tensor_type", _i32),
+        ("token_embedding_type", _i32),
+        ("allow_requantize", _bool),
+        ("quantize_output_tensor", _bool),
+        ("only_copy", _bool),
+        ("pure", _bool),
+        ("keep_split", _bool),
+        ("dry_run", _bool),
+        ("imatrix", _ptr),
+        ("kv_overrides", _ptr),
+        ("tt_overrides", _ptr),
+        ("prune_layers", _ptr),
+        ("tail", C.c_uint64),
+    ]
+
+
+class Batch(C.Structure):
+    _fields_ = [
+        ("n_tokens", _i32),
+        ("token", C.POINTER(_i32)),
+        ("embd", C.POINTER(_f32)),
+        ("pos", C.POINTER(_i32)),
+        ("n_seq_id", C.POINTER(_i32)),
+        ("seq_id", C.POINTER(C.POINTER(_i32))),
+        ("logits", C.POINTER(C.c_int8)),
+    ]
+
+
+def find_libraries():
+    """Folder of the libraries, or None. VERDANT_PEER wins over the cache of get_peer.sh."""
+    home = os.environ.get("VERDANT_HOME") or os.path.join(
+        os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "verdant"
+    )
+    for folder in (os.environ.get("VERDANT_PEER"), os.path.join(home, "peer")):
+        if folder and Path(folder, f"libllama.v{RELEASE}.so").exists():
+            return Path(folder)
+    return None
+
+
+_lib = None
+_log_callback = C.CFUNCTYPE(None, C.c_int, C.c_char_p, C.c_void_p)
+_log_lines = []
+
+
+@_log_callback
+def _keep_log(level, text, _user):
+    if text and level >= 3:  # warnings and errors
+        _log_lines.append(text.decode("utf-8", "replace"))
+        del _log_lines[:-50]
+
+
+def lib():
+    """The loaded library; RuntimeError when it is missing or another release."""
+    global _lib
+    if _lib is not None:
+        return _lib
+    folder = find_libraries()
+    if folder is None:
+        raise RuntimeError("llama.cpp is not here: run tests/peer/get_peer.sh or set VERDANT_PEER")
+    ggml_base = C.CDLL(str(folder / "libggml-base.so"), mode=C.RTLD_GLOBAL)
+    ggml = C.CDLL(str(folder / f"libggml.v{RELEASE}.so"), mode=C.RTLD_GLOBAL)
+    L = C.CDLL(str(folder / f"libllama.v{RELEASE}.so"), mode=C.RTLD_GLOBAL)
+    L.llama_version.restype = C.c_char_p
+    version = L.llama_version().decode()
+    if not version.startswith(RELEASE):
+        raise RuntimeError(f"llama.cpp {version} found, {RELEASE} wanted")
+    _prototypes(L)
+    _check_layout(L)
+    ggml_base.ggml_log_set.argtypes = [_log_callback, _ptr]
+    ggml_base.ggml_log_set.restype = None
+    ggml_base.ggml_log_set(_keep_log, None)
+    L.llama_log_set(_keep_log, None)
+    ggml.ggml_backend_load_all_from_path.argtypes = [C.c_char_p]
+    ggml.ggml_backend_load_all_from_path.restype = None
+    ggml.ggml_backend_load_all_from_path(str(folder).encode())
+    L.llama_backend_init()
+    L.version = version
+    _lib = L
+    return L
+
+
+def _prototypes(L):
+    table = {
+        "llama_model_default_params": (ModelParams, []),
+        "llama_context_default_params": (ContextParams, []),
+        "llama_model_quantize_default_params": (QuantizeParams, []),
+        "llama_backend_init": (None, []),
+        "llama_log_set": (None, [_log_callback, _ptr]),
+        "llama_model_load_from_file": (_ptr, [C.c_char_p, ModelParams]),
+        "llama_model_free": (None, [_ptr]),
+        "llama_init_from_model": (_ptr, [_ptr, ContextParams]),
+        "llama_free": (None, [_ptr]),
+        "llama_model_get_vocab": (_ptr, [_ptr]),
+        "llama_vocab_n_tokens": (_i32, [_ptr]),
+        "llama_vocab_bos": (_i32, [_ptr]),
+        "llama_vocab_get_add_bos": (_bool, [_ptr]),
+        "llama_get_memory": (_ptr, [_ptr]),
+        "llama_memory_clear": (None, [_ptr, _bool]),
+        "llama_decode": (_i32, [_ptr, Batch]),
+        "llama_synchronize": (None, [_ptr]),
+        "llama_get_logits": (C.POINTER(_f32), [_ptr]),
+        "llama_get_logits_ith": (C.POINTER(_f32), [_ptr, _i32]),
+        "llama_tokenize": (_i32, [_ptr, C.c_char_p, _i32, C.POINTER(_i32), _i32, _bool, _bool]),
+        "llama_detokenize": (_i32, [_ptr, C.POINTER(_i32), _i32, C.c_char_p, _i32, _bool, _bool]),
+        "llama_model_quantize": (_u32, [C.c_char_p, C.c_char_p, C.POINTER(QuantizeParams)]),
+        "llama_print_system_info": (C.c_char_p, []),
+    }
+    for name, (result, arguments) in table.items():
+        function = getattr(L, name)
+        function.restype, function.argtypes = result, arguments
+
+
+def _written(L, name):
+    """How many bytes NAME writes to its hidden result, and the bytes; two fills tell which."""
+    function = L[name]  # L[...] is a fresh object, so the prototypes of L.name stay
+    function.restype, function.argtypes = _ptr, [_ptr]
+    seen = []
+    for fill in (0xAA, 0x55):
+        room = (C.c_ubyte * 512)(*([fill] * 512))
+        function(C.addressof(room))
+        seen.append(bytes(room))
+    size = 1 + max(i for i in range(512) if seen[0][i] == seen[1][i])
+    return size, seen[0]
+
+
+def _check_layout(L):
+    known = [
+        (
+            "llama_model_default_params",
+            ModelParams,
+            78,
+            [
+                (16, "<5i", (-1, 1, -1, 1, 0)),
+                (72, "<6?", (False, False, True, False, False, False)),
+            ],
+        ),
+        (
+            "llama_context_default_params",
+            ContextParams,
+            160,
+            [
+                (0, "<9I", (512, 2048, 512, 1, 0, 0, 1, 4, 4)),
+                (36, "<5i", (0, -1, -1, -1, -1)),
+                (56, "<6fIf", (0, 0, -1, -1, -1, -1, 0, -1)),
+                (104, "<2i", (1, 1)),
+                (128, "<6?", (False, True, True, True, True, False)),
+            ],
+        ),
+        (
+            "llama_model_quantize_default_params",
+            QuantizeParams,
+            64,
+            [(0, "<i", (0,)), (8, "<2i", (43, 43)), (16, "<6?", (False, True) + (False,) * 4)],
+        ),
+    ]
+    for name, kind, size, facts in known:
+        got, room = _written(L, name)
+        if got != size or C.sizeof(kind) != (size + 7) // 8 * 8:
+            raise RuntimeError(f"{name} writes {got} bytes, {size} expected: another llama.cpp?")
+        for offset, form, want in facts:
+            have = struct.unpack_from(form, room, offset)
+            if have != want:
+                raise RuntimeError(f"{name}: at byte {offset} {have}, expected {want}")
+
+
+def _ints(values):
+    return (_i32 * len(values))(*[int(v) for v in values])
+
+
+class Peer:
+    """A model with one context. `kv` is the type of the cache, `flash` its fused attention."""
+
+    def __init__(
+        self,
+        path,
+        n_ctx=512,
+        n_batch=None,
+        n_seq=1,
+        threads=2,
+        kv="f32",
+        flash=False,
+        extra_bufts=True,
+    ):
+        L = self.L = lib()
+        self.model = self.ctx = None
+        mp = L.llama_model_default_params()
+        mp.n_gpu_layers = 0
+        mp.use_extra_bufts = extra_bufts
+        _log_lines.clear()
+        self.model = L.llama_model_load_from_file(str(path).encode(), mp)
+        if not self.model:
+            raise RuntimeError(f"llama.cpp does not load {path}: {''.join(_log_lines)[-800:]}")
+        cp = L.llama_context_default_params()
+        self.n_batch = n_batch or n_ctx
+        cp.n_ctx, cp.n_seq_max = n_ctx, n_seq
+        cp.n_batch, cp.n_ubatch = self.n_batch, min(self.n_batch, 512)
+        cp.n_outputs_max = cp.n_outputs_max_per_seq = self.n_batch
+        cp.n_threads = cp.n_threads_batch = threads
+        cp.type_k = cp.type_v = GGML_TYPE[kv]
+        cp.flash_attn_type = int(flash)
+        cp.kv_unified = n_seq > 1
+        self.ctx = L.llama_init_from_model(self.model, cp)
+        if not self.ctx:
+            raise RuntimeError(
+                f"llama.cpp makes no context for {path}: {''.join(_log_lines)[-800:]}"
+            )
+        self.vocab = L.llama_model_get_vocab(self.model)
+        self.n_vocab = L.llama_vocab_n_tokens(self.vocab)
+        self.bos = L.llama_vocab_bos(self.vocab) if L.llama_vocab_get_add_bos(self.vocab) else -1
+
+    def close(self):
+        if self.ctx:
+            self.L.llama_free(self.ctx)
+        if self.model:
+            self.L.llama_model_free(self.model)
+        self.ctx = self.model = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def tokenize(self, text, special=True, parse_special=False):
+        data = text if isinstance(text, bytes) else text.encode()
+        room = (_i32 * (len(data) + 8))()
+        n = self.L.llama_tokenize(
+            self.vocab, data, len(data), room, len(room), special, parse_special
+        )
+        if n < 0:
+            raise RuntimeError(f"llama_tokenize wants {-n} places")
+        return list(room[:n])
+
+    def detokenize(self, ids):
+        room = C.create_string_buffer(64 * len(ids) + 64)
+        n = self.L.llama_detokenize(self.vocab, _ints(ids), len(ids), room, len(room), False, True)
+        return room.raw[: max(n, 0)].decode("utf-8", "replace")
+
+    def clear(self):
+        self.L.llama_memory_clear(self.L.llama_get_memory(self.ctx), True)
+
+    def decode(self, tokens, positions, sequences=None, wanted=None):
+        """One step. wanted[i] says whether token i gets logits; None: only the last."""
+        n = len(tokens)
+        sequences = sequences or [0] * n
+        wanted = wanted if wanted is not None else [0] * (n - 1) + [1]
+        each = [_ints([s]) for s in sequences]
+        heads = (C.POINTER(_i32) * n)(*[C.cast(e, C.POINTER(_i32)) for e in each])
+        batch = Batch(
+            n, _ints(tokens), None, _ints(positions), _ints([1] * n), heads, (C.c_int8 * n)(*wanted)
+        )
+        status = self.L.llama_decode(self.ctx, batch)
+        if status != 0:
+            raise RuntimeError(f"llama_decode: {status}: {''.join(_log_lines)[-400:]}")
+
+    def outputs(self, n):
+        """The n rows of logits of the last step, copied: float32 [n, n_vocab]."""
+        rows = self.L.llama_get_logits(self.ctx)
+        return np.ctypeslib.as_array(rows, shape=(n, self.n_vocab)).copy()
+
+    def logits(self, tokens, first=0):
+        """Logits after each token from `first` on, in an empty context: [n - first, n_vocab]."""
+        self.clear()
+        parts = []
+        for at in range(0, len(tokens), self.n_batch):
+            piece = tokens[at : at + self.n_batch]
+            wanted = [int(at + i >= first) for i in range(len(piece))]
+            if not any(wanted):
+                wanted[-1] = 1
+            self.decode(piece, range(at, at + len(piece)), wanted=wanted)
+            rows = self.outputs(sum(wanted))
+            if at + len(piece) > first:
+                parts.append(rows)
+        return np.concatenate(parts)
+
+    def greedy(self, prompt, n):
+        """n greedy ids after the ids `prompt`, and for each the gap between the two best logits."""
+        self.clear()
+        self.decode(prompt, range(len(prompt)))
+        ids, gaps = [], []
+        for i in range(n):
+            row = self.outputs(1)[0]
+            second, best = np.partition(row, -2)[-2:]
+            ids.append(int(row.argmax()))
+            gaps.append(float(best - second))
+            if i + 1 < n:
+                self.decode([ids[-1]], [len(prompt) + i])
+        return ids, gaps
+
+    def prefill_speed(self, tokens):
+        """Tokens per second of one prefill of `tokens`; only the last token gets logits."""
+        self.clear()
+        self.L.llama_synchronize(self.ctx)
+        start = time.perf_counter()
+        for at in range(0, len(tokens), self.n_batch):
+            piece = tokens[at : at + self.n_batch]
+            self.decode(piece, range(at, at + len(piece)))
+        self.L.llama_synchronize(self.ctx)
+        return len(tokens) / (time.perf_counter() - start)
+
+    def decode_speed(self, prompt, n, sequences=1):
+        """Tokens per second over n steps after `prompt`, `sequences` at once; the ids are fixed."""
+        self.clear()
+        for s in range(sequences):
+            self.decode(prompt, range(len(prompt)), [s] * len(prompt))
+        self.L.llama_synchronize(self.ctx)
+        start = time.perf_counter()
+        for i in range(n):
+            token = prompt[i % len(prompt)]
+            self.decode(
+                [token] * sequences,
+                [len(prompt) + i] * sequences,
+                list(range(sequences)),
+                [1] * sequences,
+            )
+            self.L.llama_get_logits(self.ctx)
+        self.L.llama_synchronize(self.ctx)
+        return n * sequences / (time.perf_counter() - start)
+
+
+def quantize(source, target, ftype, pure=False, threads=2):
+    """Writes `target` from `source` by llama_model_quantize; ftype is a name of FTYPE."""
+    L = lib()
+    qp = L.llama_model_quantize_default_params()
+    qp.nthread, qp.ftype, qp.pure, qp.allow_requantize = threads, FTYPE[ftype], pure, True
+    status = L.llama_model_quantize(str(source).encode(), str(target).encode(), C.byref(qp))
+    if status != 0:
+        raise RuntimeError(f"llama_model_quantize: {status}: {''.join(_log_lines)[-400:]}")

@@ -1,0 +1,52 @@
+"""Opens tests/gen and tests/peer to the suites, and the fixtures' helpers they share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS / "gen"), str(TESTS / "peer")]
+
+import dequantize  # noqa: E402
+import llama_cpp  # noqa: E402
+import metrics  # noqa: E402
+import numpy_forward  # noqa: E402
+import tiny_model  # noqa: E402
+import variants  # noqa: E402
+
+__all__ = ["dequantize", "llama_cpp", "metrics", "numpy_forward", "tiny_model", "variants"]
+
+
+def need_peer():
+    """Skips the test where llama.cpp's libraries are not."""
+    if llama_cpp.find_libraries() is None:
+        pytest.skip("llama.cpp is not here (tests/peer/get_peer.sh fetches it)")
+
+
+class TinyModels:
+    """The models of variants.py, written when first asked for."""
+
+    def __init__(self, folder, n_tokens=48):
+        self.folder, self.n_tokens, self.made = folder, n_tokens, {}
+
+    def get(self, name):
+        """(path, ids, float64 logits [n_tokens, n_vocab] by NumPy)"""
+        if name not in self.made:
+            path = self.folder / f"{name}.gguf"
+            config = tiny_model.write_model(path, **variants.variants()[name])
+            ids = tiny_model.random_ids(
+                config.seed, self.n_tokens, tiny_model.n_vocab(config.vocab)
+            )
+            self.made[name] = path, ids, numpy_forward.Model(path).logits(ids)
+        return self.made[name]
+
+    def in_f32(self, name):
+        """The path of the same weights as F32."""
+        path = self.get(name)[0]
+        if variants.variants()[name].get("type", "F32") == "F32":
+            return path
+        target = path.with_suffix(".f32.gguf")
+        if not target.exists():
+            dequantize.dequantize_file(path, target)
+        return target
