@@ -90,7 +90,9 @@ void vd_buf_printf(vd_buf *buf, const char *fmt, ...)
     int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     size_t total;
-    if (n >= 0 && vd_add_size(buf->n, (size_t)n, &total) && grow_to(buf, total)) {
+    if (n < 0 || !vd_add_size(buf->n, (size_t)n, &total))
+        total = SIZE_MAX; /* more than INT_MAX bytes: over any limit */
+    if (grow_to(buf, total)) {
         vsnprintf(buf->data + buf->n, (size_t)n + 1, fmt, again);
         buf->n = total;
     }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 const char *vd_status_name(vd_status status)
 {
     switch (status) {
@@ -30,6 +32,14 @@ const char *vd_status_message(vd_status status)
     return "unknown status";
 }
 
+/* A message that filled its buffer was cut, perhaps inside a character: that one goes. */
+static void end_on_character(vd_err *err)
+{
+    size_t n = strlen(err->message);
+    if (n + 1 == sizeof(err->message))
+        err->message[vd_utf8_complete(err->message, n)] = '\0';
+}
+
 vd_status vd_fail_at(vd_err *err, vd_status status, const char *file, int line, const char *fmt,
                      ...)
 {
@@ -45,6 +55,7 @@ vd_status vd_fail_at(vd_err *err, vd_status status, const char *file, int line, 
     va_start(args, fmt);
     vsnprintf(err->message, sizeof(err->message), fmt, args);
     va_end(args);
+    end_on_character(err);
     return status;
 }
 
@@ -58,9 +69,8 @@ void vd_err_prefix(vd_err *err, const char *fmt, ...)
     va_start(args, fmt);
     int n = vsnprintf(err->message, sizeof(err->message), fmt, args);
     va_end(args);
-    if (n < 0 || (size_t)n >= sizeof(err->message))
-        return;
     /* A message longer than the buffer is cut: the beginning names the place, and that is kept. */
-    snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %.*s",
-             (int)(sizeof(err->message) - (size_t)n - 3), tail);
+    if (n >= 0 && (size_t)n < sizeof(err->message))
+        snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", tail);
+    end_on_character(err);
 }

@@ -12,21 +12,23 @@
 #include "base/buf.h"
 #include "base/fail.h"
 
-static vd_status open_failed(const char *path, vd_err *err)
+/* Says why `path` could not be opened, by errno. deed: "open", "write". */
+static vd_status open_failed(const char *deed, const char *path, vd_err *err)
 {
     vd_status st = errno == ENOENT                      ? VD_ERR_NOT_FOUND
                    : errno == EACCES || errno == EPERM ? VD_ERR_PERM
                                                         : VD_ERR_IO;
-    return VD_FAIL(err, st, "cannot open %s: %s", path, strerror(errno));
+    return VD_FAIL(err, st, "cannot %s %s: %s", deed, path, strerror(errno));
 }
 
 vd_status vd_mapping_open(const char *path, vd_mapping *ret_mapping, vd_err *err)
 {
     vd_status st = VD_OK;
     struct stat info;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not blocking: a pipe would make open wait for its writer. Regular files do not care. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return open_failed(path, err);
+        return open_failed("open", path, err);
     if (fstat(fd, &info) != 0) {
         st = VD_FAIL(err, VD_ERR_IO, "cannot stat %s: %s", path, strerror(errno));
         goto out;
@@ -64,7 +66,7 @@ vd_status vd_file_read(const char *path, size_t limit, char **ret_text, size_t *
     vd_buf_init(&buf, limit);
     FILE *stream = strcmp(path, "-") == 0 ? stdin : fopen(path, "rbe");
     if (stream == NULL)
-        return open_failed(path, err);
+        return open_failed("open", path, err);
     char piece[1 << 16];
     size_t n;
     while (buf.failed == VD_OK && (n = fread(piece, 1, sizeof(piece), stream)) > 0)
@@ -108,8 +110,7 @@ vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err
     }
     file.stream = fopen(file.temp_path, "wbe");
     if (file.stream == NULL) {
-        st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO, "cannot write %s: %s", path,
-                     strerror(errno));
+        st = open_failed("write", path, err);
         goto out;
     }
     *ret_file = file;
@@ -165,7 +166,9 @@ vd_status vd_make_dirs(const char *path, vd_err *err)
             continue;
         char kept = *p;
         *p = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+        struct stat info;
+        if (mkdir(copy, 0700) != 0 && (errno != EEXIST || stat(copy, &info) != 0 ||
+                                       !S_ISDIR(info.st_mode)))
             st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO,
                          "cannot make the directory %s: %s", copy, strerror(errno));
         *p = kept;

@@ -4,9 +4,19 @@
 #include "base/alloc.h"
 #include "base/fail.h"
 
+/* jansson often takes short memory for bad text, so we remember it ourselves. */
+static _Thread_local bool memory_was_short;
+
+static void *json_alloc(size_t size)
+{
+    void *block = vd_alloc(size);
+    memory_was_short |= block == NULL;
+    return block;
+}
+
 void vd_json_init(void)
 {
-    json_set_alloc_funcs(vd_alloc, vd_free);
+    json_set_alloc_funcs(json_alloc, vd_free);
     json_object_seed(0); /* 0 = a random seed: keys come from strangers */
 }
 
@@ -40,9 +50,12 @@ vd_status vd_json_parse(const char *text, size_t n, json_t **ret_value, vd_err *
         return VD_FAIL(err, VD_ERR_FORMAT, "JSON is nested deeper than %d levels",
                        VD_JSON_DEPTH_MAX);
     json_error_t why;
+    memory_was_short = false;
     json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    if (value == NULL && json_error_code(&why) == json_error_out_of_memory)
+    if (memory_was_short) {
+        json_decref(value);
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for JSON of %zu bytes", n);
+    }
     if (value == NULL)
         return VD_FAIL(err, VD_ERR_FORMAT, "bad JSON at line %d, column %d: %s", why.line,
                        why.column, why.text);
@@ -52,5 +65,13 @@ vd_status vd_json_parse(const char *text, size_t n, json_t **ret_value, vd_err *
 
 char *vd_json_text(const json_t *value)
 {
-    return value != NULL ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    if (value == NULL)
+        return NULL;
+    memory_was_short = false;
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (memory_was_short) { /* jansson 2.14 leaves out a key it has no memory for, and goes on */
+        vd_free(text);
+        return NULL;
+    }
+    return text;
 }

@@ -130,22 +130,26 @@ size_t vd_pool_n_cores(void)
 /* Thread i to the i-th core this process may use. Failing to pin costs speed, not correctness. */
 static void pin_thread(vd_pool *pool, size_t thread, pthread_t id)
 {
-    hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(pool->topology);
+    /* What the cgroup allows and taskset or a job scheduler left us: the creator's own binding. */
+    hwloc_cpuset_t allowed = hwloc_bitmap_alloc();
+    hwloc_cpuset_t one = NULL;
+    if (allowed == NULL || hwloc_get_cpubind(pool->topology, allowed, HWLOC_CPUBIND_THREAD) != 0)
+        goto out;
+    hwloc_bitmap_and(allowed, allowed, hwloc_topology_get_allowed_cpuset(pool->topology));
     int n_cores = hwloc_get_nbobjs_inside_cpuset_by_type(pool->topology, allowed, HWLOC_OBJ_CORE);
     if (n_cores < 0 || (size_t)n_cores < pool->n_threads)
-        return;
+        goto out;
     hwloc_obj_t core = hwloc_get_obj_inside_cpuset_by_type(pool->topology, allowed,
                                                            HWLOC_OBJ_CORE, (unsigned)thread);
-    if (core == NULL)
-        return;
-    hwloc_cpuset_t one = hwloc_bitmap_dup(core->cpuset);
-    if (one == NULL)
-        return;
+    if (core == NULL || (one = hwloc_bitmap_dup(core->cpuset)) == NULL)
+        goto out;
     hwloc_bitmap_and(one, one, allowed);
     hwloc_bitmap_singlify(one);
     if (hwloc_set_thread_cpubind(pool->topology, id, one, HWLOC_CPUBIND_THREAD) == 0)
         pool->n_pinned++;
+out:
     hwloc_bitmap_free(one);
+    hwloc_bitmap_free(allowed);
 }
 
 static vd_status start_workers(vd_pool *pool, vd_err *err)

@@ -30,7 +30,7 @@ VD_NODISCARD vd_status vd_pool_create(size_t n_threads, vd_pool **ret_pool, vd_e
 void vd_pool_free(vd_pool *pool);
 
 size_t vd_pool_n_threads(const vd_pool *pool);
-/* How many threads are pinned: n_threads or 0. */
+/* How many workers are pinned: n_threads - 1, or 0. Thread 0 is the caller and stays free. */
 size_t vd_pool_n_pinned(const vd_pool *pool);
 /* Cores this process may use. */
 size_t vd_pool_n_cores(void);
