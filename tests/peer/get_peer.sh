@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetches llama.cpp v0.5.0's prebuilt libraries into $VERDANT_HOME/peer, for tests and benchmarks that
-# compare with it. They lie in the npm package @node-llama-cpp/linux-x64; npm checks its hash.
+# Fetches llama.cpp v0.5.0's prebuilt libraries into $VERDANT_HOME/peer, for tests and benchmarks
+# that compare with it. They lie in the npm package @node-llama-cpp/linux-x64; npm checks its hash.
 # Nothing of it is linked into Verdant. Does nothing when they are there already. Status 77 where
 # there is nothing to fetch.
 set -eu

@@ -285,7 +285,8 @@ def _ints(values):
 
 
 class Peer:
-    """A model with one context. `kv` is the type of the cache, `flash` its fused attention."""
+    """A model with one context. `kv` is the type of the cache; `flash` its fused attention: False,
+    True or None (llama.cpp's own choice)."""
 
     def __init__(
         self,
@@ -314,7 +315,7 @@ class Peer:
         cp.n_outputs_max = cp.n_outputs_max_per_seq = self.n_batch
         cp.n_threads = cp.n_threads_batch = threads
         cp.type_k = cp.type_v = GGML_TYPE[kv]
-        cp.flash_attn_type = int(flash)
+        cp.flash_attn_type = -1 if flash is None else int(flash)
         cp.kv_unified = n_seq > 1
         self.ctx = L.llama_init_from_model(self.model, cp)
         if not self.ctx:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(TESTS / "gen"), str(TESTS / "peer")]
+sys.path[:0] = [str(TESTS / "gen"), str(TESTS / "peer"), str(TESTS.parent / "bench")]
 
+import accuracy  # noqa: E402
 import dequantize  # noqa: E402
 import llama_cpp  # noqa: E402
 import metrics  # noqa: E402
@@ -15,7 +16,15 @@ import numpy_forward  # noqa: E402
 import tiny_model  # noqa: E402
 import variants  # noqa: E402
 
-__all__ = ["dequantize", "llama_cpp", "metrics", "numpy_forward", "tiny_model", "variants"]
+__all__ = [
+    "accuracy",
+    "dequantize",
+    "llama_cpp",
+    "metrics",
+    "numpy_forward",
+    "tiny_model",
+    "variants",
+]
 
 
 def need_peer():
