@@ -43,7 +43,8 @@ static void good_json_comes_back_as_it_was(void **state)
 static void bad_json_is_refused_with_its_place(void **state)
 {
     static const char *const cases[] = {
-        "", " ", "{", "[1,", "{\"a\":1,}", "[1 2]", "{\"a\":1,\"a\":2}", "NaN", "[Infinity]", "[-NaN]",
+        "", " ", "{", "[1,", "{\"a\":1,}", "[1 2]", "{\"a\":1,\"a\":2}", "NaN", "[Infinity]",
+        "[-NaN]",
         "nul", "{'a':1}", "[1]x", "[1] [2]", "\"\\ud800\"", "\"\xFF\"", "\"\xED\xA0\x80\"",
         "\"\\x\"", "\"\t\"", "01", "1.", ".5", "+1", "1e999", "123456789012345678901234567890",
         "{1:2}", "\"a", "// c\n1", "\xEF\xBB\xBF{}",
