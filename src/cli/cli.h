@@ -19,6 +19,7 @@ typedef struct vd_command {
 } vd_command;
 
 /* Each subcommand file defines one; main.c lists them. */
+extern const vd_command vd_cmd_tokenize;
 extern const vd_command vd_cmd_version;
 
 /* Prints "verdant NAME: message" to stderr and returns VD_EXIT_FAILED. */
