@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "kernels/layout.h"
+#include "kernels/levels.h"
 #include "kernels/ref/ref.h"
 
 static int no_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
@@ -37,7 +38,7 @@ static const vd_kernels plain = {
 };
 
 /* Written by build_tables only; "c" first, and each level the machine has after it. */
-static vd_kernels tables[4];
+static vd_kernels tables[1 + VD_ISA_LEVELS_MAX];
 static size_t n_tables;
 static vd_kernels plain_packed;
 static const vd_kernels *chosen;
@@ -46,6 +47,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static void build_tables(void)
 {
     tables[n_tables++] = plain;
+    n_tables += vd_isa_levels(&plain, tables + 1);
     plain_packed = plain;
     plain_packed.name = "c-packed";
     plain_packed.layout_for = vd_layout_for;

@@ -45,6 +45,7 @@ typedef struct vd_act {
     int8_t *q;        /* [T, K] int8, or unused in EXACT */
     float *scale;     /* [T, K/32] */
     float *sum;       /* [T, K/32]: scale * sum of the block's int8, for weights with a minimum */
+    int32_t *neg_sum; /* [T, K/16]: minus the sum of 16 int8, for weights stored with an offset */
 } vd_act;
 
 /* Fills `weight`. FAST may make a packed copy; EXACT and the plain-C table never do. `rows` must
@@ -93,9 +94,12 @@ typedef struct vd_attn {
 struct vd_kernels {
     const char *name; /* "c", "avx2", "avx512" */
 
-    /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even; sum = d * sum(q).
-     * n a multiple of 32. A block of zeros has d = 0. */
-    void (*quantize_row)(const float *x, int8_t *q, float *scale, float *sum, size_t n);
+    /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even; sum = d * sum(q), and
+     * neg_sum = -sum(q) for each half of a block. n a multiple of 32. A block of zeros, or one so
+     * small that d is no normal f32, has d = 0; a block with a NaN or an infinity has q = 0 and
+     * d = sum = NaN. All levels give the same bits. */
+    void (*quantize_row)(const float *x, int8_t *q, float *scale, float *sum, int32_t *neg_sum,
+                         size_t n);
     /* sum over i of x[i] * row[i], row of n values of `dtype`; f32 activations (EXACT and the
      * float types). scratch: n floats. */
     float (*dot_row)(vd_dtype dtype, const void *row, const float *x, size_t n, float *scratch);

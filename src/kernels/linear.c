@@ -46,9 +46,9 @@ void vd_weight_done(vd_weight *weight)
     memset(weight, 0, sizeof *weight);
 }
 
-/* The three arrays of a vd_act lie one after the other in its scratch, each aligned to 64. */
+/* The four arrays of a vd_act lie one after the other in its scratch, each aligned to 64. */
 typedef struct act_sizes {
-    size_t q, scale;
+    size_t q, scale, neg_sum; /* `sum` is as large as `scale` */
     size_t total;
 } act_sizes;
 
@@ -59,8 +59,9 @@ static bool size_act(size_t n_rows, size_t n_cols, act_sizes *ret)
     if (!vd_mul_size(n_rows, n_cols, &s.q) || !vd_align_size(s.q, ALIGN, &s.q) ||
         !vd_mul_size(n_rows, n_cols / BLOCK, &n_scales) ||
         !vd_mul_size(n_scales, sizeof(float), &s.scale) ||
-        !vd_align_size(s.scale, ALIGN, &s.scale) || !vd_add_size(s.q, s.scale, &s.total) ||
-        !vd_add_size(s.total, s.scale, &s.total))
+        !vd_align_size(s.scale, ALIGN, &s.scale) || !vd_mul_size(s.scale, 2, &s.neg_sum) ||
+        !vd_add_size(s.q, s.scale, &s.total) || !vd_add_size(s.total, s.scale, &s.total) ||
+        !vd_add_size(s.total, s.neg_sum, &s.total))
         return false;
     *ret = s;
     return true;
@@ -85,6 +86,7 @@ void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size
     act->q = (int8_t *)base;
     act->scale = (float *)(base + s.q);
     act->sum = (float *)(base + s.q + s.scale);
+    act->neg_sum = (int32_t *)(base + s.q + 2 * s.scale);
 }
 
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
@@ -96,7 +98,8 @@ void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *
     size_t n_blocks = act->n_cols / BLOCK;
     for (size_t t = begin; t < end; t++)
         k->quantize_row(act->x + t * act->ld_x, act->q + t * act->n_cols,
-                        act->scale + t * n_blocks, act->sum + t * n_blocks, act->n_cols);
+                        act->scale + t * n_blocks, act->sum + t * n_blocks,
+                        act->neg_sum + t * 2 * n_blocks, act->n_cols);
 }
 
 void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,

@@ -10,7 +10,8 @@
 
 #include "kernels/ref/ref.h"
 
-void vd_ref_quantize_row(const float *x, int8_t *q, float *scale, float *sum, size_t n)
+void vd_ref_quantize_row(const float *x, int8_t *q, float *scale, float *sum, int32_t *neg_sum,
+                         size_t n)
 {
     for (size_t b = 0; b < n / 32; b++, x += 32, q += 32) {
         float most = 0;
@@ -18,13 +19,15 @@ void vd_ref_quantize_row(const float *x, int8_t *q, float *scale, float *sum, si
             if (!(fabsf(x[i]) <= most)) /* true for a NaN too, */
                 most = isfinite(most) ? fabsf(x[i]) : NAN; /* which then stays */
         float d = most / 127.0f;
-        int total = 0;
+        int total[2] = {0, 0};
         bool usable = isfinite(most) && d >= FLT_MIN;
         for (int i = 0; i < 32; i++) {
             q[i] = usable ? (int8_t)rintf(x[i] / d) : 0;
-            total += q[i];
+            total[i / 16] += q[i];
         }
         scale[b] = usable ? d : isfinite(most) ? 0 : NAN;
-        sum[b] = scale[b] * (float)total;
+        sum[b] = scale[b] * (float)(total[0] + total[1]);
+        neg_sum[2 * b] = -total[0];
+        neg_sum[2 * b + 1] = -total[1];
     }
 }

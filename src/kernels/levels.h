@@ -1,0 +1,13 @@
+/* levels.h - the door from the dispatch to the code of one architecture. */
+#ifndef VD_KERNELS_LEVELS_H
+#define VD_KERNELS_LEVELS_H
+
+#include "kernels/kernels.h"
+
+enum { VD_ISA_LEVELS_MAX = 3 };
+
+/* The tables that this machine can run, the lowest first, each grown from the one below and the
+ * first from `plain`. Returns how many. */
+size_t vd_isa_levels(const vd_kernels *plain, vd_kernels ret_tables[VD_ISA_LEVELS_MAX]);
+
+#endif

@@ -1,0 +1,7 @@
+/* levels_none.c - an architecture for which we have plain C alone. */
+#include "kernels/levels.h"
+
+size_t vd_isa_levels(const vd_kernels *plain, vd_kernels ret_tables[VD_ISA_LEVELS_MAX])
+{
+    return 0;
+}

@@ -1,0 +1,276 @@
+/*
+ * linear_packed.c - int8 products on packed weights with AVX2: the twin of the one in avx512/.
+ *
+ * A register holds 8 rows x 4 columns of q, so a row group is done in two halves. vpmaddubsw
+ * multiplies unsigned by signed bytes and adds pairs in 16 bits, saturating; what fits without:
+ *
+ *   nibbles     2 * 15 * 127 per pair: all 8 quads of a block fit into 16 bits
+ *   Q8M, Q8K    q <= 31, 2 * 31 * 127: the 4 quads of half a block fit
+ *   Q6K         q <= 63, 2 * 63 * 127: 2 quads fit
+ *   Q8          full bytes do not; |q| and the activation with q's sign do (2 * 128 * 127), one quad
+ *
+ * vpmaddwd with ones then widens to 32 bits. Whole-number sums and the order of f32 operations are
+ * those of AVX-512, so both levels give the same bits.
+ */
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/layout.h"
+#include "kernels/x86/x86.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { TOKENS = 4 };
+
+/* Scales of a block: value = d[0] * q + m; Q6K has a second scale for columns 16..31. */
+typedef struct scales {
+    __m256 d[2], m;
+} scales;
+
+INLINE bool is_k(int layout)
+{
+    return layout == VD_LAYOUT_Q4K || layout == VD_LAYOUT_Q8K;
+}
+
+INLINE bool has_min(int layout)
+{
+    return layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q8M || is_k(layout);
+}
+
+INLINE bool has_nibbles(int layout)
+{
+    return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K;
+}
+
+INLINE __m256 load_f16(const uint8_t *p)
+{
+    return _mm256_cvtph_ps(_mm_load_si128((const __m128i *)p));
+}
+
+INLINE __m256 load_u8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+
+INLINE __m256 load_i8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+
+/* The scales that stand once per 256 columns: d, and minus dmin. half: rows 0..7 or 8..15. */
+INLINE void load_super(int layout, const uint8_t *t, size_t half, scales *super)
+{
+    super->d[0] = load_f16(t + 16 * half);
+    if (is_k(layout))
+        super->m = _mm256_sub_ps(_mm256_setzero_ps(), load_f16(t + 32 + 16 * half));
+}
+
+INLINE scales load_scales(int layout, const uint8_t *s, size_t half, const scales *super)
+{
+    scales r;
+    if (is_k(layout)) {
+        r.d[0] = _mm256_mul_ps(super->d[0], load_u8(s + 8 * half));
+        r.m = _mm256_mul_ps(super->m, load_u8(s + 16 + 8 * half));
+    } else if (layout == VD_LAYOUT_Q6K) {
+        r.d[0] = _mm256_mul_ps(super->d[0], load_i8(s + 8 * half));
+        r.d[1] = _mm256_mul_ps(super->d[0], load_i8(s + 16 + 8 * half));
+    } else {
+        r.d[0] = load_f16(s + 16 * half);
+        if (has_min(layout))
+            r.m = load_f16(s + 32 + 16 * half);
+    }
+    return r;
+}
+
+INLINE __m256i quad_at(const int8_t *x)
+{
+    int quad;
+    memcpy(&quad, x, 4);
+    return _mm256_set1_epi32(quad);
+}
+
+INLINE __m256i widen(__m256i words)
+{
+    return _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+}
+
+/* Sums of a block of nibbles for n_t tokens. q: this half's first register. */
+INLINE void dot_nibbles(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, __m256i *dot)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i words[TOKENS];
+    for (int v = 0; v < 4; v++) {
+        __m256i both = _mm256_load_si256((const __m256i *)(q + 64 * v));
+        __m256i first = _mm256_and_si256(both, low);
+        __m256i second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+        for (int i = 0; i < n_t; i++) {
+            const int8_t *xt = x + (size_t)i * ld_x + 4 * v;
+            __m256i a = _mm256_maddubs_epi16(first, quad_at(xt));
+            __m256i b = _mm256_maddubs_epi16(second, quad_at(xt + 16));
+            __m256i pair = _mm256_add_epi16(a, b);
+            words[i] = v == 0 ? pair : _mm256_add_epi16(words[i], pair);
+        }
+    }
+    for (int i = 0; i < n_t; i++)
+        dot[i] = widen(words[i]);
+}
+
+/* Sums of four quads of q below 64, two quads at a time in 16 bits. */
+INLINE void dot_small_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, __m256i *dot)
+{
+    for (int v = 0; v < 4; v += 2) {
+        __m256i first = _mm256_load_si256((const __m256i *)(q + 64 * v));
+        __m256i second = _mm256_load_si256((const __m256i *)(q + 64 * (v + 1)));
+        for (int i = 0; i < n_t; i++) {
+            const int8_t *xt = x + (size_t)i * ld_x + 4 * v;
+            __m256i a = _mm256_maddubs_epi16(first, quad_at(xt));
+            __m256i b = _mm256_maddubs_epi16(second, quad_at(xt + 4));
+            __m256i sums = widen(_mm256_add_epi16(a, b));
+            dot[i] = v == 0 ? sums : _mm256_add_epi32(dot[i], sums);
+        }
+    }
+}
+
+/* Sums of four quads of full bytes, which mean q - 128. */
+INLINE void dot_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, __m256i *dot)
+{
+    for (int v = 0; v < 4; v++) {
+        __m256i raw = _mm256_load_si256((const __m256i *)(q + 64 * v));
+        __m256i w = _mm256_xor_si256(raw, _mm256_set1_epi8(-128));
+        __m256i magnitude = _mm256_abs_epi8(w);
+        for (int i = 0; i < n_t; i++) {
+            __m256i quad = quad_at(x + (size_t)i * ld_x + 4 * v);
+            __m256i sums = widen(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(quad, w)));
+            dot[i] = v == 0 ? sums : _mm256_add_epi32(dot[i], sums);
+        }
+    }
+}
+
+/* 8 rows against tokens [t, t + n_t). */
+INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, vd_planes planes,
+                 size_t n_cols, const vd_act *act, size_t t, __m256 *sum)
+{
+    size_t n_blocks = n_cols / VD_BLOCK;
+    const uint8_t *q = group + 32 * half, *s = group + planes.s, *super_at = group + planes.t;
+    const int8_t *x = act->q + t * n_cols;
+    const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
+    const int32_t *neg_sum = act->neg_sum + t * 2 * n_blocks;
+    scales super = {{_mm256_setzero_ps(), _mm256_setzero_ps()}, _mm256_setzero_ps()};
+
+    for (int i = 0; i < n_t; i++)
+        sum[i] = _mm256_setzero_ps();
+    for (size_t b = 0; b < n_blocks; b++) {
+        __m256i dot[2][TOKENS];
+        if ((is_k(layout) || layout == VD_LAYOUT_Q6K) && b % 8 == 0) {
+            load_super(layout, super_at, half, &super);
+            super_at += is_k(layout) ? 64 : 32;
+        }
+        scales sc = load_scales(layout, s, half, &super);
+        if (has_nibbles(layout)) {
+            dot_nibbles(n_t, q, x + b * VD_BLOCK, n_cols, dot[0]);
+        } else if (layout == VD_LAYOUT_Q8) {
+            dot_bytes(n_t, q, x + b * VD_BLOCK, n_cols, dot[0]);
+            dot_bytes(n_t, q + 256, x + b * VD_BLOCK + 16, n_cols, dot[1]);
+        } else {
+            dot_small_bytes(n_t, q, x + b * VD_BLOCK, n_cols, dot[0]);
+            dot_small_bytes(n_t, q + 256, x + b * VD_BLOCK + 16, n_cols, dot[1]);
+        }
+        for (int i = 0; i < n_t; i++) {
+            size_t at = (size_t)i * n_blocks + b;
+            __m256 scale = _mm256_set1_ps(x_scale[at]);
+            if (layout == VD_LAYOUT_Q6K) {
+                __m256i offset[2];
+                for (int h = 0; h < 2; h++)
+                    offset[h] = _mm256_set1_epi32(32 * neg_sum[2 * at + (size_t)h]);
+                __m256i d0 = _mm256_add_epi32(dot[0][i], offset[0]);
+                __m256i d1 = _mm256_add_epi32(dot[1][i], offset[1]);
+                __m256 both = _mm256_mul_ps(_mm256_cvtepi32_ps(d0), sc.d[0]);
+                both = _mm256_fmadd_ps(_mm256_cvtepi32_ps(d1), sc.d[1], both);
+                sum[i] = _mm256_fmadd_ps(both, scale, sum[i]);
+                continue;
+            }
+            __m256i whole = dot[0][i];
+            if (!has_nibbles(layout))
+                whole = _mm256_add_epi32(whole, dot[1][i]);
+            if (layout == VD_LAYOUT_Q4)
+                whole = _mm256_add_epi32(
+                    whole, _mm256_set1_epi32(8 * (neg_sum[2 * at] + neg_sum[2 * at + 1])));
+            __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(whole), scale);
+            sum[i] = _mm256_fmadd_ps(scaled, sc.d[0], sum[i]);
+            if (has_min(layout))
+                sum[i] = _mm256_fmadd_ps(sc.m, _mm256_set1_ps(x_sum[at]), sum[i]);
+        }
+        q += has_nibbles(layout) ? 256 : 512;
+        s += has_min(layout) && !is_k(layout) ? 64 : 32;
+    }
+}
+
+/* Both halves of a row group, then the outputs that are asked for. */
+INLINE void tile_pair(int layout, int n_t, const uint8_t *group, vd_planes planes, size_t n_cols,
+                      const vd_act *act, size_t t, float *y, size_t ld_y, size_t n_rows)
+{
+    for (size_t half = 0; 8 * half < n_rows; half++) {
+        __m256 sum[TOKENS];
+        tile(layout, n_t, group, half, planes, n_cols, act, t, sum);
+        for (int i = 0; i < n_t; i++) {
+            float *out = y + (t + (size_t)i) * ld_y + 8 * half;
+            if (n_rows >= 8 * half + 8) {
+                _mm256_storeu_ps(out, sum[i]);
+            } else {
+                float part[8];
+                _mm256_storeu_ps(part, sum[i]);
+                memcpy(out, part, (n_rows - 8 * half) * sizeof *out);
+            }
+        }
+    }
+}
+
+/* Row groups outside, tokens inside: a group's weights stay in cache for all tokens. */
+INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
+                    size_t ld_y, size_t begin, size_t end)
+{
+    vd_planes planes = vd_layout_planes(layout, n_cols);
+    for (size_t n = begin; n < end; n += VD_GROUP) {
+        const uint8_t *group = packed + n / VD_GROUP * planes.stride;
+        size_t n_rows = end - n < VD_GROUP ? end - n : VD_GROUP, t = 0;
+        for (; t + 4 <= act->n_rows; t += 4)
+            tile_pair(layout, 4, group, planes, n_cols, act, t, y + n, ld_y, n_rows);
+        if (act->n_rows - t >= 2) {
+            tile_pair(layout, 2, group, planes, n_cols, act, t, y + n, ld_y, n_rows);
+            t += 2;
+        }
+        if (t < act->n_rows)
+            tile_pair(layout, 1, group, planes, n_cols, act, t, y + n, ld_y, n_rows);
+    }
+}
+
+void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                           const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
+{
+    switch ((vd_layout)layout) {
+    case VD_LAYOUT_Q4:
+        product(VD_LAYOUT_Q4, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q4M:
+        product(VD_LAYOUT_Q4M, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q4K:
+        product(VD_LAYOUT_Q4K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8:
+        product(VD_LAYOUT_Q8, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8M:
+        product(VD_LAYOUT_Q8M, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8K:
+        product(VD_LAYOUT_Q8K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q6K:
+        product(VD_LAYOUT_Q6K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_ROWS:
+    case VD_LAYOUT_LIMIT:
+        break;
+    }
+}

@@ -1,0 +1,234 @@
+/*
+ * linear_packed.c - int8 products on packed weights with AVX-512 VNNI.
+ *
+ * A register holds 16 rows x 4 columns of q; vpdpbusd multiplies it with 4 activations, the same
+ * for all rows, and adds the four products of each row to that row's 32-bit sum. A block of 32
+ * columns is 8 such steps: the sum is exact (at most 32 * 255 * 127). Layouts whose q have an
+ * offset start their sums at offset * neg_sum instead of 0. Each block is then scaled and added
+ * in f32.
+ *
+ * The body is written once for all layouts and numbers of tokens: `layout` and `n_t` are constants
+ * at each call and the compiler drops what does not apply. With eight tokens the unpacked weights
+ * of a block stay in eight registers and the sums in eight more.
+ */
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/layout.h"
+#include "kernels/x86/x86.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+enum { TOKENS = 8 };
+
+/* One row group and where its planes are now. */
+typedef struct walk {
+    const uint8_t *q, *s, *t;
+} walk;
+
+/* Scales of a block: value = d[0] * q + m; Q6K has a second scale for columns 16..31. */
+typedef struct scales {
+    __m512 d[2], m;
+} scales;
+
+INLINE bool is_k(int layout)
+{
+    return layout == VD_LAYOUT_Q4K || layout == VD_LAYOUT_Q8K;
+}
+
+INLINE bool has_min(int layout)
+{
+    return layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q8M || is_k(layout);
+}
+
+INLINE bool has_nibbles(int layout)
+{
+    return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K;
+}
+
+/* log2 of the offset of q, or -1 where there is none. */
+INLINE int offset_shift(int layout)
+{
+    return layout == VD_LAYOUT_Q4 ? 3 : layout == VD_LAYOUT_Q8 ? 7 : layout == VD_LAYOUT_Q6K ? 5 : -1;
+}
+
+INLINE __m512 load_f16(const uint8_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)p));
+}
+
+INLINE __m512 load_u8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)p)));
+}
+
+INLINE __m512 load_i8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)p)));
+}
+
+/* The scales that stand once per 256 columns: d, and minus dmin. */
+INLINE void load_super(int layout, const uint8_t *t, scales *super)
+{
+    super->d[0] = load_f16(t);
+    if (is_k(layout))
+        super->m = _mm512_sub_ps(_mm512_setzero_ps(), load_f16(t + 32));
+}
+
+INLINE scales load_scales(int layout, const uint8_t *s, const scales *super)
+{
+    scales r;
+    if (is_k(layout)) {
+        r.d[0] = _mm512_mul_ps(super->d[0], load_u8(s));
+        r.m = _mm512_mul_ps(super->m, load_u8(s + 16));
+    } else if (layout == VD_LAYOUT_Q6K) {
+        r.d[0] = _mm512_mul_ps(super->d[0], load_i8(s));
+        r.d[1] = _mm512_mul_ps(super->d[0], load_i8(s + 16));
+    } else {
+        r.d[0] = load_f16(s);
+        if (has_min(layout))
+            r.m = load_f16(s + 32);
+    }
+    return r;
+}
+
+/* The 8 registers of a block, one per quad of columns. */
+INLINE void load_q(int layout, const uint8_t *q, __m512i w[8])
+{
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int v = 0; v < 4; v++) {
+        __m512i both = _mm512_load_si512(q + 64 * v);
+        if (has_nibbles(layout)) {
+            w[v] = _mm512_and_si512(both, low);
+            w[4 + v] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+        } else {
+            w[v] = both;
+            w[4 + v] = _mm512_load_si512(q + 64 * (4 + v));
+        }
+    }
+}
+
+INLINE __m512i quad_at(const int8_t *x)
+{
+    int quad;
+    memcpy(&quad, x, 4);
+    return _mm512_set1_epi32(quad);
+}
+
+/* One token against a block: its share of the 16 outputs is added to `sum`. */
+INLINE __m512 add_block(int layout, const __m512i w[8], const scales *s, const int8_t *x,
+                        float x_scale, float x_sum, const int32_t *neg_sum, __m512 sum)
+{
+    __m512i dot[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    if (offset_shift(layout) >= 0)
+        for (int h = 0; h < 2; h++)
+            dot[h] = _mm512_slli_epi32(_mm512_set1_epi32(neg_sum[h]),
+                                       (unsigned)offset_shift(layout));
+    for (int v = 0; v < 4; v++) {
+        dot[0] = _mm512_dpbusd_epi32(dot[0], w[v], quad_at(x + 4 * v));
+        dot[1] = _mm512_dpbusd_epi32(dot[1], w[4 + v], quad_at(x + 16 + 4 * v));
+    }
+    __m512 scale = _mm512_set1_ps(x_scale);
+    if (layout == VD_LAYOUT_Q6K) {
+        __m512 both = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), s->d[0]);
+        both = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), s->d[1], both);
+        return _mm512_fmadd_ps(both, scale, sum);
+    }
+    __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(dot[0], dot[1]));
+    sum = _mm512_fmadd_ps(_mm512_mul_ps(whole, scale), s->d[0], sum);
+    if (has_min(layout))
+        sum = _mm512_fmadd_ps(s->m, _mm512_set1_ps(x_sum), sum);
+    return sum;
+}
+
+/* 16 rows against tokens [t, t + n_t). */
+INLINE void tile(int layout, int n_t, const uint8_t *group, vd_planes planes, size_t n_cols,
+                 const vd_act *act, size_t t, float *y, size_t ld_y, __mmask16 rows)
+{
+    const vd_layout_info *info = &vd_layout_infos[layout];
+    size_t n_blocks = n_cols / VD_BLOCK, q_bytes = has_nibbles(layout) ? 256 : 512;
+    walk at = {group, group + planes.s, group + planes.t};
+    const int8_t *x = act->q + t * n_cols;
+    const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
+    const int32_t *neg_sum = act->neg_sum + t * 2 * n_blocks;
+    __m512 sum[TOKENS];
+    scales super = {{_mm512_setzero_ps(), _mm512_setzero_ps()}, _mm512_setzero_ps()};
+
+    for (int i = 0; i < n_t; i++)
+        sum[i] = _mm512_setzero_ps();
+    for (size_t b = 0; b < n_blocks; b++) {
+        __m512i w[8];
+        if ((is_k(layout) || layout == VD_LAYOUT_Q6K) && b % 8 == 0) {
+            load_super(layout, at.t, &super);
+            at.t += info->t_bytes;
+        }
+        if (n_t == 1)
+            for (size_t line = 0; line < q_bytes; line += 64)
+                _mm_prefetch((const char *)at.q + 4096 + line, _MM_HINT_T0);
+        load_q(layout, at.q, w);
+        scales s = load_scales(layout, at.s, &super);
+        for (int i = 0; i < n_t; i++)
+            sum[i] = add_block(layout, w, &s, x + (size_t)i * n_cols + b * VD_BLOCK,
+                               x_scale[(size_t)i * n_blocks + b], x_sum[(size_t)i * n_blocks + b],
+                               neg_sum + ((size_t)i * n_blocks + b) * 2, sum[i]);
+        at.q += q_bytes;
+        at.s += has_min(layout) && !is_k(layout) ? 64 : 32;
+    }
+    for (int i = 0; i < n_t; i++)
+        _mm512_mask_storeu_ps(y + (t + (size_t)i) * ld_y, rows, sum[i]);
+}
+
+/* Row groups outside, tokens inside: a group's weights stay in cache for all tokens. */
+INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
+                    size_t ld_y, size_t begin, size_t end)
+{
+    vd_planes planes = vd_layout_planes(layout, n_cols);
+    for (size_t n = begin; n < end; n += VD_GROUP) {
+        const uint8_t *group = packed + n / VD_GROUP * planes.stride;
+        size_t left = end - n, t = 0;
+        __mmask16 rows = left >= VD_GROUP ? 0xffff : (__mmask16)((1u << left) - 1);
+        for (; t + 8 <= act->n_rows; t += 8)
+            tile(layout, 8, group, planes, n_cols, act, t, y + n, ld_y, rows);
+        if (act->n_rows - t >= 4) {
+            tile(layout, 4, group, planes, n_cols, act, t, y + n, ld_y, rows);
+            t += 4;
+        }
+        if (act->n_rows - t >= 2) {
+            tile(layout, 2, group, planes, n_cols, act, t, y + n, ld_y, rows);
+            t += 2;
+        }
+        if (t < act->n_rows)
+            tile(layout, 1, group, planes, n_cols, act, t, y + n, ld_y, rows);
+    }
+}
+
+void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                             const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
+{
+    switch ((vd_layout)layout) {
+    case VD_LAYOUT_Q4:
+        product(VD_LAYOUT_Q4, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q4M:
+        product(VD_LAYOUT_Q4M, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q4K:
+        product(VD_LAYOUT_Q4K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8:
+        product(VD_LAYOUT_Q8, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8M:
+        product(VD_LAYOUT_Q8M, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8K:
+        product(VD_LAYOUT_Q8K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q6K:
+        product(VD_LAYOUT_Q6K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_ROWS:
+    case VD_LAYOUT_LIMIT:
+        break;
+    }
+}

@@ -1,0 +1,37 @@
+/* table.c - the level "avx512": AVX-512 with VNNI. The operations themselves are written once, in
+ * common/, in the words of this folder's vec.inc; the packed product is this level's own. */
+#include <float.h>
+#include <math.h>
+
+#include "base/checked.h"
+#include "kernels/layout.h"
+#include "kernels/x86/x86.h"
+
+#include "kernels/x86/avx512/vec.inc"
+
+#include "kernels/x86/common/exp.inc"
+
+#include "kernels/x86/common/elementwise.inc"
+#include "kernels/x86/common/linear_rows.inc"
+#include "kernels/x86/common/quantize_row.inc"
+#include "kernels/x86/common/rms_norm.inc"
+#include "kernels/x86/common/rope.inc"
+
+#include "kernels/x86/common/attn.inc"
+
+void vd_avx512_fill(vd_kernels *k)
+{
+    k->name = "avx512";
+    k->quantize_row = op_quantize_row;
+    k->dot_row = op_dot_row;
+    k->linear_rows = op_linear_rows;
+    k->layout_for = vd_layout_for;
+    k->linear_packed = vd_avx512_linear_packed;
+    k->rms_norm = op_rms_norm;
+    k->rope = op_rope;
+    k->add = op_add;
+    k->silu_mul = op_silu_mul;
+    k->gelu_mul = op_gelu_mul;
+    k->attn = op_attn;
+    k->store_kv = op_store_kv;
+}

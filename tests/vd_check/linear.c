@@ -1,0 +1,182 @@
+/*
+ * linear.c - the products: dot_row, linear_rows, and linear_packed.
+ *
+ * The packed product is held against the plain-C one on the same packed bytes and the same int8
+ * activations (tight), and that one against the exact product of the decoded rows with the
+ * decoded activations (which shows that packing loses nothing).
+ */
+#include <math.h>
+#include <string.h>
+
+#include "check.h"
+
+static const vd_dtype types[] = {VD_DTYPE_F32,  VD_DTYPE_F16,  VD_DTYPE_BF16, VD_DTYPE_Q4_0,
+                                 VD_DTYPE_Q4_1, VD_DTYPE_Q5_0, VD_DTYPE_Q5_1, VD_DTYPE_Q8_0,
+                                 VD_DTYPE_Q4_K, VD_DTYPE_Q5_K, VD_DTYPE_Q6_K};
+enum { N_TYPES = sizeof types / sizeof types[0] };
+
+/* The parts of y outside rows [begin, end) must be left alone. */
+static bool only_between(const float *y, size_t n_t, size_t ld, size_t n, size_t begin, size_t end)
+{
+    bool ok = true;
+    for (size_t t = 0; t < n_t; t++) {
+        const float *line = y + t * ld;
+        size_t width = t + 1 < n_t ? ld : n; /* the last line has no gap behind it */
+        ok = ok && check_untouched(line, begin * sizeof *line);
+        ok = ok && check_untouched(line + end, (width - end) * sizeof *line);
+    }
+    return ok;
+}
+
+static float *new_y(size_t n_t, size_t ld, size_t n)
+{
+    return check_memory(((n_t - 1) * ld + n) * sizeof(float));
+}
+
+/* The sum of squares that y would have if the signs of x and w were random: sums that cancel by
+ * chance are held to the size of their terms. Values that are not finite count nothing. */
+static double expected_energy(vd_dtype dtype, const unsigned char *rows, size_t n, size_t n_cols,
+                              const float *x, size_t ld_x, size_t n_t, float *scratch)
+{
+    double x_squares = 0, w_squares = 0;
+    size_t row_bytes = 0;
+    if (n_cols == 0 || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
+        return 0;
+    for (size_t t = 0; t < n_t; t++)
+        for (size_t i = 0; i < n_cols; i++)
+            if (isfinite(x[t * ld_x + i]))
+                x_squares += (double)x[t * ld_x + i] * (double)x[t * ld_x + i];
+    for (size_t r = 0; r < n; r++) {
+        vd_dtype_decode(dtype, rows + r * row_bytes, scratch, n_cols);
+        for (size_t i = 0; i < n_cols; i++)
+            w_squares += (double)scratch[i] * (double)scratch[i];
+    }
+    return x_squares * w_squares / (double)n_cols;
+}
+
+static void compare(const char *what, const float *got, const float *want, size_t n_t, size_t ld,
+                    size_t begin, size_t end, double energy, double limit)
+{
+    float *flat[2] = {check_memory(n_t * (end - begin) * 4), check_memory(n_t * (end - begin) * 4)};
+    for (size_t t = 0; t < n_t; t++) {
+        memcpy(flat[0] + t * (end - begin), got + t * ld + begin, (end - begin) * sizeof *got);
+        memcpy(flat[1] + t * (end - begin), want + t * ld + begin, (end - begin) * sizeof *want);
+    }
+    check_nmse(what, flat[0], flat[1], n_t * (end - begin), energy, limit);
+}
+
+static void one_rows(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_cols, size_t n_t,
+                     int kind)
+{
+    const vd_kernels *c = vd_kernels_level("c");
+    size_t row_bytes = 0, ld_x = n_cols + n_t % 3, ld_y = n + 5, begin = n > 16 ? 16 : 0;
+
+    check_now("linear_rows %s %s N=%zu K=%zu T=%zu kind=%d", k->name, vd_dtype_name(dtype), n,
+              n_cols, n_t, kind);
+    if (!vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
+        return;
+    unsigned char *rows = check_memory(n * row_bytes);
+    float *x = check_memory(((n_t - 1) * ld_x + n_cols) * sizeof *x);
+    float *scratch = check_memory(n_cols * sizeof *scratch);
+    float *got = new_y(n_t, ld_y, n), *want = new_y(n_t, ld_y, n);
+    check_fill_rows(dtype, rows, n, n_cols);
+    check_fill_floats(x, (n_t - 1) * ld_x + n_cols);
+    check_spoil(x, n_cols, kind);
+    vd_weight weight = {.dtype = dtype, .n_rows = n, .n_cols = n_cols, .rows = rows,
+                        .row_bytes = row_bytes};
+    vd_act act = {.x = x, .n_rows = n_t, .n_cols = n_cols, .ld_x = ld_x};
+    k->linear_rows(&weight, &act, got, ld_y, begin, n, scratch);
+    c->linear_rows(&weight, &act, want, ld_y, begin, n, scratch);
+    check_expect(only_between(got, n_t, ld_y, n, begin, n), "wrote outside its rows");
+    double energy = expected_energy(dtype, rows, n, n_cols, x, ld_x, n_t, scratch);
+    compare("linear_rows", got, want, n_t, ld_y, begin, n, energy, 1e-12);
+
+    float dots[2][16];
+    size_t n_dots = n < 16 ? n : 16;
+    for (size_t i = 0; i < n_dots; i++) {
+        dots[0][i] = k->dot_row(dtype, rows + i * row_bytes, x, n_cols, scratch);
+        dots[1][i] = c->dot_row(dtype, rows + i * row_bytes, x, n_cols, scratch);
+    }
+    check_nmse("dot_row", dots[0], dots[1], n_dots, energy, 1e-12);
+    check_done_all("linear_rows");
+}
+
+/* int8 activations as the table's own quantize_row makes them, in guarded memory. */
+static vd_act quantized(const vd_kernels *k, const float *x, size_t n_t, size_t n_cols)
+{
+    size_t n_blocks = n_cols / 32;
+    vd_act act = {.x = x, .n_rows = n_t, .n_cols = n_cols, .ld_x = n_cols,
+                  .q = check_memory(n_t * n_cols),
+                  .scale = check_memory(n_t * n_blocks * sizeof(float)),
+                  .sum = check_memory(n_t * n_blocks * sizeof(float)),
+                  .neg_sum = check_memory(n_t * n_blocks * 2 * sizeof(int32_t))};
+    vd_act_quantize(k, VD_PRECISION_FAST, &act, 0, n_t);
+    return act;
+}
+
+static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_cols, size_t n_t,
+                       int kind)
+{
+    const vd_kernels *c = vd_kernels_level("c-packed");
+    size_t row_bytes = 0, ld_y = n + 3, begin = n > 16 ? 16 : 0;
+    int layout = k->layout_for(dtype, n, n_cols);
+
+    check_now("linear_packed %s %s N=%zu K=%zu T=%zu kind=%d", k->name, vd_dtype_name(dtype), n,
+              n_cols, n_t, kind);
+    if (layout == 0 || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
+        return;
+    unsigned char *rows = check_memory(n * row_bytes);
+    void *packed = check_memory_aligned(k->packed_bytes(layout, n, n_cols));
+    float *x = check_memory(n_t * n_cols * sizeof *x);
+    float *scratch = check_memory(n_cols * sizeof *scratch);
+    float *got = new_y(n_t, ld_y, n), *want = new_y(n_t, ld_y, n), *exact = new_y(n_t, ld_y, n);
+    check_fill_rows(dtype, rows, n, n_cols);
+    check_fill_floats(x, n_t * n_cols);
+    check_spoil(x, n_cols, kind);
+    k->pack(layout, dtype, rows, n, n_cols, packed);
+    vd_act act = quantized(k, x, n_t, n_cols);
+    k->linear_packed(layout, packed, n, n_cols, &act, got, ld_y, begin, n);
+    check_expect(only_between(got, n_t, ld_y, n, begin, n), "wrote outside its rows");
+    c->linear_packed(layout, packed, n, n_cols, &act, want, ld_y, begin, n);
+    double energy = expected_energy(dtype, rows, n, n_cols, x, n_cols, n_t, scratch);
+    compare("packed against plain C", got, want, n_t, ld_y, begin, n, energy, 1e-12);
+
+    for (size_t i = 0; i < n_t * n_cols; i++) /* what the int8 stand for */
+        x[i] = act.scale[i / 32] * (float)act.q[i];
+    vd_weight weight = {.dtype = dtype, .n_rows = n, .n_cols = n_cols, .rows = rows,
+                        .row_bytes = row_bytes};
+    c->linear_rows(&weight, &act, exact, ld_y, begin, n, scratch);
+    compare("packed against decoded rows", want, exact, n_t, ld_y, begin, n, energy, 1e-12);
+    check_done_all("linear_packed");
+}
+
+void check_linear_rows(const vd_kernels *k)
+{
+    static const size_t odd[] = {0, 1, 7, 15, 17, 64, 100, 1023, 1025, 2100};
+    static const size_t heights[] = {1, 2, 3, 4, 5, 17, 21};
+    for (size_t i = 0; i < N_TYPES; i++)
+        for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++) {
+            size_t block = vd_dtype_get(types[i])->block;
+            for (size_t w = 0; w < sizeof odd / sizeof odd[0]; w++) {
+                size_t n_cols = block == 1 ? odd[w] : block * (w % (1280 / block + 1));
+                size_t n_t = 1 + check_random_below(9);
+                one_rows(k, types[i], heights[h], n_cols, n_t, w % 4 == 3 ? KIND_NAN : KIND_PLAIN);
+            }
+        }
+}
+
+void check_linear_packed(const vd_kernels *k)
+{
+    static const size_t heights[] = {1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 33, 48};
+    static const size_t blocks[] = {1, 2, 3, 8, 18, 48};
+    for (size_t i = 0; i < N_TYPES; i++)
+        for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
+            for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++) {
+                size_t n_cols = 32 * blocks[b];
+                if (n_cols % vd_dtype_get(types[i])->block != 0)
+                    n_cols = 256 * (1 + b / 2);
+                size_t n_t = h % 3 ? 1 + (h + b) % 9 : 1 + check_random_below(20);
+                one_packed(k, types[i], heights[h], n_cols, n_t,
+                           (int)(b % 2 ? 0 : check_random_below(KIND_LIMIT)));
+            }
+}
