@@ -21,6 +21,7 @@ typedef struct vd_command {
 /* Each subcommand file defines one; main.c lists them. */
 extern const vd_command vd_cmd_tokenize;
 extern const vd_command vd_cmd_version;
+extern const vd_command vd_cmd_show;
 
 /* Prints "verdant NAME: message" to stderr and returns VD_EXIT_FAILED. */
 int vd_cli_failed(const char *command, const vd_err *err);

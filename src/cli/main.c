@@ -24,6 +24,7 @@ const vd_command vd_cmd_version = {
 };
 
 static const vd_command *const commands[] = {
+    &vd_cmd_show,
     &vd_cmd_tokenize,
     &vd_cmd_version,
 };
