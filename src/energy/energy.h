@@ -1,0 +1,28 @@
+/*
+ * energy.h - what one request cost, in integer microjoules.
+ *
+ * Two exact readings of the same total:  prefill + decode = active, active + idle share = total;
+ * cpu + dram + gpu = total. See docs/energy.md for what each word means.
+ */
+#ifndef VD_ENERGY_ENERGY_H
+#define VD_ENERGY_ENERGY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum vd_part { VD_PART_CPU, VD_PART_DRAM, VD_PART_GPU, VD_PART_N } vd_part;
+
+typedef struct vd_energy {
+    uint64_t total_uj;      /* active_uj + idle_share_uj */
+    uint64_t active_uj;     /* prefill_uj + decode_uj */
+    uint64_t idle_share_uj; /* its share of what the machine draws when it only waits */
+    uint64_t prefill_uj, decode_uj;
+    uint64_t cpu_uj, dram_uj, gpu_uj; /* the same total by component */
+    uint64_t machine_ns;    /* its share of the machine's time: n residents get 1/n each */
+    const char *method;     /* "rapl", "model", "rapl+model"; static storage */
+    double uncertainty_pct; /* of total_uj, +- */
+    bool settled;           /* false: a slow meter's window is still open */
+    bool incomplete;        /* the meter failed while the request was there: total_uj is too low */
+} vd_energy;
+
+#endif
