@@ -26,6 +26,8 @@ const vd_command vd_cmd_version = {
 static const vd_command *const commands[] = {
     &vd_cmd_show,
     &vd_cmd_tokenize,
+    &vd_cmd_eval,
+    &vd_cmd_logits,
     &vd_cmd_version,
 };
 

@@ -1,0 +1,69 @@
+/* args.c - see args.h. */
+#include "cli/args.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/cli.h"
+
+bool vd_cli_size(const char *command, const char *option, const char *text, size_t min, size_t max,
+                 size_t *ret)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || value < min ||
+        value > max) {
+        vd_cli_misuse(command, "%s is '%s', expected a whole number from %zu to %zu", option, text,
+                      min, max);
+        return false;
+    }
+    *ret = (size_t)value;
+    return true;
+}
+
+bool vd_cli_float(const char *command, const char *option, const char *text, double min, double max,
+                  double *ret)
+{
+    char *end = NULL;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= min && value <= max)) {
+        vd_cli_misuse(command, "%s is '%s', expected a number from %g to %g", option, text, min,
+                      max);
+        return false;
+    }
+    *ret = value;
+    return true;
+}
+
+bool vd_cli_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n)
+{
+    size_t n = 0, n_max = strlen(text) / 2 + 1;
+    int32_t *ids = vd_calloc(n_max, sizeof(*ids));
+    if (ids == NULL) {
+        vd_cli_misuse(command, "no memory for the token ids");
+        return false;
+    }
+    for (const char *p = text; *p != '\0';) {
+        if (*p == ',' || isspace((unsigned char)*p)) {
+            p++;
+            continue;
+        }
+        char *end = NULL;
+        errno = 0;
+        long value = strtol(p, &end, 10);
+        if (!isdigit((unsigned char)*p) || errno != 0 || value > INT32_MAX) {
+            vd_cli_misuse(command, "'%.20s' is no token id, expected whole numbers", p);
+            vd_free(ids);
+            return false;
+        }
+        ids[n++] = (int32_t)value;
+        p = end;
+    }
+    *ret_ids = ids;
+    *ret_n = n;
+    return true;
+}

@@ -1,0 +1,224 @@
+/* engine.c - opening and closing an engine, and what it says of itself. */
+#include "engine/engine.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "text/tokenizer.h"
+
+enum {
+    DEFAULT_CTX = 8192,
+    DEFAULT_KV = 16384,
+    DEFAULT_RUNNING = 32,
+    DEFAULT_WAITING = 1024,
+    DEFAULT_STEP = 512,
+    COUNT_MAX = 1 << 24 /* ceiling of every count in the options */
+};
+
+static vd_status check_options(const vd_engine_options *o, vd_err *err)
+{
+    const struct {
+        const char *name;
+        size_t value;
+    } counts[] = {
+        {"ctx_tokens", o->ctx_tokens}, {"kv_tokens", o->kv_tokens},
+        {"max_running", o->max_running}, {"max_waiting", o->max_waiting},
+        {"step_tokens", o->step_tokens},
+    };
+    for (size_t i = 0; i < VD_COUNT(counts); i++)
+        if (counts[i].value > COUNT_MAX)
+            return VD_FAIL(err, VD_ERR_ARG, "%s is %zu, at most %d is possible", counts[i].name,
+                           counts[i].value, COUNT_MAX);
+    return VD_OK;
+}
+
+/* A quarter of the machine's memory is the most that a cache nobody sized may take. */
+static size_t default_kv_tokens(const vd_hparams *hp, const vd_engine_options *o)
+{
+    size_t wanted = VD_MAX((size_t)DEFAULT_KV, 4 * o->ctx_tokens);
+    size_t row = hp->head_dim * (o->kv_f32 ? 4 : 2);
+    size_t token_bytes = 2 * hp->n_layer * hp->n_kv_head * row;
+    long n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    if (n_pages <= 0 || page_bytes <= 0)
+        return wanted;
+    size_t affordable = (size_t)n_pages / 4 * (size_t)page_bytes / token_bytes;
+    return VD_MAX(o->ctx_tokens, VD_MIN(wanted, affordable));
+}
+
+static void fill_defaults(vd_engine_options *o, const vd_hparams *hp)
+{
+    if (o->ctx_tokens == 0)
+        o->ctx_tokens = VD_MIN(hp->ctx_train, (size_t)DEFAULT_CTX);
+    if (o->kv_tokens == 0)
+        o->kv_tokens = default_kv_tokens(hp, o);
+    o->ctx_tokens = VD_MIN(o->ctx_tokens, o->kv_tokens);
+    if (o->max_running == 0)
+        o->max_running = DEFAULT_RUNNING;
+    if (o->max_waiting == 0)
+        o->max_waiting = DEFAULT_WAITING;
+    if (o->step_tokens == 0)
+        o->step_tokens = DEFAULT_STEP;
+    /* Every running sequence must get its token in every step. */
+    o->step_tokens = VD_MAX(o->step_tokens, o->max_running);
+}
+
+static vd_status copy_metadata(vd_engine *e, const char *key, char **ret, vd_err *err)
+{
+    vd_str text;
+    if (!vd_gguf_get_str(e->model->gguf, key, &text))
+        return VD_OK;
+    *ret = vd_strndup(text.data, text.n);
+    return *ret != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for %s", key);
+}
+
+static vd_status open_model(vd_engine *e, const char *path, vd_err *err)
+{
+    const vd_kernels *kernels = vd_kernels_get();
+    vd_precision precision =
+        e->options.exact ? VD_PRECISION_EXACT : vd_kernels_default_precision(kernels);
+    vd_status st = vd_pool_create(e->options.n_threads, &e->pool, err);
+    if (st == VD_OK)
+        st = vd_model_open(path, precision, e->pool, &e->model, err);
+    if (st == VD_OK)
+        st = vd_tokenizer_create(e->model->gguf, &e->tokenizer, err);
+    if (st != VD_OK)
+        return st;
+    size_t n_vocab = vd_tokenizer_n_vocab(e->tokenizer);
+    if (n_vocab > e->model->hp.n_vocab)
+        return VD_FAIL(err, VD_ERR_FORMAT,
+                       "%s: the vocabulary has %zu tokens but the embedding only %zu rows", path,
+                       n_vocab, e->model->hp.n_vocab);
+    st = copy_metadata(e, "tokenizer.chat_template", &e->chat_template, err);
+    if (st == VD_OK)
+        st = copy_metadata(e, "general.name", &e->name, err);
+    return st;
+}
+
+static vd_status make_buffers(vd_engine *e, vd_err *err)
+{
+    const vd_engine_options *o = &e->options;
+    size_t n_vocab = e->model->hp.n_vocab, n_logits = 0;
+    if (!vd_mul_size(o->max_running, n_vocab, &n_logits))
+        return VD_FAIL(err, VD_ERR_ARG, "max_running is %zu, too many for this vocabulary",
+                       o->max_running);
+    const struct {
+        size_t n, size;
+        const char *what;
+        void *to;
+    } arrays[] = {
+        {n_logits, sizeof(float), "logits", &e->logits},
+        {n_vocab, sizeof(float), "logits", &e->logits_before},
+        {o->step_tokens, sizeof(*e->token), "a batch", &e->token},
+        {o->step_tokens, sizeof(*e->pos), "a batch", &e->pos},
+        {o->step_tokens, sizeof(*e->seq), "a batch", &e->seq},
+        {o->max_running, sizeof(*e->out), "a batch", &e->out},
+        {o->max_running, sizeof(*e->sampled), "a batch", &e->sampled},
+        {o->max_running, sizeof(*e->share), "a batch", &e->share},
+        {o->max_running + o->max_waiting, sizeof(*e->by_id), "requests", &e->by_id},
+    };
+    vd_status st = VD_OK;
+    for (size_t i = 0; st == VD_OK && i < VD_COUNT(arrays); i++)
+        st = vd_alloc_array(arrays[i].n, arrays[i].size, arrays[i].what, arrays[i].to, err);
+    return st;
+}
+
+vd_status vd_engine_open(const char *path, const vd_engine_options *options,
+                         vd_engine **ret_engine, vd_err *err)
+{
+    vd_engine *e = NULL;
+    vd_status st = vd_alloc_array(1, sizeof(*e), "the engine", &e, err);
+    if (st != VD_OK)
+        return st;
+    if (options != NULL)
+        e->options = *options;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_cond_init(&e->wake, NULL);
+    st = check_options(&e->options, err);
+    if (st == VD_OK)
+        st = open_model(e, path, err);
+    if (st != VD_OK)
+        goto out;
+    fill_defaults(&e->options, &e->model->hp);
+    st = vd_kv_create(&e->model->hp, e->options.kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16,
+                      e->options.kv_tokens, &e->kv, err);
+    if (st == VD_OK)
+        st = vd_forward_create(e->model, e->kv, e->pool, e->options.step_tokens, &e->forward, err);
+    if (st == VD_OK)
+        st = vd_sampler_create(e->model->hp.n_vocab, &e->sampler, err);
+    if (st == VD_OK)
+        st = make_buffers(e, err);
+    if (st != VD_OK)
+        goto out;
+    *ret_engine = e;
+    e = NULL;
+out:
+    vd_engine_free(e);
+    return st;
+}
+
+void vd_engine_free(vd_engine *e)
+{
+    if (e == NULL)
+        return;
+    if (e->by_id != NULL) /* fully opened: requests may be alive */
+        vd_engine_stop(e, false);
+    vd_free(e->logits);
+    vd_free(e->logits_before);
+    vd_free(e->token);
+    vd_free(e->pos);
+    vd_free(e->seq);
+    vd_free(e->out);
+    vd_free(e->sampled);
+    vd_free(e->share);
+    vd_free(e->by_id);
+    vd_sampler_free(e->sampler);
+    vd_forward_free(e->forward);
+    vd_kv_free(e->kv);
+    vd_free(e->chat_template);
+    vd_free(e->name);
+    vd_tokenizer_free(e->tokenizer);
+    vd_model_free(e->model);
+    vd_pool_free(e->pool);
+    pthread_cond_destroy(&e->wake);
+    pthread_mutex_destroy(&e->lock);
+    vd_free(e);
+}
+
+void vd_engine_observe(vd_engine *e, vd_step_fn on_step, void *ctx)
+{
+    e->on_step = on_step;
+    e->step_ctx = ctx;
+}
+
+const vd_tokenizer *vd_engine_tokenizer(const vd_engine *e)
+{
+    return e->tokenizer;
+}
+
+const char *vd_engine_chat_template(const vd_engine *e)
+{
+    return e->chat_template;
+}
+
+vd_engine_info vd_engine_info_get(const vd_engine *e)
+{
+    const vd_hparams *hp = &e->model->hp;
+    return (vd_engine_info){
+        .architecture = e->model->arch->name,
+        .name = e->name != NULL ? e->name : "",
+        .kernels = e->model->kernels->name,
+        .n_layer = hp->n_layer,
+        .n_embd = hp->n_embd,
+        .n_vocab = hp->n_vocab,
+        .n_params = e->model->n_params,
+        .ctx_train = hp->ctx_train,
+        .ctx_tokens = e->options.ctx_tokens,
+        .kv_tokens = e->options.kv_tokens,
+        .n_threads = vd_pool_n_threads(e->pool),
+        .weight_bytes = e->model->weight_bytes,
+        .kv_bytes = vd_kv_bytes(e->kv),
+    };
+}

@@ -1,0 +1,97 @@
+/* finish.c - see finish.h. */
+#include "engine/finish.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+
+static void forget_id(vd_engine *e, vd_request *r, vd_finish finish)
+{
+    pthread_mutex_lock(&e->lock);
+    for (size_t i = 0; i < e->n_by_id; i++) {
+        if (e->by_id[i] == r) {
+            e->by_id[i] = e->by_id[--e->n_by_id];
+            break;
+        }
+    }
+    e->stats.n_running = e->running.n;
+    e->stats.n_cached_tokens += r->n_cached;
+    if (finish == VD_FINISH_CANCELLED)
+        e->stats.n_cancelled++;
+    else if (finish == VD_FINISH_ERROR)
+        e->stats.n_failed++;
+    else
+        e->stats.n_finished++;
+    pthread_mutex_unlock(&e->lock);
+}
+
+void vd_finish_request(vd_engine *e, vd_request *r, vd_finish finish, vd_status status)
+{
+    uint64_t now = vd_now_ns();
+    uint64_t started = r->started ? r->started_ns : now;
+    uint64_t first = r->first_token_ns != 0 ? r->first_token_ns : now;
+    vd_usage usage = {
+        .prompt_tokens = r->n_prompt,
+        .cached_tokens = r->n_cached,
+        .completion_tokens = r->n_tokens - r->n_prompt,
+        .queued_ns = started - r->submitted_ns,
+        .prefill_ns = first - started,
+        .decode_ns = now - first,
+    };
+    vd_event event = {
+        .request_id = r->id, .token = -1, .text = "", .finish = finish, .status = status,
+        .usage = &usage,
+    };
+    if (r->started && (finish == VD_FINISH_STOP || finish == VD_FINISH_LENGTH))
+        vd_text_stream_flush(&r->text, &event.text, &event.n_text, NULL);
+    /* Pages go back and the id is forgotten first: whoever hears of the end may submit again. */
+    if (r->started)
+        vd_kv_seq_reset(e->kv, &r->kv);
+    forget_id(e, r, finish);
+    r->options.on_event(r->options.ctx, &event);
+    vd_request_free(r, e->kv);
+}
+
+static void end_running(vd_engine *e, vd_request *r, vd_finish finish, vd_status status)
+{
+    vd_queue_remove(&e->running, r);
+    vd_finish_request(e, r, finish, status);
+}
+
+void vd_finish_token(vd_engine *e, vd_request *r, float *logits)
+{
+    const vd_request_options *o = &r->options;
+    vd_event event = {.request_id = r->id, .text = "", .n_top = o->n_top, .top = r->top};
+    if (atomic_load_explicit(&r->cancelled, memory_order_acquire)) {
+        end_running(e, r, VD_FINISH_CANCELLED, VD_OK);
+        return;
+    }
+    bool logprobs = o->want_logprobs || o->n_top > 0;
+    size_t n_vocab = e->model->hp.n_vocab;
+    if (logprobs) /* drawing changes the row; logprobs are of the unmodified one */
+        memcpy(e->logits_before, logits, n_vocab * sizeof(float));
+    int32_t token = vd_sampler_draw(e->sampler, &o->sampling, &r->counts,
+                                    r->n_tokens - r->n_prompt, logits);
+    if (token < 0) {
+        end_running(e, r, VD_FINISH_ERROR, VD_ERR_FORMAT);
+        return;
+    }
+    if (r->first_token_ns == 0)
+        r->first_token_ns = vd_now_ns();
+    vd_request_append(r, token);
+    if (vd_tokenizer_is_end(e->tokenizer, token) && !o->ignore_end) {
+        end_running(e, r, VD_FINISH_STOP, VD_OK);
+        return;
+    }
+    if (logprobs)
+        event.logprob =
+            vd_sampler_logprob(e->sampler, e->logits_before, token, o->n_top, r->top);
+    bool stopped = false;
+    event.token = token;
+    vd_text_stream_push(&r->text, token, &event.text, &event.n_text, &stopped);
+    o->on_event(o->ctx, &event);
+    if (stopped)
+        end_running(e, r, VD_FINISH_STOP, VD_OK);
+    else if (r->n_tokens >= r->n_limit)
+        end_running(e, r, VD_FINISH_LENGTH, VD_OK);
+}

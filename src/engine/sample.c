@@ -1,0 +1,361 @@
+/* sample.c - see sample.h. */
+#include "engine/sample.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+
+typedef struct candidate {
+    int32_t token;
+    float logit;
+    float p; /* at temperature 1, over the candidates that are left */
+} candidate;
+
+struct vd_sampler {
+    size_t n_vocab;
+    candidate *cand; /* [V] */
+};
+
+vd_status vd_sampler_create(size_t n_vocab, vd_sampler **ret_sampler, vd_err *err)
+{
+    vd_sampler *sampler = NULL;
+    vd_status st = vd_alloc_array(1, sizeof(*sampler), "the sampler", &sampler, err);
+    if (st != VD_OK)
+        return st;
+    sampler->n_vocab = n_vocab;
+    st = vd_alloc_array(n_vocab, sizeof(candidate), "sampling candidates", &sampler->cand, err);
+    if (st != VD_OK) {
+        vd_free(sampler);
+        return st;
+    }
+    *ret_sampler = sampler;
+    return VD_OK;
+}
+
+void vd_sampler_free(vd_sampler *sampler)
+{
+    if (sampler == NULL)
+        return;
+    vd_free(sampler->cand);
+    vd_free(sampler);
+}
+
+vd_sampling vd_sampling_default(void)
+{
+    return (vd_sampling){
+        .temperature = 1, .top_p = 1, .typical_p = 1, .repetition_penalty = 1};
+}
+
+static vd_status check_range(const char *name, float value, float min, float max, vd_err *err)
+{
+    if (value >= min && value <= max)
+        return VD_OK;
+    return VD_FAIL(err, VD_ERR_ARG, "%s is %g, expected %g to %g", name, (double)value,
+                   (double)min, (double)max);
+}
+
+vd_status vd_sampling_check(const vd_sampling *s, size_t n_vocab, vd_err *err)
+{
+    const struct {
+        const char *name;
+        float value, min, max;
+    } ranges[] = {
+        {"temperature", s->temperature, 0, 2},
+        {"top_p", s->top_p, 0, 1},
+        {"min_p", s->min_p, 0, 1},
+        {"typical_p", s->typical_p, 0, 1},
+        {"repetition_penalty", s->repetition_penalty, 0.01f, 100},
+        {"frequency_penalty", s->frequency_penalty, -2, 2},
+        {"presence_penalty", s->presence_penalty, -2, 2},
+    };
+    for (size_t i = 0; i < VD_COUNT(ranges); i++) {
+        vd_status st = check_range(ranges[i].name, ranges[i].value, ranges[i].min, ranges[i].max,
+                                   err);
+        if (st != VD_OK)
+            return st;
+    }
+    for (size_t i = 0; i < s->n_bias; i++) {
+        if (s->bias[i].token < 0 || (size_t)s->bias[i].token >= n_vocab)
+            return VD_FAIL(err, VD_ERR_ARG, "logit_bias names token %d, the vocabulary has %zu",
+                           s->bias[i].token, n_vocab);
+        vd_status st = check_range("logit_bias", s->bias[i].bias, -100, 100, err);
+        if (st != VD_OK)
+            return st;
+    }
+    return VD_OK;
+}
+
+/* ---- bias and penalties ----------------------------------------------------------------------*/
+
+static void adjust(const vd_sampling *s, const vd_token_counts *counts, float *logits,
+                   size_t n_vocab)
+{
+    for (size_t i = 0; counts->seen != NULL && s->repetition_penalty != 1 && i < n_vocab; i++)
+        if (counts->seen[i])
+            logits[i] = logits[i] > 0 ? logits[i] / s->repetition_penalty
+                                      : logits[i] * s->repetition_penalty;
+    bool counted = s->frequency_penalty != 0 || s->presence_penalty != 0;
+    for (size_t i = 0; counts->in_answer != NULL && counted && i < n_vocab; i++)
+        if (counts->in_answer[i] > 0)
+            logits[i] -= (float)counts->in_answer[i] * s->frequency_penalty + s->presence_penalty;
+    /* OpenAI's -100 bans outright, and 100 outweighs any logit a model gives. */
+    for (size_t i = 0; i < s->n_bias; i++) {
+        if (s->bias[i].bias <= -100)
+            logits[s->bias[i].token] = -INFINITY;
+        else
+            logits[s->bias[i].token] += s->bias[i].bias;
+    }
+}
+
+static int32_t argmax(const float *logits, size_t n)
+{
+    int32_t best = -1;
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        if (logits[i] > max) {
+            max = logits[i];
+            best = (int32_t)i;
+        }
+    }
+    return best;
+}
+
+/* ---- filters ---------------------------------------------------------------------------------*/
+
+/* Best first; equal logits by token number, so that the order never depends on the sort. */
+static int by_logit(const void *a, const void *b)
+{
+    const candidate *x = a, *y = b;
+    if (x->logit != y->logit)
+        return x->logit < y->logit ? 1 : -1;
+    return (x->token > y->token) - (x->token < y->token);
+}
+
+static void sift_down(candidate *cand, size_t root, size_t n)
+{
+    for (size_t child; (child = 2 * root + 1) < n; root = child) {
+        if (child + 1 < n && by_logit(&cand[child], &cand[child + 1]) < 0)
+            child++;
+        if (by_logit(&cand[root], &cand[child]) >= 0)
+            return;
+        candidate swap = cand[root];
+        cand[root] = cand[child];
+        cand[child] = swap;
+    }
+}
+
+/* Heapsort: in place, where the C library's qsort may take memory. */
+static void sort_candidates(candidate *cand, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sift_down(cand, i, n);
+    for (size_t end = n; end > 1; end--) {
+        candidate swap = cand[0];
+        cand[0] = cand[end - 1];
+        cand[end - 1] = swap;
+        sift_down(cand, 0, end - 1);
+    }
+}
+
+/* Brings p up to date over the first n candidates. */
+static void normalize(candidate *cand, size_t n)
+{
+    float max = -INFINITY;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        max = fmaxf(max, cand[i].logit);
+    for (size_t i = 0; i < n; i++) {
+        cand[i].p = expf(cand[i].logit - max);
+        sum += (double)cand[i].p;
+    }
+    for (size_t i = 0; i < n; i++)
+        cand[i].p = (float)((double)cand[i].p / sum);
+}
+
+/* Moves the k best candidates to the front, in any order (Hoare's selection). */
+static void select_best(candidate *cand, size_t n, size_t k)
+{
+    size_t low = 0, high = n;
+    while (high - low > 1 && k > low && k < high) {
+        candidate pivot = cand[low + (high - low) / 2];
+        size_t i = low, j = high - 1;
+        for (;;) {
+            while (by_logit(&cand[i], &pivot) < 0)
+                i++;
+            while (by_logit(&cand[j], &pivot) > 0)
+                j--;
+            if (i >= j)
+                break;
+            candidate swap = cand[i];
+            cand[i++] = cand[j];
+            cand[j--] = swap;
+        }
+        /* [low, j] is no worse than the pivot, (j, high) no better. */
+        size_t middle = j + 1;
+        if (k <= middle)
+            high = middle;
+        else
+            low = middle;
+    }
+}
+
+static size_t keep_top_k(candidate *cand, size_t n, size_t k)
+{
+    if (k == 0 || k >= n)
+        return n;
+    select_best(cand, n, k);
+    return k;
+}
+
+/* Keeps the tokens whose surprise is nearest to the expected one, up to mass p. */
+static size_t keep_typical(candidate *cand, size_t n, float mass)
+{
+    if (mass >= 1)
+        return n;
+    normalize(cand, n);
+    double entropy = 0;
+    for (size_t i = 0; i < n; i++)
+        if (cand[i].p > 0)
+            entropy -= (double)cand[i].p * log((double)cand[i].p);
+    /* Sorted by distance through the logit field, which is put right again afterwards. */
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        best = cand[i].p > cand[best].p ? i : best;
+    double log_z = (double)cand[best].logit - log((double)cand[best].p);
+    for (size_t i = 0; i < n; i++)
+        cand[i].logit = (float)-fabs(log_z - (double)cand[i].logit - entropy);
+    sort_candidates(cand, n);
+    double sum = 0;
+    size_t kept = 0;
+    while (kept < n && sum < (double)mass)
+        sum += (double)cand[kept++].p;
+    kept = VD_MAX(kept, (size_t)1);
+    for (size_t i = 0; i < kept; i++)
+        cand[i].logit = logf(fmaxf(cand[i].p, 1e-38f));
+    return kept;
+}
+
+/* The smallest set of best tokens whose mass reaches p. Only candidates within `reach` of the best
+ * are sorted; the reach grows until their mass suffices, so the result is exact. */
+static size_t keep_top_p(candidate *cand, size_t n, float mass)
+{
+    if (mass >= 1)
+        return n;
+    normalize(cand, n);
+    float max_p = 0;
+    for (size_t i = 0; i < n; i++)
+        max_p = fmaxf(max_p, cand[i].p);
+    size_t near = 0;
+    for (float reach = 1e-2f;; reach *= 1e-2f) {
+        double sum = 0;
+        near = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (cand[i].p < max_p * reach && reach > 1e-30f)
+                continue;
+            candidate swap = cand[near];
+            cand[near] = cand[i];
+            cand[i] = swap;
+            sum += (double)cand[near++].p;
+        }
+        if (sum >= (double)mass || near == n)
+            break;
+    }
+    sort_candidates(cand, near);
+    double sum = 0;
+    size_t kept = 0;
+    while (kept < near && sum < (double)mass)
+        sum += (double)cand[kept++].p;
+    return VD_MAX(kept, (size_t)1);
+}
+
+static size_t keep_min_p(candidate *cand, size_t n, float share)
+{
+    if (share <= 0)
+        return n;
+    normalize(cand, n);
+    float max_p = 0;
+    for (size_t i = 0; i < n; i++)
+        max_p = fmaxf(max_p, cand[i].p);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (cand[i].p >= share * max_p)
+            cand[kept++] = cand[i];
+    return kept;
+}
+
+/* ---- the draw --------------------------------------------------------------------------------*/
+
+/* splitmix64 (Steele et al. 2014) of seed and index: uniform in [0, 1). */
+static double uniform(uint64_t seed, uint64_t index)
+{
+    uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    return (double)(z >> 11) * 0x1p-53;
+}
+
+static int32_t draw(candidate *cand, size_t n, float temperature, double u)
+{
+    for (size_t i = 0; i < n; i++)
+        cand[i].logit /= temperature;
+    normalize(cand, n);
+    double sum = 0;
+    int32_t last = -1;
+    for (size_t i = 0; i < n; i++) {
+        if (cand[i].p <= 0)
+            continue;
+        sum += (double)cand[i].p;
+        last = cand[i].token;
+        if (u < sum)
+            return last;
+    }
+    return last; /* rounding left the sum a little below 1 */
+}
+
+int32_t vd_sampler_draw(vd_sampler *sampler, const vd_sampling *s, const vd_token_counts *counts,
+                        uint64_t draw_index, float *logits)
+{
+    adjust(s, counts, logits, sampler->n_vocab);
+    int32_t best = argmax(logits, sampler->n_vocab);
+    if (best < 0 || s->temperature <= 0)
+        return best;
+    candidate *cand = sampler->cand;
+    size_t n = 0;
+    for (size_t i = 0; i < sampler->n_vocab; i++)
+        if (logits[i] > -INFINITY) /* false for NaN */
+            cand[n++] = (candidate){.token = (int32_t)i, .logit = logits[i]};
+    n = keep_top_k(cand, n, s->top_k);
+    n = keep_typical(cand, n, s->typical_p);
+    n = keep_top_p(cand, n, s->top_p);
+    n = keep_min_p(cand, n, s->min_p);
+    return draw(cand, n, s->temperature, uniform(s->seed, draw_index));
+}
+
+float vd_sampler_logprob(vd_sampler *sampler, const float *logits, int32_t token, size_t n_top,
+                         vd_top_token *top)
+{
+    size_t n = sampler->n_vocab;
+    float max = -INFINITY;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        max = fmaxf(max, logits[i]);
+    for (size_t i = 0; i < n; i++)
+        sum += (double)expf(logits[i] - max);
+    float log_z = max + (float)log(sum);
+    if (n_top > 0) {
+        for (size_t i = 0; i < n; i++)
+            sampler->cand[i] = (candidate){
+                .token = (int32_t)i, .logit = isnan(logits[i]) ? -INFINITY : logits[i]};
+        n_top = VD_MIN(n_top, n);
+        select_best(sampler->cand, n, n_top);
+        sort_candidates(sampler->cand, n_top);
+        for (size_t i = 0; i < n_top; i++)
+            top[i] = (vd_top_token){sampler->cand[i].token, sampler->cand[i].logit - log_z};
+    }
+    return logits[token] - log_z;
+}

@@ -1,0 +1,10 @@
+/* scheduler.h - one step of the engine. See scheduler.c for the policy. */
+#ifndef VD_ENGINE_SCHEDULER_H
+#define VD_ENGINE_SCHEDULER_H
+
+#include "engine/engine.h"
+
+/* Runs one step; false when there was nothing to do. Called by the stepping thread only. */
+bool vd_scheduler_step(vd_engine *engine);
+
+#endif

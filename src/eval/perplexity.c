@@ -1,0 +1,170 @@
+/* perplexity.c - see perplexity.h. Sums are doubles; log-softmax in double over f32 logits. */
+#include "eval/perplexity.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+
+typedef struct sums {
+    double nll, nll2;  /* of -log p and its square */
+    double kl, kl2;
+    size_t n, n_same;
+} sums;
+
+typedef struct run {
+    size_t n_vocab;
+    const int32_t *chunk;
+    size_t ctx, first;
+    float *base_rows; /* [ctx - 1 - first, V] logits of the base, NULL without one */
+    bool is_base;
+    sums *total;
+} run;
+
+static double log_sum_exp(const float *logits, size_t n)
+{
+    float max = -INFINITY;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        max = fmaxf(max, logits[i]);
+    for (size_t i = 0; i < n; i++)
+        sum += exp((double)(logits[i] - max));
+    return (double)max + log(sum);
+}
+
+static size_t argmax(const float *x, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (x[i] > x[best])
+            best = i;
+    return best;
+}
+
+static void add_divergence(run *r, const float *base, const float *logits, double log_z)
+{
+    double base_z = log_sum_exp(base, r->n_vocab), kl = 0;
+    for (size_t i = 0; i < r->n_vocab; i++) {
+        double log_p = (double)base[i] - base_z;
+        if (log_p > -60) /* below that p log p is nothing */
+            kl += exp(log_p) * (log_p - ((double)logits[i] - log_z));
+    }
+    r->total->kl += kl;
+    r->total->kl2 += kl * kl;
+    r->total->n_same += argmax(base, r->n_vocab) == argmax(logits, r->n_vocab);
+}
+
+static vd_status score_row(void *ctx, size_t pos, const float *logits, vd_err *err)
+{
+    run *r = ctx;
+    if (pos + 1 >= r->ctx)
+        return VD_OK; /* nothing follows to be scored */
+    float *kept = r->base_rows != NULL ? r->base_rows + (pos - r->first) * r->n_vocab : NULL;
+    if (r->is_base) {
+        memcpy(kept, logits, r->n_vocab * sizeof(float));
+        return VD_OK;
+    }
+    double log_z = log_sum_exp(logits, r->n_vocab);
+    double nll = log_z - (double)logits[r->chunk[pos + 1]];
+    if (!isfinite(nll))
+        return VD_FAIL(err, VD_ERR_FORMAT,
+                       "the model gives no finite probability at position %zu of a chunk", pos);
+    r->total->nll += nll;
+    r->total->nll2 += nll * nll;
+    r->total->n++;
+    if (kept != NULL)
+        add_divergence(r, kept, logits, log_z);
+    return VD_OK;
+}
+
+static double mean_stderr(double sum, double sum2, size_t n)
+{
+    if (n < 2)
+        return 0;
+    double mean = sum / (double)n;
+    return sqrt(fmax(0, sum2 / (double)n - mean * mean) / (double)(n - 1));
+}
+
+static vd_perplexity result_of(const sums *s, size_t n_chunks)
+{
+    vd_perplexity p = {.n_tokens = s->n, .n_chunks = n_chunks};
+    if (s->n == 0)
+        return p;
+    p.ppl = exp(s->nll / (double)s->n);
+    p.ppl_stderr = p.ppl * mean_stderr(s->nll, s->nll2, s->n);
+    p.kl_mean = s->kl / (double)s->n;
+    p.kl_stderr = mean_stderr(s->kl, s->kl2, s->n);
+    p.top1_agreement = (double)s->n_same / (double)s->n;
+    return p;
+}
+
+static vd_status check_bases(vd_scorer *scorer, vd_scorer *base, vd_err *err)
+{
+    if (base != NULL && vd_scorer_n_vocab(base) != vd_scorer_n_vocab(scorer))
+        return VD_FAIL(err, VD_ERR_ARG,
+                       "the vocabularies differ (%zu and %zu tokens): the models cannot be compared",
+                       vd_scorer_n_vocab(scorer), vd_scorer_n_vocab(base));
+    return VD_OK;
+}
+
+vd_status vd_perplexity_run(vd_scorer *scorer, vd_scorer *base, const char *text, size_t n,
+                            size_t ctx, size_t n_chunks, vd_progress_fn on_chunk,
+                            void *progress_ctx, vd_perplexity *ret, vd_err *err)
+{
+    if (ctx < 4 || ctx % 2 != 0)
+        return VD_FAIL(err, VD_ERR_ARG, "the context is %zu tokens, expected an even number from 4",
+                       ctx);
+    int32_t *ids = NULL;
+    float *base_rows = NULL;
+    size_t n_ids = 0;
+    sums total = {0};
+    const vd_tokenizer *tokenizer = vd_scorer_tokenizer(scorer);
+    vd_status st = check_bases(scorer, base, err);
+    if (st == VD_OK)
+        st = vd_tokenizer_encode(tokenizer, text, n, &(vd_encode_options){.parse_special = true},
+                                 &ids, &n_ids, err);
+    if (st != VD_OK)
+        goto out;
+    size_t n_whole = n_ids / ctx;
+    if (n_ids < 2 * ctx) {
+        st = VD_FAIL(err, VD_ERR_ARG,
+                     "the text has %zu tokens, at least %zu are needed at a context of %zu", n_ids,
+                     2 * ctx, ctx);
+        goto out;
+    }
+    if (n_chunks == 0 || n_chunks > n_whole)
+        n_chunks = n_whole;
+    run r = {.n_vocab = vd_scorer_n_vocab(scorer), .ctx = ctx, .first = ctx / 2, .total = &total};
+    if (base != NULL) {
+        size_t n_floats = 0;
+        if (!vd_mul_size(ctx - 1 - r.first, r.n_vocab, &n_floats))
+            n_floats = SIZE_MAX;
+        st = vd_alloc_array(n_floats, sizeof(float), "the base model's logits", &base_rows, err);
+        if (st != VD_OK)
+            goto out;
+        r.base_rows = base_rows;
+    }
+    for (size_t i = 0; i < n_chunks; i++) {
+        int32_t *chunk = ids + i * ctx;
+        r.chunk = chunk;
+        if (vd_tokenizer_adds_bos(tokenizer) && vd_tokenizer_bos(tokenizer) >= 0)
+            chunk[0] = vd_tokenizer_bos(tokenizer);
+        r.is_base = true;
+        if (base != NULL)
+            st = vd_scorer_run(base, chunk, ctx, r.first, score_row, &r, err);
+        r.is_base = false;
+        if (st == VD_OK)
+            st = vd_scorer_run(scorer, chunk, ctx, r.first, score_row, &r, err);
+        if (st != VD_OK)
+            goto out;
+        if (on_chunk != NULL)
+            on_chunk(progress_ctx, i + 1, n_chunks, exp(total.nll / (double)total.n));
+    }
+    *ret = result_of(&total, n_chunks);
+out:
+    vd_free(base_rows);
+    vd_ids_free(ids);
+    return st;
+}

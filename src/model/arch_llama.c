@@ -1,0 +1,17 @@
+/*
+ * arch_llama.c - Llama (Touvron et al. 2023) and what is built alike: SmolLM2, Mistral, TinyLlama.
+ *
+ *   x += Wo attention(RoPE(Wq n), RoPE(Wk n), Wv n)    n = rms_norm(x)
+ *   x += Wdown (silu(Wgate n) * Wup n)                 n = rms_norm(x)
+ */
+#include "model/arch.h"
+
+static vd_status read_llama(const vd_gguf *gguf, vd_hparams *ret_hp, vd_err *err)
+{
+    vd_status st = vd_hparams_read(gguf, "llama", ret_hp, err);
+    if (st != VD_OK)
+        return st;
+    return vd_hparams_f32(gguf, "llama", "attention.scale", 1e-6f, 1e3f, &ret_hp->attn_scale, err);
+}
+
+const vd_arch vd_arch_llama = {.name = "llama", .read = read_llama};

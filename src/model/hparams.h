@@ -1,0 +1,69 @@
+/*
+ * hparams.h - the numbers that say what a transformer looks like, read from GGUF metadata.
+ *
+ * Letters as in docs/shapes.md: V vocabulary, C embedding width, H query heads, Hkv key/value
+ * heads, D head dimension, F feed-forward width. Plain data; immutable once read.
+ */
+#ifndef VD_MODEL_HPARAMS_H
+#define VD_MODEL_HPARAMS_H
+
+#include <stdbool.h>
+
+#include "model/gguf.h"
+
+typedef enum vd_rope_scaling {
+    VD_ROPE_SCALING_NONE,
+    VD_ROPE_SCALING_LINEAR, /* positions divided by a factor (Chen et al. 2023) */
+    VD_ROPE_SCALING_YARN    /* Peng et al. 2023 */
+} vd_rope_scaling;
+
+/* Rotary position embedding (Su et al. 2021) of one kind of layer. */
+typedef struct vd_rope_params {
+    size_t n_rot;      /* values rotated per head, even, at most D */
+    bool neox;         /* pairs (i, i + n_rot/2) instead of (2i, 2i+1) */
+    float base;
+    vd_rope_scaling scaling;
+    float factor;      /* the context grew by this; 1 for NONE */
+    float attn_factor; /* multiplies the rotated vectors */
+    size_t ctx_original;
+} vd_rope_params;
+
+typedef struct vd_hparams {
+    size_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, ctx_train;
+    float norm_eps;
+    float embed_scale;  /* embeddings are multiplied by it */
+    float attn_scale;   /* logits of attention are multiplied by it */
+    float logit_softcap; /* logits become cap * tanh(logits / cap); 0: off */
+    bool gelu;          /* tanh GELU instead of SiLU in the feed-forward gate */
+    bool qk_norm;       /* RMS norm over D on q and k before RoPE */
+    bool post_norms;    /* RMS norm on the outputs of attention and feed-forward */
+    vd_rope_params rope;       /* of global layers */
+    vd_rope_params rope_local; /* of layers with a sliding window */
+    size_t window;         /* positions a local layer sees, itself included; 0 = none */
+    size_t window_pattern; /* every window_pattern-th layer is global; 0 = all are */
+} vd_hparams;
+
+enum {
+    VD_HPARAMS_LAYERS_MAX = 1024,
+    VD_HPARAMS_HEADS_MAX = 1024,
+    VD_HPARAMS_HEAD_DIM_MAX = 1024,
+    VD_HPARAMS_WIDTH_MAX = 1 << 20,
+    VD_HPARAMS_VOCAB_MAX = 1 << 24
+};
+
+/* The keys common to decoder architectures, under "<arch>.", with checked ranges. Fields that an
+ * architecture adds keep the defaults set here. VD_ERR_FORMAT names the key and what is right. */
+VD_NODISCARD vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, vd_hparams *ret_hp,
+                                       vd_err *err);
+
+/* "<arch>.<suffix>" as an optional value: absent leaves *ret as it is; present and out of
+ * [min, max], or of another type, is VD_ERR_FORMAT. */
+VD_NODISCARD vd_status vd_hparams_u32(const vd_gguf *gguf, const char *arch, const char *suffix,
+                                      size_t min, size_t max, size_t *ret, vd_err *err);
+VD_NODISCARD vd_status vd_hparams_f32(const vd_gguf *gguf, const char *arch, const char *suffix,
+                                      float min, float max, float *ret, vd_err *err);
+
+/* True when this layer looks through the sliding window. */
+bool vd_hparams_layer_is_local(const vd_hparams *hp, size_t layer);
+
+#endif
