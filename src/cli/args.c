@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 
-bool vd_cli_size(const char *command, const char *option, const char *text, size_t min, size_t max,
+bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min, size_t max,
                  size_t *ret)
 {
     char *end = NULL;
@@ -25,7 +25,7 @@ bool vd_cli_size(const char *command, const char *option, const char *text, size
     return true;
 }
 
-bool vd_cli_float(const char *command, const char *option, const char *text, double min, double max,
+bool vd_cli_parse_float(const char *command, const char *option, const char *text, double min, double max,
                   double *ret)
 {
     char *end = NULL;
@@ -39,7 +39,7 @@ bool vd_cli_float(const char *command, const char *option, const char *text, dou
     return true;
 }
 
-bool vd_cli_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n)
+bool vd_cli_parse_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n)
 {
     size_t n = 0, n_max = strlen(text) / 2 + 1;
     int32_t *ids = vd_calloc(n_max, sizeof(*ids));

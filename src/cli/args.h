@@ -7,11 +7,11 @@
 #include <stdint.h>
 
 /* A whole number in [min, max]; false (and a message on stderr) for anything else. */
-bool vd_cli_size(const char *command, const char *option, const char *text, size_t min, size_t max,
+bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min, size_t max,
                  size_t *ret);
-bool vd_cli_float(const char *command, const char *option, const char *text, double min, double max,
+bool vd_cli_parse_float(const char *command, const char *option, const char *text, double min, double max,
                   double *ret);
 /* "1,2,3" or "1 2 3" to a list (vd_free); false with a message. */
-bool vd_cli_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n);
+bool vd_cli_parse_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n);
 
 #endif

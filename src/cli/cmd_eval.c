@@ -71,10 +71,10 @@ static bool parse(int argc, char **argv, args *a)
             a->text = optarg;
             break;
         case 'c':
-            good = vd_cli_size("eval", "--ctx", optarg, 4, CTX_MAX, &a->ctx);
+            good = vd_cli_parse_size("eval", "--ctx", optarg, 4, CTX_MAX, &a->ctx);
             break;
         case 'n':
-            good = vd_cli_size("eval", "--chunks", optarg, 1, SIZE_MAX, &a->n_chunks);
+            good = vd_cli_parse_size("eval", "--chunks", optarg, 1, SIZE_MAX, &a->n_chunks);
             break;
         case 'a':
             a->against = optarg;
@@ -89,7 +89,7 @@ static bool parse(int argc, char **argv, args *a)
             good = is_word("--kv", optarg, "f16", "f32", &a->options.kv_f32);
             break;
         case 't':
-            good = vd_cli_size("eval", "--threads", optarg, 1, 256, &a->options.n_threads);
+            good = vd_cli_parse_size("eval", "--threads", optarg, 1, 256, &a->options.n_threads);
             break;
         case 'j':
             a->json = true;

@@ -67,7 +67,7 @@ static bool parse(int argc, char **argv, args *a)
             good = parse_word("--kv", optarg, "f16", "f32", &a->options.kv_f32);
             break;
         case 't':
-            good = vd_cli_size("logits", "--threads", optarg, 1, 256, &a->options.n_threads);
+            good = vd_cli_parse_size("logits", "--threads", optarg, 1, 256, &a->options.n_threads);
             break;
         default:
             vd_cli_misuse("logits", "unknown option");
@@ -128,7 +128,7 @@ static int logits_main(int argc, char **argv)
     int32_t *ids = NULL;
     size_t n = 0;
     vd_err err = {0};
-    if (!parse(argc, argv, &a) || !vd_cli_ids("logits", a.ids, &ids, &n))
+    if (!parse(argc, argv, &a) || !vd_cli_parse_ids("logits", a.ids, &ids, &n))
         return VD_EXIT_USAGE;
     int status = VD_EXIT_OK;
     if (n == 0)
