@@ -1,0 +1,43 @@
+/*
+ * metrics.h - what /metrics shows, in Prometheus' text format 0.0.4.
+ *
+ * Counters are relaxed atomics: each is right by itself, a scrape is no snapshot of all of them.
+ * Units are Prometheus' base units: seconds, bytes, joules, grams.
+ */
+#ifndef VD_SERVE_METRICS_H
+#define VD_SERVE_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "serve/backend.h"
+
+struct vd_server;
+
+enum { VD_N_ROUTES_MAX = 16, VD_N_STATUSES_MAX = 32, VD_N_BUCKETS = 14 };
+
+typedef struct vd_histogram {
+    atomic_uint_fast64_t bucket[VD_N_BUCKETS + 1]; /* not cumulative; the last is +Inf */
+    atomic_uint_fast64_t sum_ns;
+} vd_histogram;
+
+typedef struct vd_metrics {
+    /* [route][status]: statuses are found by vd_metrics_status_slot */
+    atomic_uint_fast64_t requests[VD_N_ROUTES_MAX][VD_N_STATUSES_MAX];
+    vd_histogram duration, step;
+    atomic_uint_fast64_t prompt_tokens, cached_tokens, completion_tokens;
+    atomic_uint_fast64_t finished[5]; /* by vd_finish */
+    atomic_uint_fast64_t slow_readers, left_clients;
+    /* Attributed to requests that ended, microjoules and micrograms. */
+    atomic_int_fast64_t cpu_uj, dram_uj, gpu_uj, requests_uj, operational_ug, embodied_ug;
+    atomic_int_fast64_t idle_uj, unattributed_uj, meter_uj; /* of the account, as of its last step */
+    atomic_uint_fast64_t begin_s;
+} vd_metrics;
+
+void vd_metrics_request(vd_metrics *metrics, unsigned route, unsigned http, uint64_t duration_ns);
+void vd_histogram_add(vd_histogram *histogram, uint64_t duration_ns);
+void vd_metrics_spent(vd_metrics *metrics, const vd_spent *spent);
+void vd_metrics_write(struct vd_server *server, vd_buf *out);
+
+#endif

@@ -1,0 +1,302 @@
+/* request.c - the life of a request apart from HTTP: references, submission, the engine's events,
+ * cancelling. See request.h for phases, owners and lock order. */
+#include "serve/request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "serve/record.h"
+#include "serve/server.h"
+
+enum { WHOLE_EVENTS_MAX = 64 << 20 }; /* events of an answer that is not streamed */
+
+vd_request *vd_request_create(vd_server *server, struct MHD_Connection *connection)
+{
+    vd_request *r = vd_calloc(1, sizeof(*r));
+    if (r == NULL)
+        return NULL;
+    r->server = server;
+    r->connection = connection;
+    r->fd = -1;
+    r->begin_ns = vd_now_ns();
+    atomic_init(&r->n_refs, 1);
+    pthread_mutex_init(&r->lock, NULL);
+    vd_buf_init(&r->body, server->options.body_bytes_max);
+    vd_buf_init(&r->out, SIZE_MAX / 2);
+    vd_buf_init(&r->reply, SIZE_MAX / 2);
+    vd_buf_init(&r->events, server->options.stream_bytes_max);
+    uint64_t random[2] = {0};
+    if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        random[0] = vd_now_ns(); /* an id, no secret */
+    snprintf(r->id, sizeof(r->id), "req_%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+    atomic_fetch_add(&server->n_requests, 1);
+    return r;
+}
+
+void vd_request_ref(vd_request *r)
+{
+    atomic_fetch_add_explicit(&r->n_refs, 1, memory_order_relaxed);
+}
+
+void vd_request_unref(vd_request *r)
+{
+    if (r == NULL || atomic_fetch_sub_explicit(&r->n_refs, 1, memory_order_acq_rel) != 1)
+        return;
+    vd_server *server = r->server;
+    for (size_t i = 0; i < r->n_choices; i++)
+        vd_choice_text_done(&r->choices[i].text);
+    vd_free(r->choices);
+    vd_ask_done(&r->ask);
+    atomic_fetch_sub(&server->bodies_bytes, r->body.capacity);
+    vd_buf_done(&r->body);
+    vd_buf_done(&r->out);
+    vd_buf_done(&r->reply);
+    vd_buf_done(&r->events);
+    vd_free(r->url);
+    pthread_mutex_destroy(&r->lock);
+    if (r->admitted)
+        atomic_fetch_sub(&server->n_running, 1);
+    vd_free(r);
+    /* Last: vd_server_stop waits for it before it frees what was used above. */
+    atomic_fetch_sub(&server->n_requests, 1);
+}
+
+void vd_request_wake(vd_request *r)
+{
+    if (r->suspended && r->connection != NULL) {
+        r->suspended = false;
+        MHD_resume_connection(r->connection);
+    }
+}
+
+void vd_request_fail(vd_request *r, const vd_api_error *error)
+{
+    pthread_mutex_lock(&r->lock);
+    if (r->phase != VD_PHASE_READY && r->phase != VD_PHASE_STREAM) {
+        r->error = *error;
+        r->phase = VD_PHASE_READY;
+    }
+    vd_request_wake(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* The answer cannot be 200 any more: the first choice that failed decides. Under the lock. */
+static void judge_ended(vd_request *r)
+{
+    for (size_t i = 0; i < r->n_choices; i++) {
+        const vd_choice *c = &r->choices[i];
+        if (c->finish != VD_FINISH_ERROR && c->finish != VD_FINISH_CANCELLED)
+            continue;
+        vd_err err = {.status = c->finish == VD_FINISH_ERROR ? c->status : VD_ERR_CANCELLED};
+        snprintf(err.message, sizeof(err.message), "%s", vd_status_message(err.status));
+        vd_api_fail_from(&r->error, &err, NULL);
+        return;
+    }
+    if (r->overflow)
+        vd_api_fail(&r->error, 503, "out_of_memory", NULL,
+                    "The answer is larger than the server can hold.");
+}
+
+/* One open part less; the last one makes the answer ready. Under the lock. */
+static void close_one(vd_request *r)
+{
+    if (--r->n_open == 0 && r->phase == VD_PHASE_RUN) {
+        judge_ended(r);
+        r->phase = VD_PHASE_READY;
+    }
+    if (r->n_open == 0 || r->phase == VD_PHASE_STREAM)
+        vd_request_wake(r);
+}
+
+static void add_spent(vd_request *r, const vd_spent *spent)
+{
+    int64_t *to[] = {&r->spent.total_uj,   &r->spent.active_uj, &r->spent.idle_share_uj,
+                     &r->spent.prefill_uj, &r->spent.decode_uj, &r->spent.cpu_uj,
+                     &r->spent.dram_uj,    &r->spent.gpu_uj};
+    const int64_t from[] = {spent->total_uj,   spent->active_uj, spent->idle_share_uj,
+                            spent->prefill_uj, spent->decode_uj, spent->cpu_uj,
+                            spent->dram_uj,    spent->gpu_uj};
+    for (size_t i = 0; i < VD_COUNT(to); i++)
+        *to[i] += from[i];
+    r->spent.operational_g += spent->operational_g;
+    r->spent.embodied_g += spent->embodied_g;
+    r->spent.unsettled |= spent->unsettled;
+    r->has_spent = true;
+    vd_metrics_spent(&r->server->metrics, spent);
+}
+
+/* What ended is counted here, so that cancelled and abandoned work is counted too. */
+static void end_choice(vd_request *r, vd_choice *c, const vd_event *event, const vd_spent *spent)
+{
+    vd_metrics *m = &r->server->metrics;
+    c->done = true;
+    c->finish = event->finish;
+    c->status = event->status;
+    if (event->usage != NULL) {
+        c->usage = *event->usage;
+        atomic_fetch_add_explicit(&m->prompt_tokens, c->usage.prompt_tokens, memory_order_relaxed);
+        atomic_fetch_add_explicit(&m->cached_tokens, c->usage.cached_tokens, memory_order_relaxed);
+        atomic_fetch_add_explicit(&m->completion_tokens, c->usage.completion_tokens,
+                                  memory_order_relaxed);
+    }
+    atomic_fetch_add_explicit(&m->finished[event->finish], 1, memory_order_relaxed);
+    if (spent != NULL)
+        add_spent(r, spent);
+}
+
+/* The engine's compute thread. */
+static void on_event(void *ctx, const vd_event *event, const vd_spent *spent)
+{
+    vd_choice *c = ctx;
+    vd_request *r = c->request;
+    bool cancel = false;
+    pthread_mutex_lock(&r->lock);
+    c->id = event->request_id;
+    if (!r->gone && !r->overflow) {
+        vd_record_push(&r->events, c->slot, event);
+        if (r->events.failed != VD_OK) {
+            r->overflow = cancel = true;
+            atomic_fetch_add_explicit(&r->server->metrics.slow_readers, 1, memory_order_relaxed);
+        }
+    }
+    bool last = event->finish != VD_FINISH_NONE;
+    if (last) {
+        end_choice(r, c, event, spent);
+        close_one(r);
+    } else if (r->phase == VD_PHASE_STREAM) {
+        vd_request_wake(r);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (cancel)
+        vd_request_cancel(r);
+    if (last)
+        vd_request_unref(r);
+}
+
+static vd_status submit_choice(vd_request *r, vd_choice *c, vd_err *err)
+{
+    const vd_ask *ask = &r->ask;
+    vd_request_options options = {
+        .prompt = ask->prompts[c->prompt].ids,
+        .n_prompt = ask->prompts[c->prompt].n_ids,
+        .max_tokens = ask->max_tokens,
+        .sampling = ask->sampling,
+        .stop = (const char *const *)ask->stop,
+        .n_stop = ask->n_stop,
+        .n_top = ask->n_top,
+        .want_logprobs = ask->logprobs || ask->best_of > ask->n,
+    };
+    options.sampling.seed = c->seed;
+    options.sampling.bias = ask->bias;
+    uint64_t id = 0;
+    vd_request_ref(r);
+    pthread_mutex_lock(&r->lock);
+    r->n_open++;
+    pthread_mutex_unlock(&r->lock);
+    vd_status st = r->backend->ops->submit(r->backend->self, &options, on_event, c, &id, err);
+    pthread_mutex_lock(&r->lock);
+    if (st == VD_OK) {
+        c->submitted = true;
+        c->id = id;
+    } else {
+        c->done = true;
+        r->n_open--; /* the worker's own part keeps it above 0 */
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (st != VD_OK)
+        vd_request_unref(r);
+    return st;
+}
+
+/* Answers of a request differ from each other, and the first is that of n = 1. */
+static uint64_t choice_seed(uint64_t seed, size_t k)
+{
+    return k == 0 ? seed : (seed ^ (k * 0x9e3779b97f4a7c15ull)) * 0xbf58476d1ce4e5b9ull + k;
+}
+
+static vd_status make_choices(vd_request *r, vd_err *err)
+{
+    size_t n = r->ask.n_prompts * r->ask.best_of;
+    vd_choice *choices;
+    vd_status st = vd_alloc_array(n, sizeof(vd_choice), "choices", &choices, err);
+    if (st != VD_OK)
+        return st;
+    for (size_t i = 0; i < n; i++) {
+        vd_choice *c = &choices[i];
+        c->request = r;
+        c->slot = (uint32_t)i;
+        c->prompt = (uint32_t)(i / r->ask.best_of);
+        c->seed = choice_seed(r->ask.sampling.seed, i % r->ask.best_of);
+        vd_choice_text_init(&c->text);
+    }
+    pthread_mutex_lock(&r->lock);
+    r->choices = choices;
+    r->n_choices = n;
+    r->n_open = 1;
+    if (!r->ask.stream)
+        r->events.limit = WHOLE_EVENTS_MAX;
+    pthread_mutex_unlock(&r->lock);
+    return VD_OK;
+}
+
+void vd_request_submit(vd_request *r)
+{
+    vd_err err = {0};
+    vd_status st = make_choices(r, &err);
+    for (size_t i = 0; i < r->n_choices && st == VD_OK; i++)
+        st = submit_choice(r, &r->choices[i], &err);
+    if (st != VD_OK) {
+        vd_api_error error;
+        vd_api_fail_from(&error, &err, st == VD_ERR_CONTEXT ? "messages" : NULL);
+        if (error.http >= 500)
+            vd_log(VD_LOG_WARN, "serve", "submit failed id=%s status=%s message=\"%s\"", r->id,
+                   vd_status_name(st), err.message);
+        vd_request_fail(r, &error);
+        vd_request_cancel(r); /* those that were taken already */
+    }
+    pthread_mutex_lock(&r->lock);
+    bool gone = r->gone;
+    if (r->phase == VD_PHASE_WORK)
+        r->phase = r->ask.stream ? VD_PHASE_STREAM : VD_PHASE_RUN;
+    if (r->n_choices != 0)
+        close_one(r);
+    pthread_mutex_unlock(&r->lock);
+    if (gone)
+        vd_request_cancel(r);
+}
+
+void vd_request_cancel(vd_request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    r->cancelled = true;
+    for (size_t i = 0; i < r->n_choices; i++) {
+        vd_choice *c = &r->choices[i];
+        if (c->done || c->id == 0)
+            continue;
+        uint64_t id = c->id;
+        pthread_mutex_unlock(&r->lock); /* never under it: see request.h */
+        r->backend->ops->cancel(r->backend->self, id);
+        pthread_mutex_lock(&r->lock);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+void vd_request_gone(vd_request *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool first = !r->gone;
+    r->gone = true;
+    if (first && r->n_open > 0)
+        atomic_fetch_add_explicit(&r->server->metrics.left_clients, 1, memory_order_relaxed);
+    vd_buf_done(&r->events);
+    vd_request_wake(r);
+    pthread_mutex_unlock(&r->lock);
+    if (first)
+        vd_request_cancel(r);
+}
