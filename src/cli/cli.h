@@ -23,6 +23,9 @@ extern const vd_command vd_cmd_tokenize;
 extern const vd_command vd_cmd_eval;
 extern const vd_command vd_cmd_logits;
 extern const vd_command vd_cmd_version;
+extern const vd_command vd_cmd_list;
+extern const vd_command vd_cmd_pull;
+extern const vd_command vd_cmd_rm;
 extern const vd_command vd_cmd_show;
 
 /* Prints "verdant NAME: message" to stderr and returns VD_EXIT_FAILED. */

@@ -24,7 +24,10 @@ const vd_command vd_cmd_version = {
 };
 
 static const vd_command *const commands[] = {
+    &vd_cmd_pull,
+    &vd_cmd_list,
     &vd_cmd_show,
+    &vd_cmd_rm,
     &vd_cmd_tokenize,
     &vd_cmd_eval,
     &vd_cmd_logits,
