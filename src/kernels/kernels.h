@@ -34,8 +34,9 @@ typedef struct vd_weight {
     const void *rows;      /* the file's rows, borrowed from the mapping; always set */
     size_t row_bytes;
     int layout;            /* 0: use `rows`; else a packed layout of the kernel table */
-    void *packed;          /* vd_alloc_aligned 64, owned; NULL for layout 0 */
+    void *packed;          /* aligned to 64, owned; NULL for layout 0 */
     size_t packed_bytes;
+    struct vd_slab *slab;  /* where `packed` lies, see slab.h */
 } vd_weight;
 
 /* Rows of activations made ready once and read by all products of the same input. */

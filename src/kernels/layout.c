@@ -7,7 +7,7 @@ const vd_layout_info vd_layout_infos[VD_LAYOUT_LIMIT] = {
     [VD_LAYOUT_Q4] = {256, 32, 0, 8},   [VD_LAYOUT_Q4M] = {256, 64, 0, 0},
     [VD_LAYOUT_Q4K] = {256, 32, 64, 0}, [VD_LAYOUT_Q8] = {512, 32, 0, 128},
     [VD_LAYOUT_Q8M] = {512, 64, 0, 0},  [VD_LAYOUT_Q8K] = {512, 32, 64, 0},
-    [VD_LAYOUT_Q6K] = {512, 32, 32, 32},
+    [VD_LAYOUT_Q6K] = {512, 32, 64, 32},
 };
 
 int vd_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
@@ -24,9 +24,9 @@ int vd_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
 size_t vd_layout_bytes(int layout, size_t n_rows, size_t n_cols)
 {
     size_t total, cells;
-    /* No row group takes more than 2 bytes per value, pad included from 32 columns on. */
+    /* No row group takes more than 4 bytes per value, even where half of its one pair is unused. */
     if (!vd_align_size(n_rows, VD_GROUP, &n_rows) || !vd_mul_size(n_rows, n_cols, &cells) ||
-        !vd_mul_size(cells, 2, &total))
+        !vd_mul_size(cells, 4, &total))
         return SIZE_MAX;
-    return n_rows / VD_GROUP * vd_layout_planes(layout, n_cols).stride;
+    return n_rows / VD_GROUP * vd_layout_stride(layout, n_cols);
 }

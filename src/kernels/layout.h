@@ -3,18 +3,21 @@
  *
  * 16 output rows are interleaved, and 4 columns lie together: what one 64-byte register and an
  * int8 dot product over quads want. N is padded to 16 with rows of zeros. Each group of 16 rows is
- * stored as three planes, so that the loads of q never cross a cache line:
+ * one stream, read from front to back; it is made of pairs of blocks of 32 columns, so that every q
+ * starts on a cache line. What stands once per 256 columns (t) follows the fourth pair:
  *
- *   | q of all K/32 blocks | s of all K/32 blocks | t of all K/256 blocks | pad to 64 |
+ *   | q q s s | q q s s | q q s s | q q s s | t | q q s s | ...
  *
- *   layout  q per block   s per 32 columns   t per 256     bytes/32  value of one       from
+ *   layout  q per block   s per block        t per 256     bytes/32  value of one       from
  *   Q4      nibbles 256   d f16[16]          -                  288  d * (q - 8)        Q4_0
  *   Q4M     nibbles 256   d, m f16[16]       -                  320  d * q + m          Q4_1
  *   Q4K     nibbles 256   S, M u8[16]        d, dmin f16[16]    296  d*S*q - dmin*M     Q4_K
  *   Q8      bytes 512     d f16[16]          -                  544  d * (q - 128)      Q8_0 Q5_0
  *   Q8M     bytes 512     d, m f16[16]       -                  576  d * q + m          Q5_1
  *   Q8K     bytes 512     S, M u8[16]        d, dmin f16[16]    552  d*S*q - dmin*M     Q5_K
- *   Q6K     bytes 512     S i8[2][16]        d f16[16]          548  d*S * (q - 32)     Q6_K
+ *   Q6K     bytes 512     S i8[2][16]        d f16[16], pad     552  d*S * (q - 32)     Q6_K
+ *
+ * An odd number of blocks leaves the second half of the last pair unused.
  *
  * q of a block, 32 columns of 16 rows:
  *   bytes    [8 quads][16 rows][4 columns], q unsigned
@@ -52,19 +55,31 @@ typedef struct vd_layout_info {
 
 extern const vd_layout_info vd_layout_infos[VD_LAYOUT_LIMIT];
 
-/* Where the planes of a row group start, and how far it is to the next. */
-typedef struct vd_planes {
-    size_t s, t, stride;
-} vd_planes;
-
-static inline vd_planes vd_layout_planes(int layout, size_t n_cols)
+/* Where things of block b are, in bytes from the start of their row group. */
+static inline size_t vd_layout_pair_at(const vd_layout_info *info, size_t b)
 {
-    const vd_layout_info *info = &vd_layout_infos[layout];
-    vd_planes p;
-    p.s = n_cols / VD_BLOCK * info->q_bytes;
-    p.t = p.s + n_cols / VD_BLOCK * info->s_bytes;
-    p.stride = (p.t + n_cols / VD_SUPER * info->t_bytes + 63) & ~(size_t)63;
-    return p;
+    return b / 2 * 2 * (size_t)(info->q_bytes + info->s_bytes) + b / 8 * info->t_bytes;
+}
+
+static inline size_t vd_layout_q_at(const vd_layout_info *info, size_t b)
+{
+    return vd_layout_pair_at(info, b) + b % 2 * info->q_bytes;
+}
+
+static inline size_t vd_layout_s_at(const vd_layout_info *info, size_t b)
+{
+    return vd_layout_pair_at(info, b) + 2u * info->q_bytes + b % 2 * info->s_bytes;
+}
+
+static inline size_t vd_layout_t_at(const vd_layout_info *info, size_t b)
+{
+    return vd_layout_pair_at(info, b / 8 * 8) + 8u * (info->q_bytes + info->s_bytes);
+}
+
+/* Bytes of a row group. */
+static inline size_t vd_layout_stride(int layout, size_t n_cols)
+{
+    return vd_layout_pair_at(&vd_layout_infos[layout], n_cols / VD_BLOCK + n_cols / VD_BLOCK % 2);
 }
 
 /* 0 where the type has no packed form or n_cols is no multiple of 32. */

@@ -1,10 +1,10 @@
 /* linear.c - weights and activations made ready, and the product. See kernels.h. */
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
 #include "kernels/kernels.h"
+#include "kernels/slab.h"
 
 enum { ALIGN = 64, BLOCK = 32 };
 
@@ -28,7 +28,7 @@ vd_status vd_weight_prepare(const vd_kernels *k, vd_precision precision, vd_dtyp
         weight.layout = k->layout_for(dtype, n_rows, n_cols);
     if (weight.layout != 0) {
         weight.packed_bytes = k->packed_bytes(weight.layout, n_rows, n_cols);
-        weight.packed = vd_alloc_aligned(weight.packed_bytes, ALIGN);
+        weight.packed = vd_slab_take(weight.packed_bytes, &weight.slab);
         if (weight.packed == NULL)
             return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu bytes of packed %s weights",
                            weight.packed_bytes, vd_dtype_name(dtype));
@@ -42,7 +42,7 @@ void vd_weight_done(vd_weight *weight)
 {
     if (weight == NULL)
         return;
-    vd_free(weight->packed);
+    vd_slab_release(weight->packed, weight->slab);
     memset(weight, 0, sizeof *weight);
 }
 

@@ -54,7 +54,7 @@ void check_nmse(const char *what, const float *got, const float *want, size_t n,
 void check_now(const char *fmt, ...) VD_PRINTF(1, 2);
 const char *check_current(void);
 
-/* ---- the checks: one function per file, level `k` against plain C -------------------------------*/
+/* ---- the checks: one function per file, level `k` against plain C ----------------------------*/
 
 void check_quantize(const vd_kernels *k);
 void check_elementwise(const vd_kernels *k);

@@ -13,19 +13,19 @@
 
 #include "kernels/dtype.h"
 
-typedef void (*vd_decode_fn)(const uint8_t *src, float *dst, size_t n_blocks);
+typedef void (*vd_decode_fn)(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
 
-void vd_decode_f32(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_f16(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_bf16(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q4_0(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q4_1(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q5_0(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q5_1(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q8_0(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q4_k(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q5_k(const uint8_t *src, float *dst, size_t n_blocks);
-void vd_decode_q6_k(const uint8_t *src, float *dst, size_t n_blocks);
+void vd_decode_f32(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_f16(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_bf16(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q4_0(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q4_1(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q5_0(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q5_1(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q8_0(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q4_k(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q5_k(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
+void vd_decode_q6_k(const uint8_t *restrict src, float *restrict dst, size_t n_blocks);
 
 /* Little-endian words at any address. */
 static inline uint16_t vd_load_u16(const uint8_t *p)

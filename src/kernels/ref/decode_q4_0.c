@@ -4,7 +4,7 @@
  */
 #include "kernels/ref/decode.h"
 
-void vd_decode_q4_0(const uint8_t *src, float *dst, size_t n_blocks)
+void vd_decode_q4_0(const uint8_t *restrict src, float *restrict dst, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, src += 18, dst += 32) {
         float d = vd_load_f16(src);

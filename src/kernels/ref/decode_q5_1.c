@@ -4,7 +4,7 @@
  */
 #include "kernels/ref/decode.h"
 
-void vd_decode_q5_1(const uint8_t *src, float *dst, size_t n_blocks)
+void vd_decode_q5_1(const uint8_t *restrict src, float *restrict dst, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, src += 24, dst += 32) {
         float d = vd_load_f16(src);
@@ -12,8 +12,8 @@ void vd_decode_q5_1(const uint8_t *src, float *dst, size_t n_blocks)
         uint32_t qh = vd_load_u32(src + 4);
         const uint8_t *qs = src + 8;
         for (int j = 0; j < 16; j++) {
-            uint32_t lo = (qs[j] & 15) | (qh >> j & 1) << 4;
-            uint32_t hi = (qs[j] >> 4) | (qh >> (j + 16) & 1) << 4;
+            int lo = (qs[j] & 15) + (qh & 1u << j ? 16 : 0);
+            int hi = (qs[j] >> 4) + (qh & 1u << (j + 16) ? 16 : 0);
             dst[j] = d * (float)lo + m;
             dst[j + 16] = d * (float)hi + m;
         }

@@ -7,16 +7,19 @@
  */
 #include "kernels/ref/decode.h"
 
-void vd_decode_q6_k(const uint8_t *src, float *dst, size_t n_blocks)
+void vd_decode_q6_k(const uint8_t *restrict src, float *restrict dst, size_t n_blocks)
 {
     for (size_t b = 0; b < n_blocks; b++, src += 210, dst += 256) {
         const int8_t *scales = (const int8_t *)src + 192;
         float d = vd_load_f16(src + 208);
-        for (int i = 0; i < 256; i++) {
-            int half = i / 128, k = i / 32 % 4, l = i % 32;
-            int lo = src[64 * half + 32 * (k % 2) + l] >> 4 * (k / 2) & 15;
-            int hi = src[128 + 32 * half + l] >> 2 * k & 3;
-            dst[i] = d * (float)scales[i / 16] * (float)((lo | hi << 4) - 32);
+        for (int s = 0; s < 8; s++) {
+            int half = s / 4, k = s % 4;
+            const uint8_t *ql = src + 64 * half + 32 * (k % 2), *qh = src + 128 + 32 * half;
+            float ds[2] = {d * (float)scales[2 * s], d * (float)scales[2 * s + 1]};
+            for (int j = 0; j < 32; j++) {
+                int q = (ql[j] >> 4 * (k / 2) & 15) | (qh[j] >> 2 * k & 3) << 4;
+                dst[32 * s + j] = ds[j / 16] * (float)(q - 32);
+            }
         }
     }
 }

@@ -47,17 +47,17 @@ void vd_ref_linear_packed(int layout, const void *packed, size_t n_rows, size_t 
                           const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
 {
     const vd_layout_info *info = &vd_layout_infos[layout];
-    vd_planes planes = vd_layout_planes(layout, n_cols);
+    size_t stride = vd_layout_stride(layout, n_cols);
     size_t n_blocks = n_cols / VD_BLOCK;
 
     for (size_t n = begin; n < end; n++) {
-        const uint8_t *group = (const uint8_t *)packed + n / VD_GROUP * planes.stride;
+        const uint8_t *group = (const uint8_t *)packed + n / VD_GROUP * stride;
         for (size_t t = 0; t < act->n_rows; t++) {
             double total = 0;
             for (size_t b = 0; b < n_blocks; b++)
-                total += block_dot(layout, group + b * info->q_bytes,
-                                   group + planes.s + b * info->s_bytes,
-                                   group + planes.t + b / 8 * info->t_bytes, n % VD_GROUP,
+                total += block_dot(layout, group + vd_layout_q_at(info, b),
+                                   group + vd_layout_s_at(info, b),
+                                   group + vd_layout_t_at(info, b), n % VD_GROUP,
                                    act->q + t * n_cols + b * VD_BLOCK,
                                    (double)act->scale[t * n_blocks + b],
                                    (double)act->sum[t * n_blocks + b]);

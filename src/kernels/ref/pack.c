@@ -99,7 +99,7 @@ void vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows,
                     void *packed)
 {
     const vd_layout_info *info = &vd_layout_infos[layout];
-    vd_planes planes = vd_layout_planes(layout, n_cols);
+    size_t stride = vd_layout_stride(layout, n_cols);
     size_t row_bytes = 0;
 
     if (!vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
@@ -107,13 +107,13 @@ void vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows,
     memset(packed, 0, vd_layout_bytes(layout, n_rows, n_cols));
     for (size_t n = 0; n < n_rows; n++) {
         const uint8_t *row = (const uint8_t *)rows + n * row_bytes;
-        uint8_t *group = (uint8_t *)packed + n / VD_GROUP * planes.stride;
+        uint8_t *group = (uint8_t *)packed + n / VD_GROUP * stride;
         for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
             uint8_t q[VD_BLOCK];
             read_q(dtype, row, b, q);
-            write_q(layout, q, n % VD_GROUP, group + b * info->q_bytes);
-            write_scales(layout, dtype, row, b, n % VD_GROUP, group + planes.s + b * info->s_bytes,
-                         group + planes.t + b / 8 * info->t_bytes);
+            write_q(layout, q, n % VD_GROUP, group + vd_layout_q_at(info, b));
+            write_scales(layout, dtype, row, b, n % VD_GROUP, group + vd_layout_s_at(info, b),
+                         group + vd_layout_t_at(info, b));
         }
     }
 }

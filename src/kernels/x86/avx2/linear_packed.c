@@ -7,7 +7,7 @@
  *   nibbles     2 * 15 * 127 per pair: all 8 quads of a block fit into 16 bits
  *   Q8M, Q8K    q <= 31, 2 * 31 * 127: the 4 quads of half a block fit
  *   Q6K         q <= 63, 2 * 63 * 127: 2 quads fit
- *   Q8          full bytes do not; |q| and the activation with q's sign do (2 * 128 * 127), one quad
+ *   Q8          full bytes do not; |q| and the activation with q's sign do, 2 * 128 * 127, one quad
  *
  * vpmaddwd with ones then widens to 32 bits. Whole-number sums and the order of f32 operations are
  * those of AVX-512, so both levels give the same bits.
@@ -35,6 +35,11 @@ INLINE bool is_k(int layout)
 INLINE bool has_min(int layout)
 {
     return layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q8M || is_k(layout);
+}
+
+INLINE bool has_super(int layout)
+{
+    return is_k(layout) || layout == VD_LAYOUT_Q6K;
 }
 
 INLINE bool has_nibbles(int layout)
@@ -147,11 +152,13 @@ INLINE void dot_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, _
 }
 
 /* 8 rows against tokens [t, t + n_t). */
-INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, vd_planes planes,
-                 size_t n_cols, const vd_act *act, size_t t, __m256 *sum)
+INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, size_t n_cols,
+                 const vd_act *act, size_t t, __m256 *sum)
 {
     size_t n_blocks = n_cols / VD_BLOCK;
-    const uint8_t *q = group + 32 * half, *s = group + planes.s, *super_at = group + planes.t;
+    size_t q_bytes = has_nibbles(layout) ? 256 : 512;
+    size_t s_bytes = has_min(layout) && !is_k(layout) ? 64 : 32;
+    const uint8_t *pair = group;
     const int8_t *x = act->q + t * n_cols;
     const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
     const int32_t *neg_sum = act->neg_sum + t * 2 * n_blocks;
@@ -161,11 +168,10 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, vd_plan
         sum[i] = _mm256_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++) {
         __m256i dot[2][TOKENS];
-        if ((is_k(layout) || layout == VD_LAYOUT_Q6K) && b % 8 == 0) {
-            load_super(layout, super_at, half, &super);
-            super_at += is_k(layout) ? 64 : 32;
-        }
-        scales sc = load_scales(layout, s, half, &super);
+        if (has_super(layout) && b % 8 == 0)
+            load_super(layout, pair + 8 * (q_bytes + s_bytes), half, &super);
+        const uint8_t *q = pair + b % 2 * q_bytes + 32 * half;
+        scales sc = load_scales(layout, pair + 2 * q_bytes + b % 2 * s_bytes, half, &super);
         if (has_nibbles(layout)) {
             dot_nibbles(n_t, q, x + b * VD_BLOCK, n_cols, dot[0]);
         } else if (layout == VD_LAYOUT_Q8) {
@@ -200,18 +206,19 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, vd_plan
             if (has_min(layout))
                 sum[i] = _mm256_fmadd_ps(sc.m, _mm256_set1_ps(x_sum[at]), sum[i]);
         }
-        q += has_nibbles(layout) ? 256 : 512;
-        s += has_min(layout) && !is_k(layout) ? 64 : 32;
+        pair += b % 2 * 2 * (q_bytes + s_bytes);
+        if (has_super(layout) && b % 8 == 7)
+            pair += 64;
     }
 }
 
 /* Both halves of a row group, then the outputs that are asked for. */
-INLINE void tile_pair(int layout, int n_t, const uint8_t *group, vd_planes planes, size_t n_cols,
+INLINE void tile_pair(int layout, int n_t, const uint8_t *group, size_t n_cols,
                       const vd_act *act, size_t t, float *y, size_t ld_y, size_t n_rows)
 {
     for (size_t half = 0; 8 * half < n_rows; half++) {
         __m256 sum[TOKENS];
-        tile(layout, n_t, group, half, planes, n_cols, act, t, sum);
+        tile(layout, n_t, group, half, n_cols, act, t, sum);
         for (int i = 0; i < n_t; i++) {
             float *out = y + (t + (size_t)i) * ld_y + 8 * half;
             if (n_rows >= 8 * half + 8) {
@@ -229,18 +236,18 @@ INLINE void tile_pair(int layout, int n_t, const uint8_t *group, vd_planes plane
 INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
                     size_t ld_y, size_t begin, size_t end)
 {
-    vd_planes planes = vd_layout_planes(layout, n_cols);
+    size_t stride = vd_layout_stride(layout, n_cols);
     for (size_t n = begin; n < end; n += VD_GROUP) {
-        const uint8_t *group = packed + n / VD_GROUP * planes.stride;
+        const uint8_t *group = packed + n / VD_GROUP * stride;
         size_t n_rows = end - n < VD_GROUP ? end - n : VD_GROUP, t = 0;
         for (; t + 4 <= act->n_rows; t += 4)
-            tile_pair(layout, 4, group, planes, n_cols, act, t, y + n, ld_y, n_rows);
+            tile_pair(layout, 4, group, n_cols, act, t, y + n, ld_y, n_rows);
         if (act->n_rows - t >= 2) {
-            tile_pair(layout, 2, group, planes, n_cols, act, t, y + n, ld_y, n_rows);
+            tile_pair(layout, 2, group, n_cols, act, t, y + n, ld_y, n_rows);
             t += 2;
         }
         if (t < act->n_rows)
-            tile_pair(layout, 1, group, planes, n_cols, act, t, y + n, ld_y, n_rows);
+            tile_pair(layout, 1, group, n_cols, act, t, y + n, ld_y, n_rows);
     }
 }
 

@@ -1,5 +1,5 @@
-/* table.c - the level "avx2": AVX2 with FMA and F16C. The operations themselves are written once, in
- * common/, in the words of this folder's vec.inc; the packed product is this level's own. */
+/* table.c - the level "avx2": AVX2 with FMA and F16C. The operations themselves are written once,
+ * in common/, in the words of this folder's vec.inc; the packed product is this level's own. */
 #include <float.h>
 #include <math.h>
 

@@ -19,12 +19,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-enum { TOKENS = 8 };
-
-/* One row group and where its planes are now. */
-typedef struct walk {
-    const uint8_t *q, *s, *t;
-} walk;
+/* AHEAD: bytes that one token's walk through the weights prefetches ahead of itself. */
+enum { TOKENS = 8, AHEAD = 12288 };
 
 /* Scales of a block: value = d[0] * q + m; Q6K has a second scale for columns 16..31. */
 typedef struct scales {
@@ -41,6 +37,11 @@ INLINE bool has_min(int layout)
     return layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q8M || is_k(layout);
 }
 
+INLINE bool has_super(int layout)
+{
+    return is_k(layout) || layout == VD_LAYOUT_Q6K;
+}
+
 INLINE bool has_nibbles(int layout)
 {
     return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K;
@@ -49,7 +50,10 @@ INLINE bool has_nibbles(int layout)
 /* log2 of the offset of q, or -1 where there is none. */
 INLINE int offset_shift(int layout)
 {
-    return layout == VD_LAYOUT_Q4 ? 3 : layout == VD_LAYOUT_Q8 ? 7 : layout == VD_LAYOUT_Q6K ? 5 : -1;
+    return layout == VD_LAYOUT_Q4    ? 3
+           : layout == VD_LAYOUT_Q8  ? 7
+           : layout == VD_LAYOUT_Q6K ? 5
+                                     : -1;
 }
 
 INLINE __m512 load_f16(const uint8_t *p)
@@ -142,15 +146,16 @@ INLINE __m512 add_block(int layout, const __m512i w[8], const scales *s, const i
 }
 
 /* 16 rows against tokens [t, t + n_t). */
-INLINE void tile(int layout, int n_t, const uint8_t *group, vd_planes planes, size_t n_cols,
+INLINE void tile(int layout, int n_t, const uint8_t *group, size_t n_cols,
                  const vd_act *act, size_t t, float *y, size_t ld_y, __mmask16 rows)
 {
-    const vd_layout_info *info = &vd_layout_infos[layout];
     size_t n_blocks = n_cols / VD_BLOCK, q_bytes = has_nibbles(layout) ? 256 : 512;
-    walk at = {group, group + planes.s, group + planes.t};
+    size_t s_bytes = has_min(layout) && !is_k(layout) ? 64 : 32;
+    const uint8_t *pair = group;
     const int8_t *x = act->q + t * n_cols;
     const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
     const int32_t *neg_sum = act->neg_sum + t * 2 * n_blocks;
+    const uint8_t *ahead = group + AHEAD;
     __m512 sum[TOKENS];
     scales super = {{_mm512_setzero_ps(), _mm512_setzero_ps()}, _mm512_setzero_ps()};
 
@@ -158,21 +163,22 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, vd_planes planes, si
         sum[i] = _mm512_setzero_ps();
     for (size_t b = 0; b < n_blocks; b++) {
         __m512i w[8];
-        if ((is_k(layout) || layout == VD_LAYOUT_Q6K) && b % 8 == 0) {
-            load_super(layout, at.t, &super);
-            at.t += info->t_bytes;
+        if (has_super(layout) && b % 8 == 0)
+            load_super(layout, pair + 8 * (q_bytes + s_bytes), &super);
+        if (n_t == 1) {
+            for (size_t line = 0; line < q_bytes + s_bytes; line += 64)
+                _mm_prefetch((const char *)ahead + line, _MM_HINT_T0);
+            ahead += q_bytes + s_bytes;
         }
-        if (n_t == 1)
-            for (size_t line = 0; line < q_bytes; line += 64)
-                _mm_prefetch((const char *)at.q + 4096 + line, _MM_HINT_T0);
-        load_q(layout, at.q, w);
-        scales s = load_scales(layout, at.s, &super);
+        load_q(layout, pair + b % 2 * q_bytes, w);
+        scales s = load_scales(layout, pair + 2 * q_bytes + b % 2 * s_bytes, &super);
         for (int i = 0; i < n_t; i++)
             sum[i] = add_block(layout, w, &s, x + (size_t)i * n_cols + b * VD_BLOCK,
                                x_scale[(size_t)i * n_blocks + b], x_sum[(size_t)i * n_blocks + b],
                                neg_sum + ((size_t)i * n_blocks + b) * 2, sum[i]);
-        at.q += q_bytes;
-        at.s += has_min(layout) && !is_k(layout) ? 64 : 32;
+        pair += b % 2 * 2 * (q_bytes + s_bytes);
+        if (has_super(layout) && b % 8 == 7)
+            pair += 64;
     }
     for (int i = 0; i < n_t; i++)
         _mm512_mask_storeu_ps(y + (t + (size_t)i) * ld_y, rows, sum[i]);
@@ -182,23 +188,23 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, vd_planes planes, si
 INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
                     size_t ld_y, size_t begin, size_t end)
 {
-    vd_planes planes = vd_layout_planes(layout, n_cols);
+    size_t stride = vd_layout_stride(layout, n_cols);
     for (size_t n = begin; n < end; n += VD_GROUP) {
-        const uint8_t *group = packed + n / VD_GROUP * planes.stride;
+        const uint8_t *group = packed + n / VD_GROUP * stride;
         size_t left = end - n, t = 0;
         __mmask16 rows = left >= VD_GROUP ? 0xffff : (__mmask16)((1u << left) - 1);
         for (; t + 8 <= act->n_rows; t += 8)
-            tile(layout, 8, group, planes, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, 8, group, n_cols, act, t, y + n, ld_y, rows);
         if (act->n_rows - t >= 4) {
-            tile(layout, 4, group, planes, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, 4, group, n_cols, act, t, y + n, ld_y, rows);
             t += 4;
         }
         if (act->n_rows - t >= 2) {
-            tile(layout, 2, group, planes, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, 2, group, n_cols, act, t, y + n, ld_y, rows);
             t += 2;
         }
         if (t < act->n_rows)
-            tile(layout, 1, group, planes, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, 1, group, n_cols, act, t, y + n, ld_y, rows);
     }
 }
 

@@ -1,0 +1,166 @@
+/* Weights and activations made ready: shapes that are refused, memory that is short, slabs. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "kernels/kernels.h"
+#include "kernels/slab.h"
+
+enum { N = 40, K = 256 };
+
+static const vd_kernels *packing(void)
+{
+    return vd_kernels_level("c-packed");
+}
+
+static void the_plain_tables_are_always_there(void **state)
+{
+    assert_non_null(vd_kernels_get());
+    assert_string_equal(vd_kernels_level("c")->name, "c");
+    assert_non_null(packing());
+    assert_null(vd_kernels_level("no such level"));
+    assert_int_equal(vd_kernels_default_precision(vd_kernels_level("c")), VD_PRECISION_EXACT);
+    assert_int_equal(vd_kernels_default_precision(packing()), VD_PRECISION_FAST);
+}
+
+static void types_and_shapes_that_cannot_be_are_refused_untouched(void **state)
+{
+    vd_weight weight = {.n_rows = 7};
+    vd_err err = {0};
+    const vd_kernels *k = packing();
+
+    assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, (vd_dtype)10, 1, 256, "", &weight,
+                                       &err), VD_ERR_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "Q2_K"));
+    assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, (vd_dtype)99, 1, 256, "", &weight,
+                                       &err), VD_ERR_UNSUPPORTED);
+    assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, VD_DTYPE_Q4_K, 1, 255, "", &weight,
+                                       &err), VD_ERR_ARG);
+    assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, VD_DTYPE_F32, SIZE_MAX / 8, 256, "",
+                                       &weight, NULL), VD_ERR_ARG);
+    assert_int_equal(weight.n_rows, 7);
+}
+
+static void a_failed_packing_leaks_nothing(void **state)
+{
+    unsigned char rows[N * K / 32 * 18] = {0};
+    vd_weight weight;
+    vd_err err = {0};
+    uint64_t before = vd_alloc_stats_get().n_live;
+
+    vd_alloc_fail_at(1);
+    assert_int_equal(vd_weight_prepare(packing(), VD_PRECISION_FAST, VD_DTYPE_Q4_0, N, K, rows,
+                                       &weight, &err), VD_ERR_NOMEM);
+    vd_alloc_fail_at(0);
+    assert_int_equal(vd_alloc_stats_get().n_live, before);
+    assert_int_equal(vd_weight_prepare(packing(), VD_PRECISION_FAST, VD_DTYPE_Q4_0, N, K, rows,
+                                       &weight, &err), VD_OK);
+    vd_weight_done(&weight);
+    vd_weight_done(&weight);
+    vd_weight_done(NULL);
+    assert_int_equal(vd_alloc_stats_get().n_live, before);
+}
+
+static void exact_weights_are_borrowed_and_fast_ones_packed(void **state)
+{
+    unsigned char rows[N * K / 32 * 18] = {0};
+    vd_weight weight;
+    assert_int_equal(vd_weight_prepare(packing(), VD_PRECISION_EXACT, VD_DTYPE_Q4_0, N, K, rows,
+                                       &weight, NULL), VD_OK);
+    assert_int_equal(weight.layout, 0);
+    assert_ptr_equal(weight.rows, rows);
+    assert_null(weight.packed);
+    assert_int_equal(vd_weight_prepare(packing(), VD_PRECISION_FAST, VD_DTYPE_Q4_0, N, K, rows,
+                                       &weight, NULL), VD_OK);
+    assert_int_not_equal(weight.layout, 0);
+    assert_int_equal((uintptr_t)weight.packed % 64, 0);
+    vd_weight_done(&weight);
+}
+
+static void act_bytes_overflow_asks_for_the_impossible(void **state)
+{
+    assert_int_equal(vd_act_bytes(SIZE_MAX / 2, 4), SIZE_MAX);
+    assert_int_equal(vd_act_bytes(SIZE_MAX, SIZE_MAX), SIZE_MAX);
+    assert_true(vd_act_bytes(4, 576) >= 4 * (576 + 18 * 16));
+}
+
+/* In whole and in parts, through vd_linear, the same numbers. */
+static void a_product_in_parts_is_the_product(void **state)
+{
+    enum { T = 5 };
+    static float rows[N * K], x[T * K], whole[T * N], parts[T * N], scratch[K];
+    for (int i = 0; i < N * K; i++)
+        rows[i] = (float)(i * 7 % 23) - 11;
+    for (int i = 0; i < T * K; i++)
+        x[i] = (float)(i * 5 % 19) - 9;
+    vd_weight weight;
+    vd_act act;
+    void *memory = vd_alloc_aligned(vd_act_bytes(T, K), 64);
+    assert_non_null(memory);
+    const vd_kernels *k = vd_kernels_get();
+    assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, VD_DTYPE_F32, N, K, rows, &weight,
+                                       NULL), VD_OK);
+    vd_act_bind(&act, memory, x, T, K, K);
+    vd_act_quantize(k, VD_PRECISION_FAST, &act, 0, T);
+    vd_linear(k, &weight, &act, whole, N, 0, N, scratch);
+    vd_linear(k, &weight, &act, parts, N, 32, N, scratch);
+    vd_linear(k, &weight, &act, parts, N, 16, 32, scratch);
+    vd_linear(k, &weight, &act, parts, N, 0, 16, scratch);
+    vd_linear(k, &weight, &act, parts, N, N, N, scratch);
+    assert_memory_equal(whole, parts, sizeof whole);
+    double want = 0;
+    for (int i = 0; i < K; i++)
+        want += (double)x[2 * K + i] * (double)rows[33 * K + i];
+    assert_true(whole[2 * N + 33] == (float)want); /* whole numbers: exact */
+    vd_weight_done(&weight);
+    vd_free(memory);
+}
+
+static void slabs_share_memory_and_go_with_their_last_block(void **state)
+{
+    enum { SIZE = 1 << 20, BLOCKS = 20 };
+    unsigned char *blocks[BLOCKS];
+    vd_slab *slabs[BLOCKS], *own;
+    uint64_t before = vd_alloc_stats_get().n_live;
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = vd_slab_take(SIZE - 3, &slabs[i]);
+        assert_non_null(blocks[i]);
+        assert_int_equal((uintptr_t)blocks[i] % 64, 0);
+        memset(blocks[i], i, SIZE - 3);
+    }
+    assert_int_equal(vd_alloc_stats_get().n_live, before + 3);
+    assert_ptr_equal(slabs[0], slabs[1]);
+    void *large = vd_slab_take(9 << 20, &own);
+    assert_non_null(large);
+    assert_ptr_not_equal(own, slabs[BLOCKS - 1]);
+    for (int i = 0; i < BLOCKS; i++) {
+        assert_int_equal(blocks[i][0], i);
+        assert_int_equal(blocks[i][SIZE - 4], i);
+        vd_slab_release(blocks[i], slabs[i]);
+    }
+    vd_slab_release(large, own);
+    vd_slab_release(NULL, NULL);
+    assert_int_equal(vd_alloc_stats_get().n_live, before);
+    assert_null(vd_slab_take(SIZE_MAX, &own));
+    assert_null(vd_slab_take(SIZE_MAX - 100, &own));
+    assert_int_equal(vd_alloc_stats_get().n_live, before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_plain_tables_are_always_there),
+        cmocka_unit_test(types_and_shapes_that_cannot_be_are_refused_untouched),
+        cmocka_unit_test(a_failed_packing_leaks_nothing),
+        cmocka_unit_test(exact_weights_are_borrowed_and_fast_ones_packed),
+        cmocka_unit_test(act_bytes_overflow_asks_for_the_impossible),
+        cmocka_unit_test(a_product_in_parts_is_the_product),
+        cmocka_unit_test(slabs_share_memory_and_go_with_their_last_block),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
