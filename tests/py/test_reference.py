@@ -118,9 +118,11 @@ def test_eval_counts_perplexity_as_the_metrics_here_do(verdant, model, text, tmp
         ctx=256,
         n_chunks=2,
     )
-    result = verdant("eval", model, "--text", text, "--ctx", 256, "--chunks", 2, "--json")
+    exact = ("--precision", "exact", "--kv", "f32")
+    result = verdant("eval", model, "--text", text, "--ctx", 256, "--chunks", 2, "--json", *exact)
     got = json.loads(result.stdout)
-    assert got["ppl"] == pytest.approx(ours["ppl"], rel=0.003)  # eval takes the fast path
+    assert got["ppl"] == pytest.approx(ours["ppl"], rel=1e-5)
+    assert got["ppl_stderr"] == pytest.approx(ours["ppl_stderr"], rel=0.01)
     assert got["n_tokens"] == ours["n_tokens"]
 
 
