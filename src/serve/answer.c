@@ -8,7 +8,7 @@
 #include "serve/jout.h"
 #include "serve/logprobs.h"
 #include "serve/record.h"
-#include "serve/request.h"
+#include "serve/exchange.h"
 
 enum { TEXT_MAX = 64 << 20 };
 
@@ -45,7 +45,7 @@ static const char *finish_word(vd_finish finish)
 }
 
 /* {"id":...,"system_fingerprint":...,"choices":[ */
-static void put_head(vd_request *r, const char *object, vd_buf *out)
+static void put_head(vd_exchange *r, const char *object, vd_buf *out)
 {
     const vd_ask *ask = &r->ask;
     vd_backend_info info = r->backend->ops->info(r->backend->self);
@@ -66,7 +66,7 @@ static size_t shown_index(const vd_ask *ask, const vd_choice *c)
 }
 
 /* The records that wait in `entries`, as log probabilities, or null. Leaves `entries` empty. */
-static void put_logprobs(vd_request *r, vd_choice *c, vd_buf *out)
+static void put_logprobs(vd_exchange *r, vd_choice *c, vd_buf *out)
 {
     const vd_ask *ask = &r->ask;
     vd_buf *entries = &c->text.entries;
@@ -84,7 +84,7 @@ static void put_logprobs(vd_request *r, vd_choice *c, vd_buf *out)
 /* One event of the stream. `delta` is "role", "text" or "end". */
 enum chunk { CHUNK_ROLE, CHUNK_TEXT, CHUNK_END };
 
-static void put_chunk(vd_request *r, vd_choice *c, enum chunk kind, const char *text, size_t n,
+static void put_chunk(vd_exchange *r, vd_choice *c, enum chunk kind, const char *text, size_t n,
                       vd_finish finish, vd_buf *out)
 {
     vd_buf_puts(out, "data: ");
@@ -113,7 +113,7 @@ static void put_chunk(vd_request *r, vd_choice *c, enum chunk kind, const char *
     vd_buf_puts(out, r->ask.include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
 }
 
-void vd_answer_stream_begin(vd_request *r, vd_buf *out)
+void vd_answer_stream_begin(vd_exchange *r, vd_buf *out)
 {
     for (size_t i = 0; i < r->n_choices; i++) {
         vd_choice *c = &r->choices[i];
@@ -129,7 +129,7 @@ void vd_answer_stream_begin(vd_request *r, vd_buf *out)
 
 /* Remembers the token of a record, if it is one to show, and forgets those whose text a stop
  * string took away. */
-static void keep_entry(vd_request *r, vd_choice *c, const vd_record *record)
+static void keep_entry(vd_exchange *r, vd_choice *c, const vd_record *record)
 {
     vd_choice_text *t = &c->text;
     bool ends = record->finish == VD_FINISH_STOP && record->token >= 0 &&
@@ -145,7 +145,7 @@ static void keep_entry(vd_request *r, vd_choice *c, const vd_record *record)
         t->entries.n = t->n_kept;
 }
 
-static void put_stream_error(vd_request *r, const vd_choice *c, vd_buf *out)
+static void put_stream_error(vd_exchange *r, const vd_choice *c, vd_buf *out)
 {
     vd_api_error error;
     vd_err err = {.status = c->finish == VD_FINISH_CANCELLED ? VD_ERR_CANCELLED : c->status};
@@ -159,7 +159,7 @@ static void put_stream_error(vd_request *r, const vd_choice *c, vd_buf *out)
     vd_buf_puts(out, "\n\n");
 }
 
-void vd_answer_stream(vd_request *r, const vd_buf *events, vd_buf *out)
+void vd_answer_stream(vd_exchange *r, const vd_buf *events, vd_buf *out)
 {
     vd_record record;
     size_t offset = 0;
@@ -175,7 +175,7 @@ void vd_answer_stream(vd_request *r, const vd_buf *events, vd_buf *out)
     }
 }
 
-void vd_answer_stream_end(vd_request *r, vd_buf *out)
+void vd_answer_stream_end(vd_exchange *r, vd_buf *out)
 {
     if (r->overflow)
         put_stream_error(r, &r->choices[0], out);
@@ -194,7 +194,7 @@ void vd_answer_stream_end(vd_request *r, vd_buf *out)
     vd_buf_puts(out, "data: [DONE]\n\n");
 }
 
-static void put_whole_choice(vd_request *r, vd_choice *c, size_t index, vd_buf *out)
+static void put_whole_choice(vd_exchange *r, vd_choice *c, size_t index, vd_buf *out)
 {
     const vd_ask *ask = &r->ask;
     const vd_prompt *prompt = &ask->prompts[c->prompt];
@@ -224,7 +224,7 @@ static void put_whole_choice(vd_request *r, vd_choice *c, size_t index, vd_buf *
 }
 
 /* best_of: of a prompt's choices not yet shown, the one with the best mean log probability. */
-static vd_choice *best_left(vd_request *r, size_t prompt, const bool *shown)
+static vd_choice *best_left(vd_exchange *r, size_t prompt, const bool *shown)
 {
     vd_choice *best = NULL;
     double best_score = 0;
@@ -240,7 +240,7 @@ static vd_choice *best_left(vd_request *r, size_t prompt, const bool *shown)
     return best;
 }
 
-static void put_whole_choices(vd_request *r, bool *shown, vd_buf *out)
+static void put_whole_choices(vd_exchange *r, bool *shown, vd_buf *out)
 {
     const vd_ask *ask = &r->ask;
     for (size_t i = 0; i < ask->n_prompts * ask->n; i++) {
@@ -252,7 +252,7 @@ static void put_whole_choices(vd_request *r, bool *shown, vd_buf *out)
     }
 }
 
-void vd_answer_whole(vd_request *r, const vd_buf *events, vd_buf *out)
+void vd_answer_whole(vd_exchange *r, const vd_buf *events, vd_buf *out)
 {
     vd_record record;
     size_t offset = 0;

@@ -15,7 +15,7 @@
 #include "base/buf.h"
 #include "serve/backend.h"
 
-struct vd_request;
+struct vd_exchange;
 struct vd_choice;
 
 typedef enum vd_ask_kind { VD_ASK_CHAT, VD_ASK_COMPLETION } vd_ask_kind;
@@ -62,14 +62,14 @@ void vd_choice_text_done(vd_choice_text *text);
 
 /* Streamed: chunks for all records in `events`, then (when `ended`) the tail: usage or a comment
  * with the energy, and [DONE]. */
-void vd_answer_stream_begin(struct vd_request *request, vd_buf *out);
-void vd_answer_stream(struct vd_request *request, const vd_buf *events, vd_buf *out);
-void vd_answer_stream_end(struct vd_request *request, vd_buf *out);
+void vd_answer_stream_begin(struct vd_exchange *request, vd_buf *out);
+void vd_answer_stream(struct vd_exchange *request, const vd_buf *events, vd_buf *out);
+void vd_answer_stream_end(struct vd_exchange *request, vd_buf *out);
 /* Not streamed: the whole object. All choices have ended. */
-void vd_answer_whole(struct vd_request *request, const vd_buf *events, vd_buf *out);
+void vd_answer_whole(struct vd_exchange *request, const vd_buf *events, vd_buf *out);
 
 /* {"prompt_tokens":...,"energy":{...}} over all choices. */
-void vd_usage_write(struct vd_request *request, vd_buf *out);
+void vd_usage_write(struct vd_exchange *request, vd_buf *out);
 void vd_energy_write(const vd_spent *spent, const vd_spent_basis *basis, vd_buf *out);
 
 #endif

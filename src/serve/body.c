@@ -27,7 +27,8 @@ static void member_at(const char *text, size_t n, size_t position, char *name, s
         } else if (c == '{' || c == '[') {
             expects_key = ++depth == 1 && c == '{';
         } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
+            if (--depth == 0)
+                key_begin = key_end = 0;
         } else if (c == ',' && depth == 1) {
             expects_key = true;
         }

@@ -196,7 +196,7 @@ static vd_status read_limits(vd_ask *ask, json_t *body, vd_api_error *error)
 }
 
 /* Messages to text to tokens. */
-static vd_status make_prompt(vd_request *r, json_t *messages, vd_api_error *error)
+static vd_status make_prompt(vd_exchange *r, json_t *messages, vd_api_error *error)
 {
     const vd_backend *b = r->backend;
     vd_err err = {0};
@@ -217,7 +217,7 @@ static vd_status make_prompt(vd_request *r, json_t *messages, vd_api_error *erro
     return st;
 }
 
-vd_status vd_chat_read(vd_request *r, vd_api_error *error)
+vd_status vd_chat_read(vd_exchange *r, vd_api_error *error)
 {
     json_t *body = NULL, *messages = json_array();
     r->ask.kind = VD_ASK_CHAT;

@@ -17,7 +17,7 @@ static const vd_field own_fields[] = {
     {"suffix", VD_FIELD_READ},
 };
 
-static vd_status add_text(vd_request *r, const char *text, size_t n, vd_api_error *error)
+static vd_status add_text(vd_exchange *r, const char *text, size_t n, vd_api_error *error)
 {
     vd_err err = {0};
     vd_buf ids;
@@ -31,7 +31,7 @@ static vd_status add_text(vd_request *r, const char *text, size_t n, vd_api_erro
     return st;
 }
 
-static vd_status add_tokens(vd_request *r, json_t *array, vd_api_error *error)
+static vd_status add_tokens(vd_exchange *r, json_t *array, vd_api_error *error)
 {
     vd_buf ids, text;
     vd_buf_init(&ids, PROMPT_BYTES_MAX);
@@ -64,7 +64,7 @@ out:
     return st;
 }
 
-static vd_status add_one(vd_request *r, json_t *prompt, vd_api_error *error)
+static vd_status add_one(vd_exchange *r, json_t *prompt, vd_api_error *error)
 {
     if (json_is_string(prompt))
         return add_text(r, json_string_value(prompt), json_string_length(prompt), error);
@@ -76,7 +76,7 @@ static vd_status add_one(vd_request *r, json_t *prompt, vd_api_error *error)
 }
 
 /* A string, strings, tokens, arrays of tokens, or strings and arrays of tokens mixed. */
-static vd_status read_prompts(vd_request *r, json_t *body, vd_api_error *error)
+static vd_status read_prompts(vd_exchange *r, json_t *body, vd_api_error *error)
 {
     json_t *prompt = vd_body_get(body, "prompt");
     if (prompt == NULL)
@@ -116,7 +116,7 @@ static vd_status read_best_of(vd_ask *ask, json_t *body, vd_api_error *error)
     return VD_OK;
 }
 
-static vd_status read_own(vd_request *r, json_t *body, vd_api_error *error)
+static vd_status read_own(vd_exchange *r, json_t *body, vd_api_error *error)
 {
     vd_ask *ask = &r->ask;
     int64_t max_tokens = MAX_TOKENS_DEFAULT, logprobs = 0;
@@ -143,7 +143,7 @@ static vd_status read_own(vd_request *r, json_t *body, vd_api_error *error)
     return VD_OK;
 }
 
-vd_status vd_completion_read(vd_request *r, vd_api_error *error)
+vd_status vd_completion_read(vd_exchange *r, vd_api_error *error)
 {
     json_t *body = NULL;
     r->ask.kind = VD_ASK_COMPLETION;

@@ -2,20 +2,20 @@
 #ifndef VD_SERVE_ENDPOINTS_H
 #define VD_SERVE_ENDPOINTS_H
 
-#include "serve/request.h"
+#include "serve/exchange.h"
 
-vd_status vd_chat_read(vd_request *request, vd_api_error *error);       /* chat.c */
-vd_status vd_completion_read(vd_request *request, vd_api_error *error); /* completions.c */
+vd_status vd_chat_read(vd_exchange *request, vd_api_error *error);       /* chat.c */
+vd_status vd_completion_read(vd_exchange *request, vd_api_error *error); /* completions.c */
 
-vd_status vd_models_list(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_models_list(vd_exchange *request, const char *argument, vd_buf *out,
                          vd_api_error *error); /* models.c */
-vd_status vd_models_show(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_models_show(vd_exchange *request, const char *argument, vd_buf *out,
                          vd_api_error *error);
-vd_status vd_health_live(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_health_live(vd_exchange *request, const char *argument, vd_buf *out,
                          vd_api_error *error); /* health.c */
-vd_status vd_health_ready(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_health_ready(vd_exchange *request, const char *argument, vd_buf *out,
                           vd_api_error *error);
-vd_status vd_metrics_show(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_metrics_show(vd_exchange *request, const char *argument, vd_buf *out,
                           vd_api_error *error); /* metrics.c */
 
 #endif

@@ -26,7 +26,8 @@ typedef struct vd_api_error {
  * type follows from the status; param NULL for none. */
 vd_status vd_api_fail(vd_api_error *error, unsigned http, const char *code, const char *param,
                       const char *fmt, ...) VD_PRINTF(5, 6);
-#define VD_BAD_PARAM(error, param, code, ...) vd_api_fail((error), 400, (code), (param), __VA_ARGS__)
+#define VD_BAD_PARAM(error, param, code, ...) \
+    vd_api_fail((error), 400, (code), (param), __VA_ARGS__)
 
 /* From a failure inside: its status decides the HTTP status; no internal text leaves the house
  * unless it speaks of the request (ERR_ARG, ERR_FORMAT, ERR_CONTEXT, ERR_TEMPLATE, ERR_LIMIT). */

@@ -162,7 +162,8 @@ static void pass_on(vd_gate *gate, int fd)
         conn_release(gate, c);
 }
 
-static void look_at_head(vd_gate *gate, int fd)
+/* `ended`: the client will send no more. */
+static void look_at_head(vd_gate *gate, int fd, bool ended)
 {
     conn *c = &gate->table[fd];
     ssize_t n = recv(fd, gate->peek, VD_HEAD_BYTES_MAX, MSG_PEEK | MSG_DONTWAIT);
@@ -182,7 +183,9 @@ static void look_at_head(vd_gate *gate, int fd)
         refuse(gate, fd, &error);
         return;
     case VD_HEAD_MORE:
-        if (++c->n_peeks > PEEKS_MAX) {
+        if (ended) {
+            conn_close(gate, fd);
+        } else if (++c->n_peeks > PEEKS_MAX) {
             vd_api_fail(&error, 408, "request_timeout", NULL, "The head came in too many pieces.");
             refuse(gate, fd, &error);
         }
@@ -210,7 +213,7 @@ static void accept_all(vd_gate *gate)
                         "The server has all the connections it takes. Try again shortly.");
             refuse(gate, fd, &error);
         } else {
-            look_at_head(gate, fd);
+            look_at_head(gate, fd, false);
         }
     }
 }
@@ -223,7 +226,7 @@ static void on_event(vd_gate *gate, const struct epoll_event *event)
         return;
     switch (c->phase) {
     case VD_CONN_HEAD:
-        look_at_head(gate, fd);
+        look_at_head(gate, fd, (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
         break;
     case VD_CONN_LINGER:
         linger_on(gate, fd);
@@ -472,7 +475,8 @@ void vd_gate_forget(vd_gate *gate, int fd)
 void vd_gate_linger(vd_gate *gate, int fd)
 {
     pthread_mutex_lock(&gate->lock);
-    int twin = gate->n_linger < gate->options.max_connections + LINGER_EXTRA ? vd_listen_dup(fd) : -1;
+    bool room = gate->n_linger < gate->options.max_connections + LINGER_EXTRA;
+    int twin = room ? vd_listen_dup(fd) : -1;
     if (twin >= 0) {
         if (conn_open(gate, twin, VD_CONN_LINGER, vd_now_ns() + LINGER_NS) == NULL)
             close(twin);

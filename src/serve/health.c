@@ -2,14 +2,14 @@
 #include "serve/endpoints.h"
 #include "serve/server.h"
 
-vd_status vd_health_live(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_health_live(vd_exchange *request, const char *argument, vd_buf *out,
                          vd_api_error *error)
 {
     vd_buf_puts(out, "{\"status\":\"ok\"}");
     return VD_OK;
 }
 
-vd_status vd_health_ready(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_health_ready(vd_exchange *request, const char *argument, vd_buf *out,
                           vd_api_error *error)
 {
     switch (atomic_load(&request->server->state)) {

@@ -55,7 +55,7 @@ static const char *method_name(const char *method)
     return "other";
 }
 
-static void name_client(vd_request *r, struct MHD_Connection *connection)
+static void name_client(vd_exchange *r, struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -99,7 +99,7 @@ static vd_status check_head(vd_server *server, struct MHD_Connection *connection
 }
 
 /* May this client use the server, and the server take this work? */
-static vd_status check_request(vd_request *r, struct MHD_Connection *connection,
+static vd_status check_request(vd_exchange *r, struct MHD_Connection *connection,
                                const vd_framing *framing, vd_api_error *error)
 {
     vd_server *server = r->server;
@@ -134,7 +134,7 @@ static vd_status check_request(vd_request *r, struct MHD_Connection *connection,
 }
 
 /* Counts the request among the running ones, or 503. */
-static vd_status admit(vd_request *r, vd_api_error *error)
+static vd_status admit(vd_exchange *r, vd_api_error *error)
 {
     vd_server *server = r->server;
     if (atomic_fetch_add(&server->n_running, 1) >= server->options.max_streams) {
@@ -147,7 +147,7 @@ static vd_status admit(vd_request *r, vd_api_error *error)
 }
 
 /* An answer before the body was read: libmicrohttpd closes then, so the rest is drained beside. */
-static enum MHD_Result answer_early(vd_request *r, const vd_framing *framing,
+static enum MHD_Result answer_early(vd_exchange *r, const vd_framing *framing,
                                     const vd_api_error *error)
 {
     bool has_body = framing->length_bytes > 0 || framing->n_encoding > 0;
@@ -162,7 +162,7 @@ static enum MHD_Result begin(vd_server *server, struct MHD_Connection *connectio
 {
     bool nul = *con_cls == &nul_in_url;
     *con_cls = NULL;
-    vd_request *r = vd_request_create(server, connection);
+    vd_exchange *r = vd_exchange_create(server, connection);
     if (r == NULL)
         return MHD_NO;
     *con_cls = r; /* from here on vd_http_completed drops it */
@@ -196,7 +196,7 @@ static enum MHD_Result begin(vd_server *server, struct MHD_Connection *connectio
 }
 
 /* One piece of the body. Its memory counts against all bodies together. */
-static enum MHD_Result take_piece(vd_request *r, const char *piece, size_t *n)
+static enum MHD_Result take_piece(vd_exchange *r, const char *piece, size_t *n)
 {
     vd_server *server = r->server;
     pthread_mutex_lock(&r->lock);
@@ -215,7 +215,7 @@ static enum MHD_Result take_piece(vd_request *r, const char *piece, size_t *n)
     return MHD_YES;
 }
 
-static vd_status judge_body(vd_request *r, vd_api_error *error)
+static vd_status judge_body(vd_exchange *r, vd_api_error *error)
 {
     vd_server *server = r->server;
     if (!r->body_too_large)
@@ -228,7 +228,7 @@ static vd_status judge_body(vd_request *r, vd_api_error *error)
 }
 
 /* The whole request is here: on to a worker, or an answer at once. Under no lock. */
-static enum MHD_Result hand_to_worker(vd_request *r)
+static enum MHD_Result hand_to_worker(vd_exchange *r)
 {
     vd_api_error error;
     if (judge_body(r, &error) != VD_OK) {
@@ -236,11 +236,11 @@ static enum MHD_Result hand_to_worker(vd_request *r)
         return vd_respond_error(r, &error, false);
     }
     vd_gate_set(r->server->gate, r->fd, VD_CONN_BUSY, r);
-    vd_request_ref(r);
+    vd_exchange_ref(r);
     pthread_mutex_lock(&r->lock);
     if (r->late) {
         pthread_mutex_unlock(&r->lock);
-        vd_request_unref(r);
+        vd_exchange_unref(r);
         return MHD_NO;
     }
     r->phase = VD_PHASE_WORK;
@@ -250,13 +250,13 @@ static enum MHD_Result hand_to_worker(vd_request *r)
     if (!vd_workers_push(r->server->workers, r)) {
         vd_api_fail(&error, 503, "overloaded", NULL,
                     "The server has all the work it takes. Try again shortly.");
-        vd_request_fail(r, &error);
-        vd_request_unref(r);
+        vd_exchange_fail(r, &error);
+        vd_exchange_unref(r);
     }
     return MHD_YES;
 }
 
-static enum MHD_Result answer_get(vd_request *r)
+static enum MHD_Result answer_get(vd_exchange *r)
 {
     const char *argument;
     vd_api_error error;
@@ -278,7 +278,7 @@ enum MHD_Result vd_http_handle(void *cls, struct MHD_Connection *connection, con
 {
     if (*con_cls == NULL || *con_cls == &nul_in_url)
         return begin(cls, connection, url, method, con_cls);
-    vd_request *r = *con_cls;
+    vd_exchange *r = *con_cls;
     if (*upload_data_size != 0)
         return take_piece(r, upload_data, upload_data_size);
     pthread_mutex_lock(&r->lock);
@@ -306,7 +306,7 @@ enum MHD_Result vd_http_handle(void *cls, struct MHD_Connection *connection, con
 }
 
 /* One line per request; never a word of prompt or answer. */
-static void log_request(vd_request *r, enum MHD_RequestTerminationCode toe)
+static void log_request(vd_exchange *r, enum MHD_RequestTerminationCode toe)
 {
     uint64_t took_ns = vd_now_ns() - r->begin_ns;
     size_t prompt = 0, completion = 0;
@@ -322,8 +322,8 @@ static void log_request(vd_request *r, enum MHD_RequestTerminationCode toe)
     vd_metrics_request(&r->server->metrics, vd_route_slot(r->route), http, took_ns);
     bool quiet = r->route->always && http == 200;
     vd_log(quiet ? VD_LOG_DEBUG : VD_LOG_INFO, "serve",
-           "request id=%s client=%s method=%s route=%s status=%u ms=%.1f model=%s prompt_tokens=%zu "
-           "completion_tokens=%zu joules=%.3f end=%s",
+           "request id=%s client=%s method=%s route=%s status=%u ms=%.1f model=%s "
+           "prompt_tokens=%zu completion_tokens=%zu joules=%.3f end=%s",
            r->id, r->client, r->method, r->route->label, http, (double)took_ns / 1e6,
            r->ask.model != NULL ? r->ask.model : "-", prompt, completion, (double)total_uj / 1e6,
            toe == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent"
@@ -335,14 +335,14 @@ void vd_http_completed(void *cls, struct MHD_Connection *connection, void **con_
                        enum MHD_RequestTerminationCode toe)
 {
     vd_server *server = cls;
-    vd_request *r = *con_cls;
+    vd_exchange *r = *con_cls;
     *con_cls = NULL;
     if (r == NULL || (void *)r == &nul_in_url)
         return;
     /* First: from here on the gate calls nothing for this request. */
     vd_gate_set(server->gate, r->fd, VD_CONN_IDLE, NULL);
     if (toe != MHD_REQUEST_TERMINATED_COMPLETED_OK)
-        vd_request_gone(r);
+        vd_exchange_gone(r);
     pthread_mutex_lock(&r->lock);
     r->connection = NULL;
     r->suspended = false;
@@ -353,5 +353,5 @@ void vd_http_completed(void *cls, struct MHD_Connection *connection, void **con_
         r->admitted = false;
         atomic_fetch_sub(&server->n_running, 1);
     }
-    vd_request_unref(r);
+    vd_exchange_unref(r);
 }

@@ -5,7 +5,7 @@
 #include <microhttpd.h>
 #include <stdbool.h>
 
-#include "serve/request.h"
+#include "serve/exchange.h"
 #include "serve/server.h"
 
 /* The access handler (cls: the server). */
@@ -26,10 +26,11 @@ bool vd_host_allowed(const vd_server *server, const char *host);
 bool vd_origin_allowed(const vd_server *server, const char *origin);
 
 /* respond.c. All queue a response on request->connection, on libmicrohttpd's thread. */
-enum MHD_Result vd_respond_error(vd_request *request, const vd_api_error *error, bool close);
-enum MHD_Result vd_respond_text(vd_request *request, unsigned http, vd_buf *text, const char *type);
-enum MHD_Result vd_respond_options(vd_request *request, const struct vd_route *route);
-enum MHD_Result vd_respond_ready(vd_request *request);
-enum MHD_Result vd_respond_stream(vd_request *request);
+enum MHD_Result vd_respond_error(vd_exchange *request, const vd_api_error *error, bool close);
+enum MHD_Result vd_respond_text(vd_exchange *request, unsigned http, vd_buf *text,
+                                const char *type);
+enum MHD_Result vd_respond_options(vd_exchange *request, const struct vd_route *route);
+enum MHD_Result vd_respond_ready(vd_exchange *request);
+enum MHD_Result vd_respond_stream(vd_exchange *request);
 
 #endif

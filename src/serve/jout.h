@@ -9,7 +9,7 @@
 
 /* text[0..n) in quotes, escaped; bytes that are no UTF-8 become U+FFFD. */
 void vd_jout_string(vd_buf *out, const char *text, size_t n);
-/* The text of one token: as above where it is whole UTF-8, else "bytes:\xf0\x9f", as OpenAI does. */
+/* The text of one token: as above where it is whole UTF-8, else "bytes:\xf0\x9f", OpenAI's way. */
 void vd_jout_token(vd_buf *out, const char *piece, size_t n);
 /* [240,159] */
 void vd_jout_bytes(vd_buf *out, const char *bytes, size_t n);

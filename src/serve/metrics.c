@@ -250,7 +250,7 @@ void vd_metrics_write(vd_server *server, vd_buf *out)
     write_process(m, out);
 }
 
-vd_status vd_metrics_show(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_metrics_show(vd_exchange *request, const char *argument, vd_buf *out,
                           vd_api_error *error)
 {
     vd_metrics_write(request->server, out);

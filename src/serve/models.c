@@ -14,7 +14,7 @@ static void write_model(const vd_model_entry *entry, vd_buf *out)
                   "\"context_length\":%zu}", (long long)info.created_s, info.ctx_tokens);
 }
 
-vd_status vd_models_list(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_models_list(vd_exchange *request, const char *argument, vd_buf *out,
                          vd_api_error *error)
 {
     const vd_server *server = request->server;
@@ -28,7 +28,7 @@ vd_status vd_models_list(vd_request *request, const char *argument, vd_buf *out,
     return VD_OK;
 }
 
-vd_status vd_models_show(vd_request *request, const char *argument, vd_buf *out,
+vd_status vd_models_show(vd_exchange *request, const char *argument, vd_buf *out,
                          vd_api_error *error)
 {
     const vd_model_entry *entry = vd_server_model(request->server, argument);

@@ -58,7 +58,7 @@ static bool is_header_safe(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == n;
 }
 
-static void note_ignored(vd_request *r, const char *name, size_t *n_named)
+static void note_ignored(vd_exchange *r, const char *name, size_t *n_named)
 {
     size_t used = strlen(r->ignored);
     if (!is_header_safe(name))
@@ -69,7 +69,7 @@ static void note_ignored(vd_request *r, const char *name, size_t *n_named)
     (*n_named)++;
 }
 
-static vd_status sort_fields(vd_request *r, json_t *body, const vd_field *own, size_t n_own,
+static vd_status sort_fields(vd_exchange *r, json_t *body, const vd_field *own, size_t n_own,
                              vd_api_error *error)
 {
     const char *name;
@@ -91,7 +91,7 @@ static vd_status sort_fields(vd_request *r, json_t *body, const vd_field *own, s
     return VD_OK;
 }
 
-static vd_status read_model(vd_request *r, json_t *body, vd_api_error *error)
+static vd_status read_model(vd_exchange *r, json_t *body, vd_api_error *error)
 {
     json_t *model = vd_body_get(body, "model");
     if (model == NULL)
@@ -158,7 +158,7 @@ static bool parse_id(const char *text, size_t limit, int32_t *ret_id)
     return id < limit;
 }
 
-static vd_status read_bias(vd_request *r, json_t *body, vd_api_error *error)
+static vd_status read_bias(vd_exchange *r, json_t *body, vd_api_error *error)
 {
     json_t *map = vd_body_get(body, "logit_bias");
     if (map == NULL)
@@ -193,7 +193,7 @@ static vd_status read_bias(vd_request *r, json_t *body, vd_api_error *error)
     return VD_OK;
 }
 
-static vd_status read_sampling(vd_request *r, json_t *body, vd_api_error *error)
+static vd_status read_sampling(vd_exchange *r, json_t *body, vd_api_error *error)
 {
     vd_sampling *s = &r->ask.sampling;
     *s = vd_sampling_default();
@@ -259,7 +259,7 @@ static void make_id(vd_ask *ask, const char *prefix)
     ask->id[n + sizeof(random)] = 0;
 }
 
-vd_status vd_params_read(vd_request *r, json_t *body, const vd_field *own, size_t n_own,
+vd_status vd_params_read(vd_exchange *r, json_t *body, const vd_field *own, size_t n_own,
                          vd_api_error *error)
 {
     int64_t n = 1;
@@ -280,7 +280,7 @@ vd_status vd_params_read(vd_request *r, json_t *body, const vd_field *own, size_
     return st;
 }
 
-vd_status vd_params_add_prompt(vd_request *r, vd_buf *ids, const char *text, size_t n_text,
+vd_status vd_params_add_prompt(vd_exchange *r, vd_buf *ids, const char *text, size_t n_text,
                                const char *param, vd_api_error *error)
 {
     vd_ask *ask = &r->ask;

@@ -3,7 +3,7 @@
 #define VD_SERVE_PARAMS_H
 
 #include "base/json.h"
-#include "serve/request.h"
+#include "serve/exchange.h"
 
 /* What a field of the body is to us. */
 typedef enum vd_field_use {
@@ -19,10 +19,10 @@ typedef struct vd_field {
 /* Finds the model (404), notes what will be ignored in request->ignored, refuses what must not be
  * ignored, and reads sampling, n, stop, stream, seed and the rest that both endpoints know.
  * `own` are the fields that the endpoint reads or refuses itself. */
-vd_status vd_params_read(vd_request *request, json_t *body, const vd_field *own, size_t n_own,
+vd_status vd_params_read(vd_exchange *request, json_t *body, const vd_field *own, size_t n_own,
                          vd_api_error *error);
 /* Tokens of one prompt, taken by the ask: checks that they fit the context and leave room. */
-vd_status vd_params_add_prompt(vd_request *request, vd_buf *ids, const char *text, size_t n_text,
+vd_status vd_params_add_prompt(vd_exchange *request, vd_buf *ids, const char *text, size_t n_text,
                                const char *param, vd_api_error *error);
 
 #endif

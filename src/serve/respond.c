@@ -23,7 +23,7 @@ static void add_header(struct MHD_Response *response, const char *name, const ch
 }
 
 /* Headers that every answer has, then off it goes. Takes the response. */
-static enum MHD_Result queue(vd_request *r, unsigned http, struct MHD_Response *response)
+static enum MHD_Result queue(vd_exchange *r, unsigned http, struct MHD_Response *response)
 {
     if (response == NULL)
         return MHD_NO;
@@ -71,12 +71,12 @@ static struct MHD_Response *response_of(vd_buf *text, const char *type)
     return response;
 }
 
-enum MHD_Result vd_respond_text(vd_request *r, unsigned http, vd_buf *text, const char *type)
+enum MHD_Result vd_respond_text(vd_exchange *r, unsigned http, vd_buf *text, const char *type)
 {
     return queue(r, http, response_of(text, type));
 }
 
-enum MHD_Result vd_respond_error(vd_request *r, const vd_api_error *error, bool close)
+enum MHD_Result vd_respond_error(vd_exchange *r, const vd_api_error *error, bool close)
 {
     vd_buf text;
     char seconds[16];
@@ -98,7 +98,7 @@ enum MHD_Result vd_respond_error(vd_request *r, const vd_api_error *error, bool 
     return queue(r, error->http, response);
 }
 
-enum MHD_Result vd_respond_options(vd_request *r, const vd_route *route)
+enum MHD_Result vd_respond_options(vd_exchange *r, const vd_route *route)
 {
     struct MHD_Response *response =
         MHD_create_response_from_buffer(0, (void *)(uintptr_t) "", MHD_RESPMEM_PERSISTENT);
@@ -114,14 +114,14 @@ enum MHD_Result vd_respond_options(vd_request *r, const vd_route *route)
     return queue(r, 200, response);
 }
 
-static vd_buf take_events(vd_request *r)
+static vd_buf take_events(vd_exchange *r)
 {
     vd_buf events = r->events;
     vd_buf_init(&r->events, events.limit);
     return events;
 }
 
-enum MHD_Result vd_respond_ready(vd_request *r)
+enum MHD_Result vd_respond_ready(vd_exchange *r)
 {
     vd_api_error error = r->error; /* READY: nobody writes it any more */
     if (error.http == 0) {
@@ -144,7 +144,7 @@ enum MHD_Result vd_respond_ready(vd_request *r)
 enum fill { FILL_SOME, FILL_NOTHING, FILL_END, FILL_GONE };
 
 /* Fills r->out from what the engine has said. FILL_NOTHING: the connection is suspended now. */
-static enum fill fill_out(vd_request *r)
+static enum fill fill_out(vd_exchange *r)
 {
     pthread_mutex_lock(&r->lock);
     vd_buf events = take_events(r);
@@ -176,7 +176,7 @@ static enum fill fill_out(vd_request *r)
 /* libmicrohttpd asks for up to `max` bytes of the stream. */
 static ssize_t read_stream(void *cls, uint64_t position, char *out, size_t max)
 {
-    vd_request *r = cls;
+    vd_exchange *r = cls;
     while (r->out_sent == r->out.n) {
         if (r->out.capacity > OUT_KEPT)
             vd_buf_done(&r->out);
@@ -203,19 +203,19 @@ static ssize_t read_stream(void *cls, uint64_t position, char *out, size_t max)
 
 static void drop_stream(void *cls)
 {
-    vd_request_unref(cls);
+    vd_exchange_unref(cls);
 }
 
-enum MHD_Result vd_respond_stream(vd_request *r)
+enum MHD_Result vd_respond_stream(vd_exchange *r)
 {
     vd_answer_stream_begin(r, &r->out);
     if (r->out.failed != VD_OK)
         return MHD_NO;
-    vd_request_ref(r); /* the response's, dropped by drop_stream */
+    vd_exchange_ref(r); /* the response's, dropped by drop_stream */
     struct MHD_Response *response = MHD_create_response_from_callback(
         MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, r, drop_stream);
     if (response == NULL) {
-        vd_request_unref(r);
+        vd_exchange_unref(r);
         return MHD_NO;
     }
     add_header(response, "Content-Type", "text/event-stream; charset=utf-8");

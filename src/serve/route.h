@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "serve/errors.h"
 
-struct vd_request;
+struct vd_exchange;
 struct vd_server;
 
 typedef struct vd_route {
@@ -17,10 +17,10 @@ typedef struct vd_route {
     bool posts;        /* POST; else GET and HEAD */
     bool always;       /* answered while loading and draining */
     /* GET: writes the answer at once, VD_OK or *error. On libmicrohttpd's thread. */
-    vd_status (*get)(struct vd_request *request, const char *argument, vd_buf *out,
+    vd_status (*get)(struct vd_exchange *request, const char *argument, vd_buf *out,
                      vd_api_error *error);
     /* POST: reads request->body into request->ask. On a worker. */
-    vd_status (*read)(struct vd_request *request, vd_api_error *error);
+    vd_status (*read)(struct vd_exchange *request, vd_api_error *error);
     const char *type; /* Content-Type of a GET */
 } vd_route;
 

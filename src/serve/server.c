@@ -15,7 +15,7 @@
 #include "serve/listen.h"
 #include "serve/route.h"
 
-enum { CONNECTION_MEMORY = 32 * 1024, WORK_QUEUE_MAX = 4096 };
+enum { CONNECTION_MEMORY = 24 * 1024, WORK_QUEUE_MAX = 4096 };
 
 #define S 1000000000ull
 #define HEARTBEAT_NS (15 * S)
@@ -24,7 +24,7 @@ enum { CONNECTION_MEMORY = 32 * 1024, WORK_QUEUE_MAX = 4096 };
 /* A worker's job: a request whose body is whole. */
 static void work(void *job)
 {
-    vd_request *r = job;
+    vd_exchange *r = job;
     vd_api_error error;
     pthread_mutex_lock(&r->lock);
     bool gone = r->gone;
@@ -34,11 +34,11 @@ static void work(void *job)
         atomic_fetch_sub(&r->server->bodies_bytes, r->body.capacity);
         vd_buf_done(&r->body);
         if (st == VD_OK)
-            vd_request_submit(r);
+            vd_exchange_submit(r);
         else
-            vd_request_fail(r, &error);
+            vd_exchange_fail(r, &error);
     }
-    vd_request_unref(r);
+    vd_exchange_unref(r);
 }
 
 static bool hand_over(void *ctx, int fd, const struct sockaddr *addr, socklen_t n_addr)
@@ -50,12 +50,12 @@ static bool hand_over(void *ctx, int fd, const struct sockaddr *addr, socklen_t 
 
 static void on_gone(void *ctx, void *request)
 {
-    vd_request_gone(request);
+    vd_exchange_gone(request);
 }
 
 static bool on_late(void *ctx, void *request)
 {
-    vd_request *r = request;
+    vd_exchange *r = request;
     pthread_mutex_lock(&r->lock);
     bool late = r->phase == VD_PHASE_BODY && !r->answered;
     r->late |= late;
@@ -66,12 +66,12 @@ static bool on_late(void *ctx, void *request)
 /* A comment now and then keeps proxies from closing a stream that waits for its turn. */
 static void on_tick(void *ctx, void *request, uint64_t now_ns)
 {
-    vd_request *r = request;
+    vd_exchange *r = request;
     pthread_mutex_lock(&r->lock);
     if (r->phase == VD_PHASE_STREAM && r->answered && r->suspended && now_ns > r->last_write_ns &&
         now_ns - r->last_write_ns > HEARTBEAT_NS) {
         r->heartbeat = true;
-        vd_request_wake(r);
+        vd_exchange_wake(r);
     }
     pthread_mutex_unlock(&r->lock);
 }
@@ -207,12 +207,12 @@ static void wait_zero(atomic_size_t *count, uint64_t wait_ns, const atomic_bool 
 
 static void cancel_one(void *ctx, void *request)
 {
-    vd_request_cancel(request);
+    vd_exchange_cancel(request);
 }
 
 static void cut_one(void *ctx, void *request)
 {
-    vd_request_gone(request);
+    vd_exchange_gone(request);
 }
 
 void vd_server_stop(vd_server *server, uint64_t drain_ns, const atomic_bool *hurry)

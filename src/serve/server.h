@@ -68,7 +68,7 @@ typedef struct vd_server {
     atomic_int state;          /* vd_server_state */
     atomic_uint next_daemon;
     atomic_size_t n_running;   /* admitted requests */
-    atomic_size_t n_requests;  /* vd_request objects alive */
+    atomic_size_t n_requests;  /* vd_exchange objects alive */
     atomic_size_t bodies_bytes; /* held for bodies now */
     /* Constant once READY: */
     vd_model_entry models[VD_MODELS_MAX];

@@ -1,8 +1,8 @@
 /* usage.c - tokens, joules and grams of an answer. The energy object is DESIGN.md's. */
 #include "serve/jout.h"
-#include "serve/request.h"
+#include "serve/exchange.h"
 
-void vd_usage_write(vd_request *r, vd_buf *out)
+void vd_usage_write(vd_exchange *r, vd_buf *out)
 {
     size_t prompt = 0, cached = 0, completion = 0;
     for (size_t i = 0; i < r->n_choices; i++) {

@@ -2,6 +2,7 @@
 #include "fake.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,7 +21,7 @@ typedef struct sequence {
     size_t n_done, max_tokens, n_prompt, n_text, n_stop, n_top;
     char *text;
     char *stop[4];
-    bool cancelled;
+    atomic_bool cancelled;
 } sequence;
 
 struct vd_fake {
@@ -28,10 +29,10 @@ struct vd_fake {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
+    atomic_bool ending;
     /* guarded by lock: */
     sequence *sequences;
     uint64_t next_id;
-    bool ending;
     vd_engine_stats stats;
 };
 
@@ -102,10 +103,14 @@ static vd_status fake_submit(void *self, const vd_request_options *o, vd_backend
     memcpy(text, "Echo: ", 6);
     for (size_t i = 0; i < o->n_prompt; i++)
         text[6 + i] = (char)o->prompt[i];
-    *s = (sequence){.on_event = on_event, .ctx = ctx, .n_prompt = o->n_prompt, .text = text,
-                    .n_text = 6 + o->n_prompt, .n_stop = o->n_stop, .n_top = o->n_top,
-                    .max_tokens = o->max_tokens != 0 ? o->max_tokens
-                                                     : fake->options.ctx_tokens - o->n_prompt};
+    s->on_event = on_event;
+    s->ctx = ctx;
+    s->n_prompt = o->n_prompt;
+    s->text = text;
+    s->n_text = 6 + o->n_prompt;
+    s->n_stop = o->n_stop;
+    s->n_top = o->n_top;
+    s->max_tokens = o->max_tokens != 0 ? o->max_tokens : fake->options.ctx_tokens - o->n_prompt;
     for (size_t i = 0; i < o->n_stop; i++)
         s->stop[i] = vd_strdup(o->stop[i]);
     pthread_mutex_lock(&fake->lock);
@@ -128,7 +133,8 @@ static void fake_cancel(void *self, uint64_t id)
     vd_fake *fake = self;
     pthread_mutex_lock(&fake->lock);
     for (sequence *s = fake->sequences; s != NULL; s = s->next)
-        s->cancelled |= s->id == id;
+        if (s->id == id)
+            s->cancelled = true;
     pthread_mutex_unlock(&fake->lock);
 }
 
@@ -198,40 +204,28 @@ static void *fake_main(void *arg)
             pthread_cond_wait(&fake->wake, &fake->lock);
         if (fake->sequences == NULL)
             break;
-        sequence *batch = fake->sequences;
-        fake->sequences = NULL;
-        sequence *kept = NULL;
-        /* The batch stays findable for cancel: only `cancelled` is set from outside. */
-        fake->sequences = batch;
-        pthread_mutex_unlock(&fake->lock);
         if (fake->options.step_ns != 0) {
             struct timespec pause = {.tv_sec = (time_t)(fake->options.step_ns / 1000000000u),
                                      .tv_nsec = (long)(fake->options.step_ns % 1000000000u)};
+            pthread_mutex_unlock(&fake->lock);
             nanosleep(&pause, NULL);
+            pthread_mutex_lock(&fake->lock);
         }
-        pthread_mutex_lock(&fake->lock);
-        batch = fake->sequences;
-        fake->sequences = NULL;
         fake->stats.n_steps++;
-        while (batch != NULL) {
-            sequence *s = batch;
-            batch = s->next;
+        /* Only this thread removes, and others add in front: the links stand without the lock. */
+        for (sequence *s = fake->sequences, *next; s != NULL; s = next) {
             pthread_mutex_unlock(&fake->lock);
             bool last = make_token(fake, s);
             pthread_mutex_lock(&fake->lock);
-            if (last) {
-                fake->stats.n_running--;
-                sequence_free(s);
-            } else {
-                s->next = kept;
-                kept = s;
-            }
-        }
-        while (kept != NULL) {
-            sequence *s = kept;
-            kept = s->next;
-            s->next = fake->sequences;
-            fake->sequences = s;
+            next = s->next;
+            if (!last)
+                continue;
+            sequence **link = &fake->sequences;
+            while (*link != s)
+                link = &(*link)->next;
+            *link = next;
+            fake->stats.n_running--;
+            sequence_free(s);
         }
     }
     pthread_mutex_unlock(&fake->lock);

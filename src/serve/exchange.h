@@ -1,5 +1,5 @@
 /*
- * request.h - one HTTP request from its head to its last byte, and what it asks of a model.
+ * exchange.h - one HTTP request from its head to its last byte, and what it asks of a model.
  *
  *   BODY ─► WORK ─► RUN ────► READY ─► answered
  *    │       │       (not streamed)
@@ -14,8 +14,8 @@
  * libmicrohttpd; no call into a backend is made under a request's lock (the engine may call
  * on_event, which takes it, under a lock of its own).
  */
-#ifndef VD_SERVE_REQUEST_H
-#define VD_SERVE_REQUEST_H
+#ifndef VD_SERVE_EXCHANGE_H
+#define VD_SERVE_EXCHANGE_H
 
 #include <microhttpd.h>
 #include <pthread.h>
@@ -39,11 +39,11 @@ typedef enum vd_phase {
     VD_PHASE_READY,
 } vd_phase;
 
-typedef struct vd_request vd_request;
+typedef struct vd_exchange vd_exchange;
 
 /* One sequence of the engine: prompt p, choice k of it. Owned by the request. */
 typedef struct vd_choice {
-    vd_request *request;
+    vd_exchange *request;
     uint32_t slot;   /* its place in request->choices */
     uint32_t prompt; /* which prompt it answers */
     uint64_t seed;
@@ -57,7 +57,7 @@ typedef struct vd_choice {
     vd_choice_text text;
 } vd_choice;
 
-struct vd_request {
+struct vd_exchange {
     struct vd_server *server;
     const struct vd_route *route;
     const vd_backend *backend; /* NULL until the body named a model */
@@ -102,19 +102,19 @@ struct vd_request {
 };
 
 /* One reference, the caller's. NULL when memory is short. */
-vd_request *vd_request_create(struct vd_server *server, struct MHD_Connection *connection);
-void vd_request_ref(vd_request *request);
-void vd_request_unref(vd_request *request);
+vd_exchange *vd_exchange_create(struct vd_server *server, struct MHD_Connection *connection);
+void vd_exchange_ref(vd_exchange *request);
+void vd_exchange_unref(vd_exchange *request);
 
 /* Lets libmicrohttpd look at the request again. Under the lock. */
-void vd_request_wake(vd_request *request);
+void vd_exchange_wake(vd_exchange *request);
 /* The request ends with this error: READY. Takes the lock. */
-void vd_request_fail(vd_request *request, const vd_api_error *error);
+void vd_exchange_fail(vd_exchange *request, const vd_api_error *error);
 /* Submits all choices of request->ask; errors end the request. On a worker. */
-void vd_request_submit(vd_request *request);
+void vd_exchange_submit(vd_exchange *request);
 /* Nobody reads the answer any more: cancels and wakes. Takes the lock. */
-void vd_request_gone(vd_request *request);
+void vd_exchange_gone(vd_exchange *request);
 /* Cancels what runs; the client still gets an answer. Takes the lock. */
-void vd_request_cancel(vd_request *request);
+void vd_exchange_cancel(vd_exchange *request);
 
 #endif

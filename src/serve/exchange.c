@@ -1,6 +1,6 @@
-/* request.c - the life of a request apart from HTTP: references, submission, the engine's events,
- * cancelling. See request.h for phases, owners and lock order. */
-#include "serve/request.h"
+/* exchange.c - the life of a request apart from HTTP: references, submission, the engine's events,
+ * cancelling. See exchange.h for phases, owners and lock order. */
+#include "serve/exchange.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,9 +16,9 @@
 
 enum { WHOLE_EVENTS_MAX = 64 << 20 }; /* events of an answer that is not streamed */
 
-vd_request *vd_request_create(vd_server *server, struct MHD_Connection *connection)
+vd_exchange *vd_exchange_create(vd_server *server, struct MHD_Connection *connection)
 {
-    vd_request *r = vd_calloc(1, sizeof(*r));
+    vd_exchange *r = vd_calloc(1, sizeof(*r));
     if (r == NULL)
         return NULL;
     r->server = server;
@@ -39,12 +39,12 @@ vd_request *vd_request_create(vd_server *server, struct MHD_Connection *connecti
     return r;
 }
 
-void vd_request_ref(vd_request *r)
+void vd_exchange_ref(vd_exchange *r)
 {
     atomic_fetch_add_explicit(&r->n_refs, 1, memory_order_relaxed);
 }
 
-void vd_request_unref(vd_request *r)
+void vd_exchange_unref(vd_exchange *r)
 {
     if (r == NULL || atomic_fetch_sub_explicit(&r->n_refs, 1, memory_order_acq_rel) != 1)
         return;
@@ -67,7 +67,7 @@ void vd_request_unref(vd_request *r)
     atomic_fetch_sub(&server->n_requests, 1);
 }
 
-void vd_request_wake(vd_request *r)
+void vd_exchange_wake(vd_exchange *r)
 {
     if (r->suspended && r->connection != NULL) {
         r->suspended = false;
@@ -75,19 +75,19 @@ void vd_request_wake(vd_request *r)
     }
 }
 
-void vd_request_fail(vd_request *r, const vd_api_error *error)
+void vd_exchange_fail(vd_exchange *r, const vd_api_error *error)
 {
     pthread_mutex_lock(&r->lock);
     if (r->phase != VD_PHASE_READY && r->phase != VD_PHASE_STREAM) {
         r->error = *error;
         r->phase = VD_PHASE_READY;
     }
-    vd_request_wake(r);
+    vd_exchange_wake(r);
     pthread_mutex_unlock(&r->lock);
 }
 
 /* The answer cannot be 200 any more: the first choice that failed decides. Under the lock. */
-static void judge_ended(vd_request *r)
+static void judge_ended(vd_exchange *r)
 {
     for (size_t i = 0; i < r->n_choices; i++) {
         const vd_choice *c = &r->choices[i];
@@ -104,17 +104,17 @@ static void judge_ended(vd_request *r)
 }
 
 /* One open part less; the last one makes the answer ready. Under the lock. */
-static void close_one(vd_request *r)
+static void close_one(vd_exchange *r)
 {
     if (--r->n_open == 0 && r->phase == VD_PHASE_RUN) {
         judge_ended(r);
         r->phase = VD_PHASE_READY;
     }
     if (r->n_open == 0 || r->phase == VD_PHASE_STREAM)
-        vd_request_wake(r);
+        vd_exchange_wake(r);
 }
 
-static void add_spent(vd_request *r, const vd_spent *spent)
+static void add_spent(vd_exchange *r, const vd_spent *spent)
 {
     int64_t *to[] = {&r->spent.total_uj,   &r->spent.active_uj, &r->spent.idle_share_uj,
                      &r->spent.prefill_uj, &r->spent.decode_uj, &r->spent.cpu_uj,
@@ -132,7 +132,7 @@ static void add_spent(vd_request *r, const vd_spent *spent)
 }
 
 /* What ended is counted here, so that cancelled and abandoned work is counted too. */
-static void end_choice(vd_request *r, vd_choice *c, const vd_event *event, const vd_spent *spent)
+static void end_choice(vd_exchange *r, vd_choice *c, const vd_event *event, const vd_spent *spent)
 {
     vd_metrics *m = &r->server->metrics;
     c->done = true;
@@ -154,7 +154,7 @@ static void end_choice(vd_request *r, vd_choice *c, const vd_event *event, const
 static void on_event(void *ctx, const vd_event *event, const vd_spent *spent)
 {
     vd_choice *c = ctx;
-    vd_request *r = c->request;
+    vd_exchange *r = c->request;
     bool cancel = false;
     pthread_mutex_lock(&r->lock);
     c->id = event->request_id;
@@ -170,16 +170,16 @@ static void on_event(void *ctx, const vd_event *event, const vd_spent *spent)
         end_choice(r, c, event, spent);
         close_one(r);
     } else if (r->phase == VD_PHASE_STREAM) {
-        vd_request_wake(r);
+        vd_exchange_wake(r);
     }
     pthread_mutex_unlock(&r->lock);
     if (cancel)
-        vd_request_cancel(r);
+        vd_exchange_cancel(r);
     if (last)
-        vd_request_unref(r);
+        vd_exchange_unref(r);
 }
 
-static vd_status submit_choice(vd_request *r, vd_choice *c, vd_err *err)
+static vd_status submit_choice(vd_exchange *r, vd_choice *c, vd_err *err)
 {
     const vd_ask *ask = &r->ask;
     vd_request_options options = {
@@ -195,7 +195,7 @@ static vd_status submit_choice(vd_request *r, vd_choice *c, vd_err *err)
     options.sampling.seed = c->seed;
     options.sampling.bias = ask->bias;
     uint64_t id = 0;
-    vd_request_ref(r);
+    vd_exchange_ref(r);
     pthread_mutex_lock(&r->lock);
     r->n_open++;
     pthread_mutex_unlock(&r->lock);
@@ -210,7 +210,7 @@ static vd_status submit_choice(vd_request *r, vd_choice *c, vd_err *err)
     }
     pthread_mutex_unlock(&r->lock);
     if (st != VD_OK)
-        vd_request_unref(r);
+        vd_exchange_unref(r);
     return st;
 }
 
@@ -220,7 +220,7 @@ static uint64_t choice_seed(uint64_t seed, size_t k)
     return k == 0 ? seed : (seed ^ (k * 0x9e3779b97f4a7c15ull)) * 0xbf58476d1ce4e5b9ull + k;
 }
 
-static vd_status make_choices(vd_request *r, vd_err *err)
+static vd_status make_choices(vd_exchange *r, vd_err *err)
 {
     size_t n = r->ask.n_prompts * r->ask.best_of;
     vd_choice *choices;
@@ -245,7 +245,7 @@ static vd_status make_choices(vd_request *r, vd_err *err)
     return VD_OK;
 }
 
-void vd_request_submit(vd_request *r)
+void vd_exchange_submit(vd_exchange *r)
 {
     vd_err err = {0};
     vd_status st = make_choices(r, &err);
@@ -257,8 +257,8 @@ void vd_request_submit(vd_request *r)
         if (error.http >= 500)
             vd_log(VD_LOG_WARN, "serve", "submit failed id=%s status=%s message=\"%s\"", r->id,
                    vd_status_name(st), err.message);
-        vd_request_fail(r, &error);
-        vd_request_cancel(r); /* those that were taken already */
+        vd_exchange_fail(r, &error);
+        vd_exchange_cancel(r); /* those that were taken already */
     }
     pthread_mutex_lock(&r->lock);
     bool gone = r->gone;
@@ -268,10 +268,10 @@ void vd_request_submit(vd_request *r)
         close_one(r);
     pthread_mutex_unlock(&r->lock);
     if (gone)
-        vd_request_cancel(r);
+        vd_exchange_cancel(r);
 }
 
-void vd_request_cancel(vd_request *r)
+void vd_exchange_cancel(vd_exchange *r)
 {
     pthread_mutex_lock(&r->lock);
     r->cancelled = true;
@@ -280,14 +280,14 @@ void vd_request_cancel(vd_request *r)
         if (c->done || c->id == 0)
             continue;
         uint64_t id = c->id;
-        pthread_mutex_unlock(&r->lock); /* never under it: see request.h */
+        pthread_mutex_unlock(&r->lock); /* never under it: see exchange.h */
         r->backend->ops->cancel(r->backend->self, id);
         pthread_mutex_lock(&r->lock);
     }
     pthread_mutex_unlock(&r->lock);
 }
 
-void vd_request_gone(vd_request *r)
+void vd_exchange_gone(vd_exchange *r)
 {
     pthread_mutex_lock(&r->lock);
     bool first = !r->gone;
@@ -295,8 +295,8 @@ void vd_request_gone(vd_request *r)
     if (first && r->n_open > 0)
         atomic_fetch_add_explicit(&r->server->metrics.left_clients, 1, memory_order_relaxed);
     vd_buf_done(&r->events);
-    vd_request_wake(r);
+    vd_exchange_wake(r);
     pthread_mutex_unlock(&r->lock);
     if (first)
-        vd_request_cancel(r);
+        vd_exchange_cancel(r);
 }
