@@ -27,6 +27,7 @@ extern const vd_command vd_cmd_list;
 extern const vd_command vd_cmd_pull;
 extern const vd_command vd_cmd_rm;
 extern const vd_command vd_cmd_show;
+extern const vd_command vd_cmd_template;
 
 /* Prints "verdant NAME: message" to stderr and returns VD_EXIT_FAILED. */
 int vd_cli_failed(const char *command, const vd_err *err);

@@ -29,6 +29,7 @@ static const vd_command *const commands[] = {
     &vd_cmd_show,
     &vd_cmd_rm,
     &vd_cmd_tokenize,
+    &vd_cmd_template,
     &vd_cmd_eval,
     &vd_cmd_logits,
     &vd_cmd_version,
