@@ -17,7 +17,8 @@
 
 /* One row of the table. Static storage. */
 typedef struct vd_zone {
-    const char *code; /* ISO 3166 alpha-2 ("DE"), or with a region ("US-CA"), or "WORLD" */
+    const char *code; /* ISO 3166 alpha-2 ("DE"), with a region ("US-CA"), a grid
+                       * ("US-CAL-CISO"), "EU" or "WORLD" */
     const char *name;
     double g_per_kwh;
     int year;
@@ -25,17 +26,17 @@ typedef struct vd_zone {
     const char *source; /* who published the figure */
 } vd_zone;
 
-/* By code, in any case of letters ("de", "us_ca"), by ISO alpha-3 for countries, or by English name.
- * NULL or "" is the world average. VD_ERR_NOT_FOUND lists near matches. */
+/* By code or English name, in any case of letters, "_" as good as "-". NULL or "" is the world
+ * average. VD_ERR_NOT_FOUND lists near matches. */
 VD_NODISCARD vd_status vd_zone_find(const char *code, const vd_zone **ret_zone, vd_err *err);
 /* The whole table. */
 const vd_zone *vd_zone_list(size_t *ret_n);
 
 /* The hardware behind the service, for its embodied carbon. 0 means the default in parentheses. */
 typedef struct vd_hardware {
-    double server_kg;     /* TE: to make the server (vd_embodied_server_kg) */
-    double life_years;    /* EL: years it is expected to serve (4) */
-    double reserved_share;/* RR/ToR: the part of the server this machine is (1) */
+    double server_kg;      /* TE: to make the server (vd_embodied_server_kg) */
+    double life_years;     /* EL: years it is expected to serve (4) */
+    double reserved_share; /* RR/ToR: the part of the server this machine is (1) */
 } vd_hardware;
 
 /* Cloud Carbon Footprint's rack server: 1,000 kg base, +100 kg for a second CPU, and 533/384 kg for

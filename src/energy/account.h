@@ -63,13 +63,14 @@ typedef struct vd_account_totals {
     uint64_t requests_uj;     /* of requests that left and of those still resident */
     uint64_t idle_uj;         /* idle power while nobody was resident */
     uint64_t unattributed_uj; /* other work of the machine, and intervals with a meter gap */
-    uint64_t open_uj;         /* metered and not yet settled: a step is not finished; not in the above */
+    uint64_t open_uj; /* metered and not yet settled: a step is not finished; not in the above */
     uint64_t part_uj[VD_PART_N]; /* meter_uj by component */
-    uint64_t prefill_uj, decode_uj, idle_share_uj; /* of requests that left; a part of requests_uj */
+    uint64_t prefill_uj, decode_uj,
+        idle_share_uj; /* of requests that left; a part of requests_uj */
     uint64_t n_windows, n_gaps, n_left, n_resident;
     uint64_t idle_uw[VD_PART_N]; /* the idle power in use, microwatts */
     bool idle_measured;
-    const char *method;       /* of the last window */
+    const char *method; /* of the last window */
     double uncertainty_pct;
 } vd_account_totals;
 
@@ -78,10 +79,10 @@ void vd_account_totals_get(vd_account *account, vd_account_totals *ret_totals);
 
 /* The weights in use: nanoseconds of a step's time, and per unit. For doctor, bench and tests. */
 typedef struct vd_step_cost {
-    double fixed_ns;    /* F: whoever runs, the weights are read once */
-    double prefill_ns;  /* a_p: per prompt token */
-    double decode_ns;   /* a_d: per answer token */
-    double kv_read_ns;  /* a_kv: per (token, earlier position) pair */
+    double fixed_ns;   /* F: whoever runs, the weights are read once */
+    double prefill_ns; /* a_p: per prompt token */
+    double decode_ns;  /* a_d: per answer token */
+    double kv_read_ns; /* a_kv: per (token, earlier position) pair */
 } vd_step_cost;
 vd_step_cost vd_account_cost(vd_account *account);
 

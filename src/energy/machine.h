@@ -26,15 +26,16 @@ typedef struct vd_machine {
     const char *family;        /* the row of the table, e.g. "AMD EPYC 2nd generation"; static */
     const char *family_source; /* where its two figures are from; static */
     bool virtual_machine;
-    double n_cpu;              /* hardware threads that this process may use; a quota may be 1.5 */
-    double idle_w, full_w;     /* watts per hardware thread */
-    uint64_t memory_bytes;     /* the machine's, or the cgroup's limit where that is lower */
+    double n_cpu;          /* hardware threads that this process may use; a quota may be 1.5 */
+    double idle_w, full_w; /* watts per hardware thread */
+    uint64_t memory_bytes; /* the machine's, or the cgroup's limit where that is lower */
 } vd_machine;
 
 /* Asks the system. `sysfs` is the root of /sys (for the cgroup's limits). Cannot fail: what cannot
  * be known has defaults. */
 void vd_machine_find(const char *sysfs, vd_machine *ret_machine);
-/* The table's row for a CPU by its vendor, family, model and name, for vd_machine_find and tests. */
+/* The table's row for a CPU by its vendor, family, model and name, for vd_machine_find and tests.
+ */
 void vd_machine_family(const char *vendor, int family, int model, const char *name,
                        vd_machine *machine);
 

@@ -17,6 +17,7 @@
 
 #include "energy/energy.h"
 #include "energy/machine.h"
+#include "energy/rapl.h"
 
 typedef struct vd_meter vd_meter;
 
@@ -27,6 +28,8 @@ typedef struct vd_meter_options {
     /* Time and CPU time, for tests. NULL: vd_now_ns and the process's CPU time. */
     uint64_t (*now_ns)(void *ctx);
     uint64_t (*cpu_ns)(void *ctx);
+    /* Opens a file for reading, for tests (as root nothing is EACCES). NULL: open(2). */
+    int (*open_file)(void *ctx, const char *path);
     void *ctx;
 } vd_meter_options;
 
@@ -38,8 +41,8 @@ typedef struct vd_reading {
     double uncertainty_pct;
 } vd_reading;
 
-/* Always gives a meter (the model needs nothing of the machine) but for VD_ERR_NOMEM and VD_ERR_ARG.
- * Why RAPL is not the one is in vd_meter_info. */
+/* Always gives a meter (the model needs nothing of the machine) but for VD_ERR_NOMEM and
+ * VD_ERR_ARG. Why RAPL is not the one is in vd_meter_info. */
 VD_NODISCARD vd_status vd_meter_open(const vd_meter_options *options, vd_meter **ret_meter,
                                      vd_err *err);
 void vd_meter_close(vd_meter *meter); /* NULL is a no-op */
@@ -47,43 +50,20 @@ void vd_meter_close(vd_meter *meter); /* NULL is a no-op */
 /* A few microseconds per zone; allocates nothing; cannot fail, but can report a gap. */
 void vd_meter_read(vd_meter *meter, vd_reading *ret_reading);
 
-enum { VD_METER_ZONES_MAX = 64, VD_ZONE_TEXT_MAX = 128 };
-
-typedef enum vd_zone_use {
-    VD_ZONE_READ,     /* added up */
-    VD_ZONE_PART,     /* core, uncore: inside its package */
-    VD_ZONE_WHOLE,    /* psys: holds the packages */
-    VD_ZONE_TWIN,     /* the same counter through another interface */
-    VD_ZONE_DENIED,   /* EACCES */
-    VD_ZONE_BROKEN,   /* unreadable or malformed for another reason */
-    VD_ZONE_OTHER     /* a name we do not know: not energy of CPU or memory as far as we can tell */
-} vd_zone_use;
-
-typedef struct vd_zone_info {
-    char path[VD_ZONE_TEXT_MAX]; /* below class/powercap, e.g. "intel-rapl:0/intel-rapl:0:1" */
-    char name[32];               /* what the kernel calls it: "package-0", "dram" */
-    vd_part part;
-    vd_zone_use use;
-    uint64_t range_uj;           /* the counter runs 0..range_uj */
-    bool missing;                /* read once, unreadable now */
-} vd_zone_info;
-
 typedef struct vd_meter_info {
-    const char *method;      /* "rapl" or "model": what vd_meter_read uses now */
+    const char *method; /* "rapl" or "model": what vd_meter_read uses now */
     double uncertainty_pct;
     uint64_t idle_uw[VD_PART_N]; /* the model's power of the waiting machine, microwatts */
-    bool has_rapl;           /* some zone is being read */
-    vd_status why;           /* VD_OK with RAPL; else ERR_NOT_FOUND, ERR_PERM, ERR_IO, ERR_FORMAT */
+    bool has_rapl;               /* some zone is being read */
+    vd_status why; /* VD_OK with RAPL; else ERR_NOT_FOUND, ERR_PERM, ERR_IO, ERR_FORMAT */
     char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong with RAPL and what to do, "" when nothing */
-    uint64_t n_gaps;         /* readings that reported one */
+    uint64_t n_gaps;                   /* readings that reported one */
     char last_gap[VD_ERR_MESSAGE_MAX]; /* the zone and what happened, "" when none did */
-    vd_machine machine;      /* what the model knows of the machine */
+    vd_machine machine;                /* what the model knows of the machine */
     size_t n_zones;
-    vd_zone_info zone[VD_METER_ZONES_MAX];
+    vd_rapl_zone_info zone[VD_RAPL_ZONES_MAX];
 } vd_meter_info;
 
 void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info);
-
-const char *vd_zone_use_text(vd_zone_use use);
 
 #endif

@@ -1,0 +1,32 @@
+/*
+ * cost.h - what a step's time is made of, learned while the engine runs. Inside src/energy only.
+ *
+ *   step time = F + a_p * prefill tokens + a_d * decode tokens + a_kv * (token, position) pairs
+ *
+ * Least squares of relative errors with slow forgetting, coefficients kept at or above zero, drawn
+ * towards start values as long as the steps seen cannot tell two of them apart (a service that
+ * always decodes eight sequences never learns F alone). The laws of the account hold whatever the
+ * coefficients are; they only decide how fair a share is. Allocates nothing. Single-owner.
+ */
+#ifndef VD_ENERGY_COST_H
+#define VD_ENERGY_COST_H
+
+#include <stdint.h>
+
+#include "energy/account.h"
+
+enum { VD_COST_N = 4 };
+
+typedef struct vd_cost_fit {
+    double normal[VD_COST_N][VD_COST_N], right[VD_COST_N]; /* of the normal equations */
+    double x[VD_COST_N];                                   /* ms per scaled feature */
+    double scale; /* of the start values; 0 before the first step */
+    uint64_t n_seen;
+} vd_cost_fit;
+
+void vd_cost_init(vd_cost_fit *fit);
+void vd_cost_learn(vd_cost_fit *fit, uint64_t step_ns, uint64_t n_prefill, uint64_t n_decode,
+                   uint64_t n_kv_read);
+vd_step_cost vd_cost_get(const vd_cost_fit *fit);
+
+#endif

@@ -1,0 +1,20 @@
+/* rapl_file.h - the small files of a zone. Inside src/energy only. */
+#ifndef VD_ENERGY_RAPL_FILE_H
+#define VD_ENERGY_RAPL_FILE_H
+
+#include "energy/rapl.h"
+
+/* The first line of dir/file without its newline; false when it is unreadable, empty or too long.
+ */
+bool vd_rapl_file_text(const char *dir, const char *file, char *text, size_t size);
+/* A decimal number that fits 64 bits and nothing else; false and *ret untouched otherwise. */
+bool vd_rapl_file_number(const char *dir, const char *file, uint64_t *ret_number);
+bool vd_rapl_parse(const char *text, size_t n, uint64_t *ret_number);
+
+/* Opens the zone's counter and reads it once. 0 or an errno, EBADMSG for what is no number. */
+int vd_rapl_zone_open(const vd_rapl *rapl, vd_rapl_zone *zone, uint64_t *ret_uj);
+void vd_rapl_zone_close(vd_rapl_zone *zone);
+/* The counter now, opened anew where its file was replaced or has gone. */
+int vd_rapl_zone_value(const vd_rapl *rapl, vd_rapl_zone *zone, uint64_t *ret_uj);
+
+#endif

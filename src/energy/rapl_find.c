@@ -1,0 +1,268 @@
+/*
+ * rapl_find.c - finds the zones of the powercap tree and decides which of them are added up.
+ *
+ * The kernel lists every zone flat in class/powercap and nested below its control type as well, so
+ * we walk both and keep one entry per directory name.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/fail.h"
+#include "energy/rapl_file.h"
+
+enum { DEPTH_MAX = 4 }; /* control type / package / sub-zone, and one to spare */
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* "intel-rapl-mmio" of "intel-rapl-mmio:0:1": which interface shows the zone. */
+static size_t interface_length(const char *id)
+{
+    return strcspn(id, ":");
+}
+
+static bool same_interface(const vd_rapl_zone *a, const vd_rapl_zone *b)
+{
+    size_t n = interface_length(a->info.id);
+    return n == interface_length(b->info.id) && memcmp(a->info.id, b->info.id, n) == 0;
+}
+
+static bool is_mmio(const vd_rapl_zone *zone)
+{
+    return starts_with(zone->info.id, "intel-rapl-mmio:");
+}
+
+static vd_rapl_zone *find_id(vd_rapl *rapl, const char *id, size_t n_id)
+{
+    for (size_t i = 0; i < rapl->n_zones; i++)
+        if (strlen(rapl->zone[i].info.id) == n_id && memcmp(rapl->zone[i].info.id, id, n_id) == 0)
+            return &rapl->zone[i];
+    return NULL;
+}
+
+/* The package that holds a sub-zone, or NULL: "intel-rapl:0" of "intel-rapl:0:1". */
+static vd_rapl_zone *parent_of(vd_rapl *rapl, const vd_rapl_zone *zone)
+{
+    const char *last = strrchr(zone->info.id, ':');
+    return last == NULL ? NULL : find_id(rapl, zone->info.id, (size_t)(last - zone->info.id));
+}
+
+static void classify(vd_rapl_zone_info *info)
+{
+    info->part = VD_PART_CPU;
+    if (starts_with(info->name, "package-")) {
+        info->use = VD_RAPL_READ;
+    } else if (strcmp(info->name, "dram") == 0) {
+        info->use = VD_RAPL_READ;
+        info->part = VD_PART_DRAM;
+    } else if (strcmp(info->name, "core") == 0 || strcmp(info->name, "uncore") == 0) {
+        info->use = VD_RAPL_PART;
+    } else if (strcmp(info->name, "psys") == 0) {
+        info->use = VD_RAPL_WHOLE;
+    } else {
+        info->use = VD_RAPL_OTHER;
+    }
+}
+
+/* Takes the directory in as a zone when it has a counter and is not known yet. */
+static void add_zone(vd_rapl *rapl, const char *dir, const char *id)
+{
+    if (strlen(id) >= VD_RAPL_ID_MAX || strchr(id, ':') == NULL ||
+        find_id(rapl, id, strlen(id)) != NULL || rapl->n_zones == VD_RAPL_ZONES_MAX)
+        return;
+    char path[VD_RAPL_PATH_MAX + 32];
+    snprintf(path, sizeof(path), "%s/energy_uj", dir);
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return; /* a control type, or a zone without a counter */
+
+    vd_rapl_zone *zone = &rapl->zone[rapl->n_zones];
+    *zone = (vd_rapl_zone){.fd = -1};
+    snprintf(zone->info.id, sizeof(zone->info.id), "%s", id);
+    snprintf(zone->dir, sizeof(zone->dir), "%s", dir);
+    if (!vd_rapl_file_text(dir, "name", zone->info.name, sizeof(zone->info.name)))
+        return;
+    if (!vd_rapl_file_number(dir, "max_energy_range_uj", &zone->info.range_uj))
+        zone->info.range_uj = 0;
+    classify(&zone->info);
+    rapl->n_zones++;
+}
+
+static void walk(vd_rapl *rapl, const char *dir, int depth)
+{
+    DIR *listing = depth > DEPTH_MAX ? NULL : opendir(dir);
+    if (listing == NULL)
+        return;
+    const struct dirent *entry;
+    while ((entry = readdir(listing)) != NULL) {
+        /* Zones and control types are named like these; `device` and `subsystem` lead in circles.
+         */
+        if (strstr(entry->d_name, "rapl") == NULL)
+            continue;
+        char child[VD_RAPL_PATH_MAX];
+        int n = snprintf(child, sizeof(child), "%s/%s", dir, entry->d_name);
+        if (n < 0 || (size_t)n >= sizeof(child))
+            continue;
+        add_zone(rapl, child, entry->d_name);
+        walk(rapl, child, depth + 1);
+    }
+    closedir(listing);
+}
+
+/* Directories come in any order; shown and added up they stand by id. */
+static void sort_zones(vd_rapl *rapl)
+{
+    for (size_t i = 1; i < rapl->n_zones; i++)
+        for (size_t k = i; k > 0; k--) {
+            vd_rapl_zone *a = &rapl->zone[k - 1], *b = &rapl->zone[k];
+            if (strcmp(a->info.id, b->info.id) <= 0)
+                break;
+            vd_rapl_zone swap = *a;
+            *a = *b;
+            *b = swap;
+        }
+}
+
+static void open_zone(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t now_ns)
+{
+    int saved = vd_rapl_zone_open(rapl, zone, &zone->last_uj);
+    zone->last_ns = zone->moved_ns = now_ns;
+    if (saved == 0)
+        return;
+    zone->info.use = saved == EACCES || saved == EPERM ? VD_RAPL_DENIED : VD_RAPL_BROKEN;
+}
+
+/* The same counter shown by the model-specific registers and by memory-mapped I/O: the package's
+ * name is the same, the interface is not. */
+static bool are_twins(vd_rapl *rapl, const vd_rapl_zone *a, const vd_rapl_zone *b)
+{
+    if (same_interface(a, b) || strcmp(a->info.name, b->info.name) != 0)
+        return false;
+    const vd_rapl_zone *above_a = parent_of(rapl, a), *above_b = parent_of(rapl, b);
+    if (above_a == NULL || above_b == NULL)
+        return above_a == above_b;
+    return strcmp(above_a->info.name, above_b->info.name) == 0;
+}
+
+/* Of twins one is read: a readable one before an unreadable one, registers before mapped memory. */
+static void choose_twins(vd_rapl *rapl)
+{
+    for (size_t i = 0; i < rapl->n_zones; i++) {
+        vd_rapl_zone *mapped = &rapl->zone[i];
+        for (size_t k = 0; is_mmio(mapped) && k < rapl->n_zones; k++) {
+            vd_rapl_zone *direct = &rapl->zone[k];
+            if (!are_twins(rapl, mapped, direct))
+                continue;
+            vd_rapl_zone *loser =
+                mapped->info.use == VD_RAPL_READ && direct->info.use != VD_RAPL_READ ? direct
+                                                                                     : mapped;
+            loser->info.use = VD_RAPL_TWIN;
+            vd_rapl_zone_close(loser);
+        }
+    }
+}
+
+static void say(vd_rapl *rapl, vd_status why, const char *fmt, ...) VD_PRINTF(3, 4);
+static void say(vd_rapl *rapl, vd_status why, const char *fmt, ...)
+{
+    rapl->why = why;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(rapl->why_text, sizeof(rapl->why_text), fmt, args);
+    va_end(args);
+}
+
+/* Is what can be read enough to serve? One unread package would be a figure that is too low. */
+static void judge(vd_rapl *rapl, const char *root)
+{
+    const vd_rapl_zone *denied = NULL, *broken = NULL;
+    bool has_package = false, has_unread_memory = false;
+    for (size_t i = 0; i < rapl->n_zones; i++) {
+        const vd_rapl_zone *zone = &rapl->zone[i];
+        bool read = zone->info.use == VD_RAPL_READ, memory = zone->info.part == VD_PART_DRAM;
+        has_package |= read && !memory;
+        rapl->has_dram |= read && memory;
+        if (zone->info.use == VD_RAPL_DENIED)
+            denied = denied == NULL ? zone : denied;
+        else if (zone->info.use == VD_RAPL_BROKEN && memory)
+            has_unread_memory = true;
+        else if (zone->info.use == VD_RAPL_BROKEN)
+            broken = broken == NULL ? zone : broken;
+    }
+    if (rapl->n_zones == 0) {
+        if (access(root, F_OK) != 0)
+            say(rapl, VD_ERR_NOT_FOUND,
+                "there is no %s: a virtual machine without pass-through, a processor without RAPL, "
+                "or its driver is not loaded. On real hardware try: sudo modprobe intel_rapl_msr",
+                root);
+        else
+            say(rapl, VD_ERR_NOT_FOUND,
+                "%s holds no energy counter: a container masks it, or the driver is not loaded. "
+                "Container: mount the host's tree read-only with "
+                "-v /sys/class/powercap:/host/class/powercap:ro -v /sys/devices/virtual/powercap:"
+                "/devices/virtual/powercap:ro and set VERDANT_SYSFS=/host. Hardware: sudo modprobe "
+                "intel_rapl_msr",
+                root);
+    } else if (denied != NULL) {
+        say(rapl, VD_ERR_PERM,
+            "%s/energy_uj may be read by root only (since CVE-2020-8694). Until the next boot: "
+            "sudo "
+            "chmod -R a+r %s/; for good, a udev rule: SUBSYSTEM==\"powercap\", ACTION==\"add\", "
+            "RUN+=\"/bin/chmod a+r /sys%%p/energy_uj\"; or run verdant with CAP_DAC_READ_SEARCH",
+            denied->dir, root);
+    } else if (broken != NULL) {
+        say(rapl, VD_ERR_FORMAT, "%s/energy_uj is not a readable number", broken->dir);
+    } else if (!has_package) {
+        say(rapl, VD_ERR_NOT_FOUND, "%s has no zone named package-N", root);
+    } else if (!rapl->has_dram) {
+        say(rapl, VD_OK, "%s: the energy of the memory is not in the figures",
+            has_unread_memory ? "the dram zone is not readable" : "there is no dram zone");
+    }
+}
+
+void vd_rapl_open(vd_rapl *rapl, const char *sysfs, vd_rapl_open_fn open_file, void *ctx,
+                  uint64_t now_ns)
+{
+    *rapl = (vd_rapl){.open_file = open_file, .ctx = ctx};
+    char root[VD_RAPL_PATH_MAX];
+    int n = snprintf(root, sizeof(root), "%s/class/powercap", sysfs);
+    if (n < 0 || (size_t)n >= sizeof(root)) {
+        say(rapl, VD_ERR_ARG, "the path of the system tree is too long");
+        return;
+    }
+    walk(rapl, root, 0);
+    sort_zones(rapl);
+    for (size_t i = 0; i < rapl->n_zones; i++)
+        if (rapl->zone[i].info.use == VD_RAPL_READ)
+            open_zone(rapl, &rapl->zone[i], now_ns);
+    choose_twins(rapl);
+    judge(rapl, root);
+}
+
+void vd_rapl_close(vd_rapl *rapl)
+{
+    for (size_t i = 0; i < rapl->n_zones; i++)
+        vd_rapl_zone_close(&rapl->zone[i]);
+    rapl->n_zones = 0;
+}
+
+const char *vd_rapl_use_text(vd_rapl_use use)
+{
+    static const char *const text[] = {
+        [VD_RAPL_READ] = "read",
+        [VD_RAPL_PART] = "part of its package",
+        [VD_RAPL_WHOLE] = "holds the packages, not added",
+        [VD_RAPL_TWIN] = "twin of another, not added",
+        [VD_RAPL_DENIED] = "permission denied",
+        [VD_RAPL_BROKEN] = "not readable",
+        [VD_RAPL_OTHER] = "unknown kind, not added",
+    };
+    return (size_t)use < VD_COUNT(text) ? text[use] : "?";
+}
