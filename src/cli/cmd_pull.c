@@ -240,8 +240,9 @@ static int pull_main(int argc, char **argv)
     if (o.sha256 != NULL && !is_sha256(o.sha256))
         return vd_cli_misuse("pull", "a SHA-256 has 64 hexadecimal digits");
     if (name != NULL && !vd_store_name_valid(name))
-        return vd_cli_misuse("pull", "'%s' is no name: letters, digits, '.', '_' and '-', beginning "
-                             "with a letter or digit, at most %d", name, VD_STORE_NAME_MAX);
+        return vd_cli_misuse("pull",
+                             "'%s' is no name: letters, digits, '.', '_' and '-', beginning with "
+                             "a letter or digit, at most %d", name, VD_STORE_NAME_MAX);
     o.source = o.reference;
     for (size_t i = 0; i < VD_COUNT(known); i++) {
         if (strcmp(o.reference, known[i].name) != 0 || access(o.reference, F_OK) == 0)

@@ -7,8 +7,8 @@
 
 #include <verdant/status.h>
 
-/* Hard-links the file, or copies it where that cannot be. part_path is replaced; from then on it may
- * be the same file as `path` and must not be written to. */
+/* Hard-links the file, or copies it where that cannot be. part_path is replaced; from then on it
+ * may be the same file as `path` and must not be written to. */
 VD_NODISCARD vd_status vd_pull_path(const char *path, const char *part_path, vd_err *err);
 
 /* http: or https:. What part_path holds already is kept and gone on from, when note_path says that

@@ -163,7 +163,8 @@ static int on_progress(void *user, curl_off_t total, curl_off_t now, curl_off_t 
     if (!t->bar || took_ns < progress_after_ns || time_ns - t->shown_ns < progress_every_ns)
         return 0;
     t->shown_ns = time_ns;
-    uint64_t done = (uint64_t)(now + t->have), rate = (uint64_t)((double)now * 1e9 / (double)took_ns);
+    uint64_t done = (uint64_t)(now + t->have);
+    uint64_t rate = (uint64_t)((double)now * 1e9 / (double)took_ns);
     fprintf(stderr, "\r\033[K");
     if (total > 0) {
         int percent = (int)(100.0 * (double)done / (double)(total + t->have));

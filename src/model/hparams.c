@@ -75,9 +75,9 @@ static vd_status read_scaling(const vd_gguf *gguf, const char *arch, vd_rope_par
     if (st == VD_OK)
         st = vd_hparams_f32(gguf, arch, "rope.scaling.attn_factor", 1e-3f, 1e3f,
                             &rope->attn_factor, err);
-    /* yarn_beta_fast, yarn_beta_slow, yarn_ext_factor and yarn_log_multiplier may stand in the file,
-     * but for the architectures here the field's reference engine reads none of them, and neither
-     * do we: the same file has to give the same logits. */
+    /* yarn_beta_fast, yarn_beta_slow, yarn_ext_factor and yarn_log_multiplier may stand in the
+     * file, but for the architectures here the field's reference engine reads none of them, and
+     * neither do we: the same file has to give the same logits. */
     if (st == VD_OK)
         st = vd_hparams_u32(gguf, arch, "rope.scaling.original_context_length", 1, UINT32_MAX,
                             &rope->ctx_original, err);
@@ -175,7 +175,7 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, vd_hparams *ret
     if (st != VD_OK)
         return st;
     if (hp.rope.n_rot % 2 != 0)
-        return VD_FAIL(err, VD_ERR_FORMAT, "%s.rope.dimension_count is %zu, expected an even number",
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s.rope.dimension_count is %zu, not an even number",
                        arch, hp.rope.n_rot);
     hp.attn_scale = 1.0f / sqrtf((float)hp.head_dim);
     hp.rope_local = hp.rope;

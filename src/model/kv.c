@@ -9,7 +9,7 @@
 #include "base/checked.h"
 #include "base/fail.h"
 
-enum { NONE = UINT32_MAX };
+#define NONE UINT32_MAX
 
 typedef struct page_info {
     uint32_t n_users;
@@ -236,7 +236,7 @@ vd_status vd_kv_create(const vd_hparams *hp, vd_dtype dtype, size_t n_tokens, vd
                      n_tokens, kv->memory_bytes >> 20);
         goto out;
     }
-    madvise(kv->memory, kv->memory_bytes, MADV_HUGEPAGE); /* fails harmlessly where there are none */
+    madvise(kv->memory, kv->memory_bytes, MADV_HUGEPAGE); /* fails harmlessly where there is none */
     memset(kv->bucket, 0xff, kv->n_buckets * sizeof(*kv->bucket));
     kv->free_head = kv->free_tail = NONE;
     kv->next_id = 1;

@@ -17,7 +17,7 @@ static const char *const end_texts[] = {
     "<|calls|>",    "<|flush|>",         "<end_of_turn>",  "<|endoftext|>",   "</s>",
     "<|eom_id|>",   "<EOT>",             "_<EOT>",         "[EOT]",           "[EOS]",
     "<|end_of_text|>", "<end_of_utterance>", "<eos>",      "<turn|>",         "<|tool_response>",
-    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", "[e~[",
+    "<\357\275\234end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", "[e~[",
     /* fill-in-the-middle: padding, next file, next repository */
     "<|fim_pad|>",  "<fim-pad>",         "<fim_pad>",      "<PAD>",           "<|fim_repo|>",
     "<|repo_name|>", "<fim-repo>",       "<REPO>",         "<reponame>",      "<|file_sep|>",

@@ -310,7 +310,8 @@ def test_a_name_that_is_taken_is_not_overwritten(pull, home, server):
 def test_progress_is_shown_on_a_terminal_after_two_seconds(build, home, server):
     server.slow_s = 3
     leader, follower = pty.openpty()
-    process = subprocess.Popen([build / "verdant", "pull", f"{server.url}/slow.gguf"], stderr=follower,
+    process = subprocess.Popen([build / "verdant", "pull", f"{server.url}/slow.gguf"],
+                               stderr=follower,
                                stdout=subprocess.DEVNULL,
                                env={**os.environ, "VERDANT_HOME": str(home)})
     os.close(follower)

@@ -109,7 +109,7 @@ void vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows,
         const uint8_t *row = (const uint8_t *)rows + n * row_bytes;
         uint8_t *group = (uint8_t *)packed + n / VD_GROUP * stride;
         for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
-            uint8_t q[VD_BLOCK];
+            uint8_t q[VD_BLOCK] = {0};
             read_q(dtype, row, b, q);
             write_q(layout, q, n % VD_GROUP, group + vd_layout_q_at(info, b));
             write_scales(layout, dtype, row, b, n % VD_GROUP, group + vd_layout_s_at(info, b),

@@ -35,7 +35,9 @@ static int for_each_row(const char *directory, void (*visit)(const manifest_row 
     while (fgets(line, sizeof(line), stream) != NULL) {
         char file[256], verdict[16], mode[32];
         manifest_row row;
-        assert_int_equal(sscanf(line, "%255[^\t]\t%*[^\t]\t%15[^\t]\t%31s", file, verdict, mode), 3);
+        int n_fields =
+            sscanf(line, "%255[^\t]\t%*[^\t]\t%15[^\t]\t%31s", file, verdict, mode);
+        assert_int_equal(n_fields, 3);
         snprintf(row.path, sizeof(row.path), "%s/%s", directory, file);
         row.accept = strcmp(verdict, "accept") == 0;
         row.metadata_only = strcmp(mode, "metadata-only") == 0;

@@ -60,7 +60,7 @@ static const char *write_shards(fault f)
         unlink(path);
         if (f.missing == shard)
             continue;
-        gguf_header(&w, 3, shard > 1, (uint64_t)(1 + with_no + with_total + (shard == 1)));
+        gguf_header(&w, 3, shard > 1, (uint64_t)1 + with_no + with_total + (shard == 1));
         gguf_key(&w, "split.count", 2);
         gguf_int(&w, f.wrong_count == shard ? 2 : 3, 2);
         if (with_no) {

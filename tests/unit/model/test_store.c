@@ -1,4 +1,5 @@
-/* test_store.c - names, resolution, storing, listing and removing, in a folder of the test's own. */
+/* test_store.c - names, resolution, storing, listing and removing, in a folder of the test's
+ * own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
