@@ -2,6 +2,7 @@
 #include "energy/split.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdbool.h>
 
 static const uint64_t one = UINT64_C(1) << VD_SPLIT_BITS;
@@ -74,10 +75,14 @@ void vd_split_small(uint64_t amount, const double *weight, uint64_t *part, size_
         if (whole > amount - given) /* rounding of the doubles */
             whole = amount - given;
         part[i] = whole;
-        fraction[i] = weight[i] > 0 ? share - (double)whole : -1;
+        fraction[i] = weight[i] > 0 ? share - (double)whole : -INFINITY;
         given += whole;
     }
     while (given < amount) {
+        if (sum <= 0) {
+            part[0] += amount - given;
+            return;
+        }
         size_t most = 0;
         for (size_t i = 1; i < n; i++)
             if (fraction[i] > fraction[most])
@@ -88,9 +93,5 @@ void vd_split_small(uint64_t amount, const double *weight, uint64_t *part, size_
         part[most] += units;
         fraction[most] -= (double)units;
         given += units;
-        if (sum <= 0) {
-            part[most] += amount - given;
-            given = amount;
-        }
     }
 }

@@ -217,9 +217,11 @@ static void a_masked_or_missing_tree_is_told_apart_and_modelled(void **state)
 
 static void malformed_counters_are_broken_zones(void **state)
 {
-    static const char *const texts[] = {"",   "\n",   "abc\n",                   "12 34\n", "-5\n",
-                                        "1e9", "0x10", "99999999999999999999999\n", " 7\n",
-                                        "18446744073709551616\n"};
+    static const char *const texts[] = {"",      "\n",
+                                        "abc\n", "12 34\n",
+                                        "-5\n",  "1e9",
+                                        "0x10",  "99999999999999999999999\n",
+                                        " 7\n",  "18446744073709551616\n"};
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         fake_tree tree;
         make_server(&tree);
@@ -534,7 +536,8 @@ int main(void)
         cmocka_unit_test(what_may_be_several_wraps_is_a_gap),
         cmocka_unit_test(a_step_back_that_is_no_wrap_is_a_gap_and_the_next_interval_counts),
         cmocka_unit_test(values_up_to_64_bits_do_no_harm),
-        cmocka_unit_test(a_zone_that_disappears_is_a_gap_until_it_is_back_and_then_the_model_serves),
+        cmocka_unit_test(
+            a_zone_that_disappears_is_a_gap_until_it_is_back_and_then_the_model_serves),
         cmocka_unit_test(a_counter_file_replaced_by_rename_goes_on),
         cmocka_unit_test(a_counter_that_stands_still_is_no_zero),
         cmocka_unit_test(the_model_adds_idle_power_memory_and_cpu_time),
