@@ -39,6 +39,17 @@ bool vd_cli_parse_float(const char *command, const char *option, const char *tex
     return true;
 }
 
+bool vd_cli_parse_word(const char *command, const char *option, const char *word, const char *no,
+                       const char *yes, bool *ret)
+{
+    if (strcmp(word, no) != 0 && strcmp(word, yes) != 0) {
+        vd_cli_misuse(command, "%s is '%s', expected %s or %s", option, word, no, yes);
+        return false;
+    }
+    *ret = strcmp(word, yes) == 0;
+    return true;
+}
+
 bool vd_cli_parse_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n)
 {
     size_t n = 0, n_max = strlen(text) / 2 + 1;

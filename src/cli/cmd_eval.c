@@ -44,17 +44,6 @@ typedef struct args {
     vd_scorer_options options;
 } args;
 
-static bool is_word(const char *option, const char *word, const char *no, const char *yes,
-                    bool *ret)
-{
-    if (strcmp(word, no) != 0 && strcmp(word, yes) != 0) {
-        vd_cli_misuse("eval", "%s is '%s', expected %s or %s", option, word, no, yes);
-        return false;
-    }
-    *ret = strcmp(word, yes) == 0;
-    return true;
-}
-
 static bool parse(int argc, char **argv, args *a)
 {
     static const struct option options[] = {
@@ -80,13 +69,13 @@ static bool parse(int argc, char **argv, args *a)
             a->against = optarg;
             break;
         case 'p':
-            good = is_word("--precision", optarg, "fast", "exact", &a->options.exact);
+            good = vd_cli_parse_word("eval", "--precision", optarg, "fast", "exact", &a->options.exact);
             break;
         case 'b':
-            good = is_word("--base-precision", optarg, "exact", "fast", &a->base_fast);
+            good = vd_cli_parse_word("eval", "--base-precision", optarg, "exact", "fast", &a->base_fast);
             break;
         case 'k':
-            good = is_word("--kv", optarg, "f16", "f32", &a->options.kv_f32);
+            good = vd_cli_parse_word("eval", "--kv", optarg, "f16", "f32", &a->options.kv_f32);
             break;
         case 't':
             good = vd_cli_parse_size("eval", "--threads", optarg, 1, 256, &a->options.n_threads);

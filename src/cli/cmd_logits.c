@@ -31,17 +31,6 @@ typedef struct args {
     vd_scorer_options options;
 } args;
 
-static bool parse_word(const char *option, const char *word, const char *no, const char *yes,
-                       bool *ret)
-{
-    if (strcmp(word, no) != 0 && strcmp(word, yes) != 0) {
-        vd_cli_misuse("logits", "%s is '%s', expected %s or %s", option, word, no, yes);
-        return false;
-    }
-    *ret = strcmp(word, yes) == 0;
-    return true;
-}
-
 static bool parse(int argc, char **argv, args *a)
 {
     static const struct option options[] = {{"ids", required_argument, NULL, 'i'},
@@ -61,10 +50,10 @@ static bool parse(int argc, char **argv, args *a)
             a->output = optarg;
             break;
         case 'p':
-            good = parse_word("--precision", optarg, "fast", "exact", &a->options.exact);
+            good = vd_cli_parse_word("logits", "--precision", optarg, "fast", "exact", &a->options.exact);
             break;
         case 'k':
-            good = parse_word("--kv", optarg, "f16", "f32", &a->options.kv_f32);
+            good = vd_cli_parse_word("logits", "--kv", optarg, "f16", "f32", &a->options.kv_f32);
             break;
         case 't':
             good = vd_cli_parse_size("logits", "--threads", optarg, 1, 256, &a->options.n_threads);

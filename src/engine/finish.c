@@ -15,6 +15,7 @@ static void forget_id(vd_engine *e, vd_request *r, vd_finish finish)
         }
     }
     e->stats.n_running = e->running.n;
+    e->stats.kv_tokens_used = vd_kv_tokens_used(e->kv);
     e->stats.n_cached_tokens += r->n_cached;
     if (finish == VD_FINISH_CANCELLED)
         e->stats.n_cancelled++;

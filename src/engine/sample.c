@@ -176,30 +176,31 @@ static void normalize(candidate *cand, size_t n)
         cand[i].p = (float)((double)cand[i].p / sum);
 }
 
-/* Moves the k best candidates to the front, in any order (Hoare's selection). */
+/* Moves the k best candidates to the front, in any order (Hoare's FIND, 1961). */
 static void select_best(candidate *cand, size_t n, size_t k)
 {
-    size_t low = 0, high = n;
-    while (high - low > 1 && k > low && k < high) {
+    ptrdiff_t low = 0, high = (ptrdiff_t)n - 1, want = (ptrdiff_t)k - 1;
+    while (low < high) {
         candidate pivot = cand[low + (high - low) / 2];
-        size_t i = low, j = high - 1;
-        for (;;) {
+        ptrdiff_t i = low, j = high;
+        while (i <= j) {
             while (by_logit(&cand[i], &pivot) < 0)
                 i++;
             while (by_logit(&cand[j], &pivot) > 0)
                 j--;
-            if (i >= j)
-                break;
-            candidate swap = cand[i];
-            cand[i++] = cand[j];
-            cand[j--] = swap;
+            if (i <= j) {
+                candidate swap = cand[i];
+                cand[i++] = cand[j];
+                cand[j--] = swap;
+            }
         }
-        /* [low, j] is no worse than the pivot, (j, high) no better. */
-        size_t middle = j + 1;
-        if (k <= middle)
-            high = middle;
+        /* low..j are no worse than the pivot, i..high no better, what lies between equals it. */
+        if (want <= j)
+            high = j;
+        else if (want >= i)
+            low = i;
         else
-            low = middle;
+            return;
     }
 }
 

@@ -193,8 +193,7 @@ static void count_step(vd_engine *e, const vd_batch *batch, const vd_step *step)
         e->stats.n_decode_tokens += step->share[i].n_decode;
     }
     e->stats.n_running = e->running.n;
-    e->stats.kv_tokens_used =
-        (vd_kv_n_pages(e->kv) - vd_kv_n_free(e->kv)) * VD_KV_PAGE_TOKENS;
+    e->stats.kv_tokens_used = vd_kv_tokens_used(e->kv);
     pthread_mutex_unlock(&e->lock);
 }
 

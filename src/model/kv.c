@@ -298,3 +298,8 @@ size_t vd_kv_bytes(const vd_kv *kv)
 {
     return kv->memory_bytes;
 }
+
+size_t vd_kv_tokens_used(const vd_kv *kv)
+{
+    return (kv->n_pages - kv->n_free) * VD_KV_PAGE_TOKENS;
+}

@@ -63,6 +63,8 @@ vd_dtype vd_kv_dtype(const vd_kv *kv);
 size_t vd_kv_n_pages(const vd_kv *kv);
 /* Pages that no sequence holds (published ones among them can be had too). */
 size_t vd_kv_n_free(const vd_kv *kv);
+/* Positions in pages that some sequence holds. */
+size_t vd_kv_tokens_used(const vd_kv *kv);
 size_t vd_kv_bytes(const vd_kv *kv);
 
 #endif

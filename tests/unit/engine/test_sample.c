@@ -80,6 +80,28 @@ static void top_k_keeps_exactly_k(void **state)
     assert_int_equal(largest_rank(*state, &how, logits, perm), 6);
 }
 
+static void top_k_finds_the_best_in_any_order_and_among_equals(void **state)
+{
+    float logits[V];
+    vd_top_token top[20];
+    uint64_t x = 1;
+    for (int round = 0; round < 2000; round++) {
+        for (int i = 0; i < V; i++) {
+            x = x * 6364136223846793005u + 1442695040888963407u;
+            logits[i] = (float)(x >> 40 & (round % 2 ? 0xffff : 3)); /* every other: many equal */
+        }
+        size_t n_top = 1 + (x >> 33) % 20;
+        vd_sampler_logprob(*state, logits, 0, n_top, top);
+        for (size_t i = 0; i < n_top; i++) {
+            size_t n_better = 0; /* larger, or equal with a smaller number */
+            for (int t = 0; t < V; t++)
+                n_better += logits[t] > logits[top[i].token] ||
+                            (logits[t] == logits[top[i].token] && t < top[i].token);
+            assert_int_equal(n_better, i);
+        }
+    }
+}
+
 static void top_p_keeps_the_smallest_set_that_reaches_the_mass(void **state)
 {
     float logits[V];
@@ -262,6 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_largest_logit),
         cmocka_unit_test(top_k_keeps_exactly_k),
+        cmocka_unit_test(top_k_finds_the_best_in_any_order_and_among_equals),
         cmocka_unit_test(top_p_keeps_the_smallest_set_that_reaches_the_mass),
         cmocka_unit_test(top_p_is_exact_where_the_mass_is_spread_thin),
         cmocka_unit_test(min_p_drops_what_lies_below_a_share_of_the_best),

@@ -1,0 +1,190 @@
+/* session.c - see session.h. */
+#include "cli/session.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/fail.h"
+#include "energy/energy_json.h"
+#include "engine/observe.h"
+#include "model/store.h"
+#include "text/chat.h"
+
+enum { REPLY_BYTES_MAX = 64 << 20 };
+
+static void on_step(void *ctx, const vd_step *step)
+{
+    vd_account_step(ctx, step);
+}
+
+static vd_status parse_template(vd_session *s, vd_err *err)
+{
+    const char *source = vd_engine_chat_template(s->engine);
+    if (source == NULL)
+        source = vd_chat_fallback(vd_engine_tokenizer(s->engine));
+    return vd_template_parse(source, strlen(source), &s->tmpl, err);
+}
+
+vd_status vd_session_open(const char *model, const vd_engine_options *options, const char *zone,
+                          vd_session *ret_session, vd_err *err)
+{
+    vd_session s = {0};
+    char *path = NULL;
+    vd_status st = vd_zone_find(zone, &s.zone, err);
+    if (st == VD_OK)
+        st = vd_store_resolve(model, &path, err);
+    if (st == VD_OK)
+        st = vd_engine_open(path, options, &s.engine, err);
+    if (st == VD_OK)
+        st = parse_template(&s, err);
+    if (st == VD_OK)
+        st = vd_meter_open(NULL, &s.meter, err);
+    if (st == VD_OK)
+        st = vd_account_create(s.meter, NULL, &s.account, err);
+    if (st == VD_OK) {
+        vd_engine_observe(s.engine, on_step, s.account);
+        *ret_session = s;
+        s = (vd_session){0};
+    }
+    vd_free(path);
+    vd_session_close(&s);
+    return st;
+}
+
+void vd_session_close(vd_session *s)
+{
+    vd_engine_free(s->engine);
+    vd_template_free(s->tmpl);
+    vd_account_free(s->account);
+    vd_meter_close(s->meter);
+    *s = (vd_session){0};
+}
+
+vd_status vd_session_render(const vd_session *s, json_t *messages, char **ret_prompt, vd_err *err)
+{
+    size_t n = 0;
+    return vd_chat_render(s->tmpl, vd_engine_tokenizer(s->engine), messages, NULL, true, NULL, NULL,
+                          ret_prompt, &n, err);
+}
+
+/* What the event callback needs. */
+typedef struct answering {
+    vd_reply *reply;
+    vd_account *account;
+    FILE *out;
+    bool done;
+} answering;
+
+static void on_event(void *ctx, const vd_event *event)
+{
+    answering *a = ctx;
+    vd_buf_append(&a->reply->text, event->text, event->n_text);
+    if (a->out != NULL && event->n_text > 0) {
+        fwrite(event->text, 1, event->n_text, a->out);
+        fflush(a->out);
+    }
+    if (event->finish == VD_FINISH_NONE)
+        return;
+    a->reply->finish = event->finish;
+    a->reply->status = event->status;
+    a->reply->usage = *event->usage;
+    a->done = true;
+}
+
+static vd_status submit(vd_session *s, const char *prompt, bool special,
+                        const vd_sampling *sampling, size_t max_tokens, answering *a,
+                        uint64_t *ret_id, vd_err *err)
+{
+    int32_t *ids = NULL;
+    size_t n = 0;
+    const vd_tokenizer *tokenizer = vd_engine_tokenizer(s->engine);
+    vd_status st = special
+                       ? vd_chat_encode(tokenizer, prompt, strlen(prompt), &ids, &n, err)
+                       : vd_tokenizer_encode(tokenizer, prompt, strlen(prompt), NULL, &ids, &n, err);
+    if (st == VD_OK)
+        st = vd_engine_submit(s->engine,
+                              &(vd_request_options){.prompt = ids, .n_prompt = n,
+                                                    .max_tokens = max_tokens,
+                                                    .sampling = *sampling, .on_event = on_event,
+                                                    .ctx = a},
+                              ret_id, err);
+    vd_ids_free(ids);
+    return st;
+}
+
+vd_status vd_session_answer(vd_session *s, const char *prompt, bool special,
+                            const vd_sampling *sampling, size_t max_tokens, FILE *out,
+                            volatile sig_atomic_t *stop, vd_reply *ret_reply, vd_err *err)
+{
+    vd_reply reply = {0};
+    answering a = {.reply = &reply, .account = s->account, .out = out};
+    uint64_t id = 0;
+    vd_buf_init(&reply.text, REPLY_BYTES_MAX);
+    vd_status st = submit(s, prompt, special, sampling, max_tokens, &a, &id, err);
+    if (st != VD_OK)
+        goto out;
+    st = vd_account_join(s->account, id, err);
+    while (st == VD_OK && !a.done) {
+        bool worked = false;
+        if (stop != NULL && *stop)
+            vd_engine_cancel(s->engine, id);
+        st = vd_engine_step(s->engine, &worked, err);
+    }
+    if (st == VD_OK)
+        st = vd_account_leave(s->account, id, &reply.energy, err);
+    if (st == VD_OK && reply.finish == VD_FINISH_ERROR)
+        st = VD_FAIL(err, reply.status, "the answer failed: %s", vd_status_message(reply.status));
+    if (st == VD_OK)
+        st = vd_buf_status(&reply.text, "the answer", err);
+    if (st != VD_OK)
+        goto out;
+    vd_carbon_of(reply.energy.total_uj, reply.energy.machine_ns, s->zone, NULL, &reply.carbon);
+    *ret_reply = reply;
+    vd_buf_init(&reply.text, 0);
+out:
+    vd_reply_done(&reply);
+    return st;
+}
+
+void vd_reply_done(vd_reply *reply)
+{
+    vd_buf_done(&reply->text);
+}
+
+static double seconds(uint64_t ns)
+{
+    return (double)ns * 1e-9;
+}
+
+static double decode_speed(const vd_usage *u)
+{
+    return u->completion_tokens > 1 && u->decode_ns > 0
+               ? (double)(u->completion_tokens - 1) / seconds(u->decode_ns)
+               : 0;
+}
+
+void vd_reply_print_cost(const vd_reply *r)
+{
+    const vd_energy *e = &r->energy;
+    fprintf(stderr,
+            "[%zu tokens, %.1f tokens/s, %.2f J, %.6f g CO2e (%s; energy by %s, +-%.0f %%)]\n",
+            r->usage.completion_tokens, decode_speed(&r->usage), (double)e->total_uj * 1e-6,
+            r->carbon.operational_g + r->carbon.embodied_g, r->carbon.zone, e->method,
+            e->uncertainty_pct);
+}
+
+json_t *vd_reply_json(const vd_reply *r)
+{
+    static const char *const reasons[] = {"", "stop", "length", "cancelled", "error"};
+    const vd_usage *u = &r->usage;
+    json_t *energy = vd_energy_json(&r->energy, vd_carbon_json(&r->carbon));
+    return json_pack("{s:s%,s:s,s:{s:I,s:I,s:I,s:{s:I},s:o},s:{s:f,s:f,s:f,s:f}}", "text",
+                     vd_buf_text(&r->text), r->text.n, "finish_reason", reasons[r->finish], "usage",
+                     "prompt_tokens", (json_int_t)u->prompt_tokens, "completion_tokens",
+                     (json_int_t)u->completion_tokens, "total_tokens",
+                     (json_int_t)(u->prompt_tokens + u->completion_tokens),
+                     "prompt_tokens_details", "cached_tokens", (json_int_t)u->cached_tokens,
+                     "energy", energy, "timings", "queued_s", seconds(u->queued_ns), "prefill_s",
+                     seconds(u->prefill_ns), "decode_s", seconds(u->decode_ns), "decode_tok_s",
+                     decode_speed(u));
+}
