@@ -31,6 +31,10 @@ typedef enum vd_token_kind {
 typedef struct vd_encode_options {
     bool no_bos_eos;   /* do not add what the vocabulary adds at the ends */
     bool parse_special; /* "<|im_start|>" in the text is the token, not characters */
+    /* Offsets into the text, ascending: a special token whose text has one of them inside (not at
+     * its first byte) is read as characters all the same. Borrowed; NULL for none. */
+    const size_t *literal;
+    size_t n_literal;
 } vd_encode_options;
 
 /* Opens only the vocabulary of a GGUF file of any architecture. */

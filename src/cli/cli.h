@@ -20,8 +20,11 @@ typedef struct vd_command {
 
 /* Each subcommand file defines one; main.c lists them. */
 extern const vd_command vd_cmd_tokenize;
+extern const vd_command vd_cmd_bench;
+extern const vd_command vd_cmd_chat;
 extern const vd_command vd_cmd_eval;
 extern const vd_command vd_cmd_logits;
+extern const vd_command vd_cmd_run;
 extern const vd_command vd_cmd_version;
 extern const vd_command vd_cmd_list;
 extern const vd_command vd_cmd_pull;

@@ -48,13 +48,10 @@ static vd_status say(json_t *messages, const char *role, const char *text, vd_er
 static vd_status take_turn(vd_session *session, const vd_generate_args *a, json_t *messages,
                            vd_err *err)
 {
-    char *prompt = NULL;
     vd_reply reply = {0};
-    vd_status st = vd_session_render(session, messages, &prompt, err);
     interrupted = 0;
-    if (st == VD_OK)
-        st = vd_session_answer(session, prompt, true, &a->sampling, a->max_tokens, stdout,
-                               &interrupted, &reply, err);
+    vd_status st = vd_session_answer(session, messages, NULL, &a->sampling, a->max_tokens, stdout,
+                                     &interrupted, &reply, err);
     if (st == VD_OK) {
         printf("\n");
         fflush(stdout);
@@ -63,7 +60,6 @@ static vd_status take_turn(vd_session *session, const vd_generate_args *a, json_
         st = say(messages, "assistant", vd_buf_text(&reply.text), err);
     }
     vd_reply_done(&reply);
-    vd_text_free(prompt);
     return st;
 }
 

@@ -35,38 +35,34 @@ static vd_status read_prompt(const vd_generate_args *a, char **ret_prompt, vd_er
     return vd_file_read("-", PROMPT_MAX, ret_prompt, NULL, err);
 }
 
-static vd_status render(const vd_session *session, const vd_generate_args *a, const char *prompt,
-                        char **ret_text, vd_err *err)
+/* The conversation of one question. */
+static vd_status make_messages(const vd_generate_args *a, const char *prompt, json_t **ret,
+                               vd_err *err)
 {
-    json_t *user = json_pack("{s:s,s:s}", "role", "user", "content", prompt);
-    json_t *messages = json_array();
-    vd_status st = VD_OK;
-    if (a->system != NULL &&
-        json_array_append_new(messages, json_pack("{s:s,s:s}", "role", "system", "content",
-                                                  a->system)) != 0)
-        st = VD_FAIL(err, VD_ERR_ARG, "the system message is not valid UTF-8");
-    if (st == VD_OK && json_array_append(messages, user) != 0)
-        st = VD_FAIL(err, VD_ERR_ARG, "the prompt is not valid UTF-8");
-    if (st == VD_OK)
-        st = vd_session_render(session, messages, ret_text, err);
-    json_decref(user);
-    json_decref(messages);
-    return st;
+    json_t *messages = a->system != NULL
+                           ? json_pack("[{s:s,s:s},{s:s,s:s}]", "role", "system", "content",
+                                       a->system, "role", "user", "content", prompt)
+                           : json_pack("[{s:s,s:s}]", "role", "user", "content", prompt);
+    if (messages == NULL)
+        return VD_FAIL(err, VD_ERR_ARG, "the prompt or the system message is not valid UTF-8");
+    *ret = messages;
+    return VD_OK;
 }
 
 static vd_status run(const vd_generate_args *a, vd_err *err)
 {
     vd_session session = {0};
     vd_reply reply = {0};
-    char *prompt = NULL, *rendered = NULL;
+    char *prompt = NULL;
+    json_t *messages = NULL;
     vd_status st = read_prompt(a, &prompt, err);
     if (st == VD_OK)
         st = vd_session_open(a->model, &a->engine, a->zone, &session, err);
     if (st == VD_OK && !a->raw)
-        st = render(&session, a, prompt, &rendered, err);
+        st = make_messages(a, prompt, &messages, err);
     if (st == VD_OK)
-        st = vd_session_answer(&session, a->raw ? prompt : rendered, !a->raw, &a->sampling,
-                               a->max_tokens, a->json ? NULL : stdout, NULL, &reply, err);
+        st = vd_session_answer(&session, messages, prompt, &a->sampling, a->max_tokens,
+                               a->json ? NULL : stdout, NULL, &reply, err);
     if (st != VD_OK)
         goto out;
     if (a->json) {
@@ -81,7 +77,7 @@ static vd_status run(const vd_generate_args *a, vd_err *err)
 out:
     vd_reply_done(&reply);
     vd_session_close(&session);
-    vd_text_free(rendered);
+    json_decref(messages);
     vd_free(prompt);
     return st;
 }

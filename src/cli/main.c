@@ -30,7 +30,10 @@ static const vd_command *const commands[] = {
     &vd_cmd_rm,
     &vd_cmd_tokenize,
     &vd_cmd_template,
+    &vd_cmd_run,
+    &vd_cmd_chat,
     &vd_cmd_eval,
+    &vd_cmd_bench,
     &vd_cmd_logits,
     &vd_cmd_version,
 };

@@ -8,7 +8,7 @@
 #include "energy/energy_json.h"
 #include "engine/observe.h"
 #include "model/store.h"
-#include "text/chat.h"
+#include "text/prompt.h"
 
 enum { REPLY_BYTES_MAX = 64 << 20 };
 
@@ -60,17 +60,9 @@ void vd_session_close(vd_session *s)
     *s = (vd_session){0};
 }
 
-vd_status vd_session_render(const vd_session *s, json_t *messages, char **ret_prompt, vd_err *err)
-{
-    size_t n = 0;
-    return vd_chat_render(s->tmpl, vd_engine_tokenizer(s->engine), messages, NULL, true, NULL, NULL,
-                          ret_prompt, &n, err);
-}
-
 /* What the event callback needs. */
 typedef struct answering {
     vd_reply *reply;
-    vd_account *account;
     FILE *out;
     bool done;
 } answering;
@@ -91,36 +83,31 @@ static void on_event(void *ctx, const vd_event *event)
     a->done = true;
 }
 
-static vd_status submit(vd_session *s, const char *prompt, bool special,
-                        const vd_sampling *sampling, size_t max_tokens, answering *a,
-                        uint64_t *ret_id, vd_err *err)
+static vd_status submit(vd_session *s, const int32_t *ids, size_t n, const vd_sampling *sampling,
+                        size_t max_tokens, answering *a, uint64_t *ret_id, vd_err *err)
 {
-    int32_t *ids = NULL;
-    size_t n = 0;
-    const vd_tokenizer *tokenizer = vd_engine_tokenizer(s->engine);
-    vd_status st = special
-                       ? vd_chat_encode(tokenizer, prompt, strlen(prompt), &ids, &n, err)
-                       : vd_tokenizer_encode(tokenizer, prompt, strlen(prompt), NULL, &ids, &n, err);
-    if (st == VD_OK)
-        st = vd_engine_submit(s->engine,
-                              &(vd_request_options){.prompt = ids, .n_prompt = n,
-                                                    .max_tokens = max_tokens,
-                                                    .sampling = *sampling, .on_event = on_event,
-                                                    .ctx = a},
-                              ret_id, err);
-    vd_ids_free(ids);
-    return st;
+    vd_request_options options = {.prompt = ids, .n_prompt = n, .max_tokens = max_tokens,
+                                  .sampling = *sampling, .on_event = on_event, .ctx = a};
+    return vd_engine_submit(s->engine, &options, ret_id, err);
 }
 
-vd_status vd_session_answer(vd_session *s, const char *prompt, bool special,
+vd_status vd_session_answer(vd_session *s, json_t *messages, const char *text,
                             const vd_sampling *sampling, size_t max_tokens, FILE *out,
                             volatile sig_atomic_t *stop, vd_reply *ret_reply, vd_err *err)
 {
     vd_reply reply = {0};
-    answering a = {.reply = &reply, .account = s->account, .out = out};
+    answering a = {.reply = &reply, .out = out};
     uint64_t id = 0;
+    int32_t *ids = NULL;
+    size_t n = 0;
     vd_buf_init(&reply.text, REPLY_BYTES_MAX);
-    vd_status st = submit(s, prompt, special, sampling, max_tokens, &a, &id, err);
+    const vd_tokenizer *tokenizer = vd_engine_tokenizer(s->engine);
+    vd_status st = messages != NULL
+                       ? vd_chat_prompt(s->tmpl, tokenizer, messages, NULL, true, NULL, NULL, &ids,
+                                        &n, err)
+                       : vd_tokenizer_encode(tokenizer, text, strlen(text), NULL, &ids, &n, err);
+    if (st == VD_OK)
+        st = submit(s, ids, n, sampling, max_tokens, &a, &id, err);
     if (st != VD_OK)
         goto out;
     st = vd_account_join(s->account, id, err);
@@ -142,6 +129,7 @@ vd_status vd_session_answer(vd_session *s, const char *prompt, bool special,
     *ret_reply = reply;
     vd_buf_init(&reply.text, 0);
 out:
+    vd_ids_free(ids);
     vd_reply_done(&reply);
     return st;
 }

@@ -37,16 +37,14 @@ VD_NODISCARD vd_status vd_session_open(const char *model, const vd_engine_option
                                        const char *zone, vd_session *ret_session, vd_err *err);
 void vd_session_close(vd_session *session);
 
-/* Renders the messages (an array, borrowed) through the model's template. vd_text_free. */
-VD_NODISCARD vd_status vd_session_render(const vd_session *session, json_t *messages,
-                                         char **ret_prompt, vd_err *err);
-
-/* Answers `prompt`; what comes is written to `out` at once (NULL: nowhere). `special`: the prompt
- * was rendered, so special tokens in it are tokens. *stop, when it becomes true, ends the answer.
- * ret_reply is filled on success; vd_reply_done. */
-VD_NODISCARD vd_status vd_session_answer(vd_session *session, const char *prompt, bool special,
+/* Answers a conversation (an array of messages, borrowed) through the model's template, or, where
+ * `messages` is NULL, continues `text` as it stands. What comes is written to `out` at once (NULL:
+ * nowhere). *stop, when it becomes true, ends the answer (NULL: never). ret_reply is filled on
+ * success; vd_reply_done. */
+VD_NODISCARD vd_status vd_session_answer(vd_session *session, json_t *messages, const char *text,
                                          const vd_sampling *sampling, size_t max_tokens, FILE *out,
-                                         volatile sig_atomic_t *stop, vd_reply *ret_reply, vd_err *err);
+                                         volatile sig_atomic_t *stop, vd_reply *ret_reply,
+                                         vd_err *err);
 void vd_reply_done(vd_reply *reply);
 
 /* One line to stderr: tokens, speed, joules, grams, method. */

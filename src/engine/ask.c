@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "base/fail.h"
 #include "engine/engine.h"
-#include "text/chat.h"
+#include "text/prompt.h"
 
 enum { DEFAULT_TOKENS = 256, ANSWER_BYTES_MAX = 64 << 20 };
 
@@ -33,11 +33,10 @@ static void on_event(void *ctx, const vd_event *event)
     pthread_mutex_unlock(&a->lock);
 }
 
-static vd_status make_prompt(const vd_engine *e, const char *question, char **ret_prompt,
-                             vd_err *err)
+static vd_status make_prompt(const vd_engine *e, const char *question, int32_t **ret_ids,
+                             size_t *ret_n, vd_err *err)
 {
     vd_template *tmpl = NULL;
-    size_t n = 0;
     const char *source = e->chat_template;
     if (source == NULL)
         source = vd_chat_fallback(e->tokenizer);
@@ -46,7 +45,7 @@ static vd_status make_prompt(const vd_engine *e, const char *question, char **re
         return VD_FAIL(err, VD_ERR_ARG, "the question is not valid UTF-8, or memory is short");
     vd_status st = vd_template_parse(source, strlen(source), &tmpl, err);
     if (st == VD_OK)
-        st = vd_chat_render(tmpl, e->tokenizer, messages, NULL, true, NULL, NULL, ret_prompt, &n,
+        st = vd_chat_prompt(tmpl, e->tokenizer, messages, NULL, true, NULL, NULL, ret_ids, ret_n,
                             err);
     vd_template_free(tmpl);
     json_decref(messages);
@@ -81,7 +80,6 @@ static vd_status wait_for_answer(vd_engine *e, asking *a, vd_err *err)
 vd_status vd_engine_ask(vd_engine *e, const char *question, size_t max_tokens, char **ret_answer,
                         vd_err *err)
 {
-    char *prompt = NULL;
     int32_t *ids = NULL;
     size_t n = 0;
     uint64_t id = 0;
@@ -89,9 +87,7 @@ vd_status vd_engine_ask(vd_engine *e, const char *question, size_t max_tokens, c
     vd_buf_init(&a.text, ANSWER_BYTES_MAX);
     pthread_mutex_init(&a.lock, NULL);
     pthread_cond_init(&a.ended, NULL);
-    vd_status st = make_prompt(e, question, &prompt, err);
-    if (st == VD_OK)
-        st = vd_chat_encode(e->tokenizer, prompt, strlen(prompt), &ids, &n, err);
+    vd_status st = make_prompt(e, question, &ids, &n, err);
     if (st != VD_OK)
         goto out;
     vd_request_options options = {.prompt = ids,
@@ -118,6 +114,5 @@ out:
     pthread_cond_destroy(&a.ended);
     pthread_mutex_destroy(&a.lock);
     vd_ids_free(ids);
-    vd_text_free(prompt);
     return st;
 }

@@ -130,17 +130,20 @@ static bool is_ascii_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static vd_status encode_text(vd_encoder *encoder, const char *text, size_t n, bool parse_special,
-                             vd_err *err)
+static vd_status encode_text(vd_encoder *encoder, const char *text, size_t n,
+                             const vd_encode_options *how, vd_err *err)
 {
     const vd_tokenizer *tokenizer = encoder->tokenizer;
-    const vd_prefix_table *table = parse_special ? &tokenizer->special : &tokenizer->added;
-    size_t start = 0;
+    const vd_prefix_table *table = how->parse_special ? &tokenizer->special : &tokenizer->added;
+    size_t start = 0, literal = 0;
     bool after_special = true;
     for (size_t i = 0; i < n && table->n > 0;) {
         uint32_t id = 0;
         size_t length = vd_prefix_longest(table, text + i, n - i, &id);
-        if (length == 0) {
+        while (literal < how->n_literal && how->literal[literal] <= i)
+            literal++;
+        bool read_as_text = literal < how->n_literal && how->literal[literal] < i + length;
+        if (length == 0 || read_as_text) {
             i++;
             continue;
         }
@@ -182,7 +185,7 @@ vd_status vd_tokenizer_encode(const vd_tokenizer *tokenizer, const char *text, s
     if (tokenizer->add_bos && !how->no_bos_eos)
         st = vd_encoder_emit(&encoder, tokenizer->bos, err);
     if (st == VD_OK)
-        st = encode_text(&encoder, text, n, how->parse_special, err);
+        st = encode_text(&encoder, text, n, how, err);
     if (st == VD_OK && tokenizer->add_sep && !how->no_bos_eos)
         st = vd_encoder_emit(&encoder, tokenizer->sep, err);
     if (st == VD_OK && tokenizer->add_eos && !how->no_bos_eos)
