@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "cli/cli.h"
+#include "model/store.h"
 
 enum { INPUT_BYTES_MAX = 1 << 30 };
 
@@ -207,10 +208,14 @@ static int tokenize_main(int argc, char **argv)
 
     vd_err err = {0};
     vd_tokenizer *tokenizer = NULL;
-    vd_status st = vd_tokenizer_open(args.model, &tokenizer, &err);
+    char *path = NULL;
+    vd_status st = vd_store_resolve(args.model, &path, &err);
+    if (st == VD_OK)
+        st = vd_tokenizer_open(path, &tokenizer, &err);
     if (st == VD_OK)
         st = args.decode ? decode(tokenizer, &args, &err) : encode(tokenizer, &args, &err);
     vd_tokenizer_free(tokenizer);
+    vd_free(path);
     return st == VD_OK ? VD_EXIT_OK : vd_cli_failed("tokenize", &err);
 }
 
@@ -222,7 +227,8 @@ const vd_command vd_cmd_tokenize = {
         "       verdant tokenize MODEL --decode (ID... | --file F) [--plain] [--json]\n"
         "\n"
         "Prints the token ids of a text and the piece of text each stands for, by the\n"
-        "vocabulary inside MODEL (a GGUF file; one without weights will do).\n"
+        "vocabulary inside MODEL (a stored model's name or a GGUF file; one without\n"
+        "weights will do).\n"
         "\n"
         "  --file F    read the text (or the ids) from F; - is standard input\n"
         "  --plain     add no BOS or EOS and read no special tokens; with --decode,\n"

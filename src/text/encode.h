@@ -28,8 +28,7 @@ VD_NODISCARD vd_status vd_encoder_escape(vd_encoder *encoder, const char *text, 
                                          bool space_first, vd_err *err);
 /* The first place behind `at` where text[0..n) may be cut because nothing merges across. */
 size_t vd_encoder_next_cut(const vd_tokenizer *tokenizer, const char *text, size_t n, size_t at);
-/* Makes a chain of text's characters, each with its symbol; a byte that is not UTF-8 stands
- * alone. */
+/* Makes a chain of text's characters, each with its symbol; a byte that is not UTF-8 is one too. */
 VD_NODISCARD vd_status vd_encoder_chain(vd_encoder *encoder, const char *text, uint32_t n,
                                         vd_err *err);
 

@@ -23,8 +23,7 @@ typedef struct vd_prefix_table {
     uint32_t first[257];  /* texts that begin with byte b: id[first[b]] .. id[first[b + 1]] */
 } vd_prefix_table;
 
-/* Takes ids[0..n) of text[]; the table's own array comes from the arena. Empty texts are left
- * out. */
+/* Takes ids[0..n) of text[]; the table's own array comes from the arena. Empty texts stay out. */
 VD_NODISCARD vd_status vd_prefix_init(vd_prefix_table *table, vd_arena *arena, const vd_str *text,
                                       const uint32_t *ids, uint32_t n, vd_err *err);
 /* Bytes of the longest token that text[0..n) begins with, and its id; 0 when there is none. */

@@ -17,7 +17,7 @@
 #include "base/fail.h"
 
 /* Inside [...]: what Unicode calls White_Space. */
-#define WS \
+#define WS                                                                                         \
     "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}" \
     "\\x{3000}"
 /* The last white space before a word belongs to that word. */

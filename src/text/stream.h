@@ -36,9 +36,8 @@ typedef struct vd_text_stream {
     int32_t stop_index; /* which stop string was met, else -1 */
 } vd_text_stream;
 
-/* stops[0..n_stops) are NUL-terminated and copied; one that is empty or not UTF-8 is
- * VD_ERR_ARG. `tokenizer` is borrowed until done. On failure the stream needs no done (but may
- * have it). */
+/* stops[0..n_stops) are NUL-terminated and copied; one that is empty or not UTF-8 is VD_ERR_ARG.
+ * `tokenizer` is borrowed until done. On failure the stream needs no done, but may have it. */
 VD_NODISCARD vd_status vd_text_stream_init(vd_text_stream *stream, const vd_tokenizer *tokenizer,
                                            const char *const *stops, size_t n_stops, vd_err *err);
 /* NULL and a zeroed stream are fine. */

@@ -84,8 +84,7 @@ static bool is_punctuation(uint32_t code, utf8proc_category_t category)
     return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
 }
 
-/* The blocks BERT calls Chinese; 0x2B920 is a slip of theirs that vocabularies were trained
- * with. */
+/* The blocks BERT calls Chinese; 0x2B920 is a slip of theirs that vocabularies learned from. */
 static bool is_ideograph(uint32_t code)
 {
     return (code >= 0x4E00 && code <= 0x9FFF) || (code >= 0x3400 && code <= 0x4DBF) ||
