@@ -48,7 +48,7 @@ def machine():
 def run_ours(args):
     command = [args.verdant, "bench", args.model, "--json"]
     command += ["-p", str(args.prefill), "-n", str(args.decode), "-t", str(args.threads)]
-    command += ["-b", str(args.batch)]
+    command += ["-b", str(args.batch), "-r", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
