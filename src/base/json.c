@@ -68,7 +68,8 @@ char *vd_json_text(const json_t *value)
     if (value == NULL)
         return NULL;
     memory_was_short = false;
-    /* 15 digits: what every decimal survives, so that 1.52 does not come out as 1.5200000000000000178 */
+    /* 15 digits: what every decimal survives, so that 1.52 does not come out
+     * as 1.5200000000000000178 */
     char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
     if (memory_was_short) { /* jansson 2.14 leaves out a key it has no memory for, and goes on */
         vd_free(text);

@@ -9,8 +9,8 @@
 #include "base/alloc.h"
 #include "cli/cli.h"
 
-bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min, size_t max,
-                 size_t *ret)
+bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min,
+                       size_t max, size_t *ret)
 {
     char *end = NULL;
     errno = 0;
@@ -25,8 +25,8 @@ bool vd_cli_parse_size(const char *command, const char *option, const char *text
     return true;
 }
 
-bool vd_cli_parse_float(const char *command, const char *option, const char *text, double min, double max,
-                  double *ret)
+bool vd_cli_parse_float(const char *command, const char *option, const char *text, double min,
+                        double max, double *ret)
 {
     char *end = NULL;
     double value = strtod(text, &end);

@@ -7,10 +7,10 @@
 #include <stdint.h>
 
 /* A whole number in [min, max]; false (and a message on stderr) for anything else. */
-bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min, size_t max,
-                 size_t *ret);
-bool vd_cli_parse_float(const char *command, const char *option, const char *text, double min, double max,
-                  double *ret);
+bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min,
+                       size_t max, size_t *ret);
+bool vd_cli_parse_float(const char *command, const char *option, const char *text, double min,
+                        double max, double *ret);
 /* One of two words; *ret says whether it is the second. */
 bool vd_cli_parse_word(const char *command, const char *option, const char *word, const char *no,
                        const char *yes, bool *ret);

@@ -19,9 +19,9 @@
 static const char help[] =
     "usage: verdant bench MODEL [options]\n"
     "\n"
-    "Measures prefill (reading a prompt of -p tokens) and decode (writing -n tokens in -b sequences\n"
-    "at once), each -r times after one warm-up, and prints medians. Joules are the machine's while\n"
-    "it ran, idle power included, by the meter that `verdant doctor` names.\n"
+    "Measures prefill (reading a prompt of -p tokens) and decode (writing -n tokens in -b\n"
+    "sequences at once), each -r times after one warm-up, and prints medians. Joules are the\n"
+    "machine's while it ran, idle power included, by the meter that `verdant doctor` names.\n"
     "\n"
     "  -p N                prompt tokens; default 512\n"
     "  -n N                answer tokens; default 128\n"
@@ -30,7 +30,8 @@ static const char help[] =
     "  -t, --threads N     default: one per core\n"
     "  --exact             f32 activations: slow, the reference\n"
     "  --kv TYPE           f16 or f32; default f16\n"
-    "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\"j_per_tok\":...}\n"
+    "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
+    "                       \"j_per_tok\":...}\n"
     "\n"
     "Example:\n"
     "  verdant bench smollm2 -p 512 -n 128 -t 2\n";

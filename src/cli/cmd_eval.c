@@ -46,12 +46,16 @@ typedef struct args {
 
 static bool parse(int argc, char **argv, args *a)
 {
-    static const struct option options[] = {
-        {"text", required_argument, NULL, 'x'},      {"ctx", required_argument, NULL, 'c'},
-        {"chunks", required_argument, NULL, 'n'},    {"against", required_argument, NULL, 'a'},
-        {"precision", required_argument, NULL, 'p'}, {"base-precision", required_argument, NULL, 'b'},
-        {"kv", required_argument, NULL, 'k'},        {"threads", required_argument, NULL, 't'},
-        {"json", no_argument, NULL, 'j'},            {0}};
+    static const struct option options[] = {{"text", required_argument, NULL, 'x'},
+                                            {"ctx", required_argument, NULL, 'c'},
+                                            {"chunks", required_argument, NULL, 'n'},
+                                            {"against", required_argument, NULL, 'a'},
+                                            {"precision", required_argument, NULL, 'p'},
+                                            {"base-precision", required_argument, NULL, 'b'},
+                                            {"kv", required_argument, NULL, 'k'},
+                                            {"threads", required_argument, NULL, 't'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {0}};
     bool good = true;
     int c;
     while (good && (c = getopt_long(argc, argv, "t:", options, NULL)) != -1) {
@@ -69,10 +73,12 @@ static bool parse(int argc, char **argv, args *a)
             a->against = optarg;
             break;
         case 'p':
-            good = vd_cli_parse_word("eval", "--precision", optarg, "fast", "exact", &a->options.exact);
+            good = vd_cli_parse_word("eval", "--precision", optarg, "fast", "exact",
+                                     &a->options.exact);
             break;
         case 'b':
-            good = vd_cli_parse_word("eval", "--base-precision", optarg, "exact", "fast", &a->base_fast);
+            good = vd_cli_parse_word("eval", "--base-precision", optarg, "exact", "fast",
+                                     &a->base_fast);
             break;
         case 'k':
             good = vd_cli_parse_word("eval", "--kv", optarg, "f16", "f32", &a->options.kv_f32);

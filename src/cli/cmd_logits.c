@@ -50,7 +50,8 @@ static bool parse(int argc, char **argv, args *a)
             a->output = optarg;
             break;
         case 'p':
-            good = vd_cli_parse_word("logits", "--precision", optarg, "fast", "exact", &a->options.exact);
+            good = vd_cli_parse_word("logits", "--precision", optarg, "fast", "exact",
+                                     &a->options.exact);
             break;
         case 'k':
             good = vd_cli_parse_word("logits", "--kv", optarg, "f16", "f32", &a->options.kv_f32);

@@ -13,8 +13,8 @@
 static const char help[] =
     "usage: verdant run MODEL [PROMPT] [options]\n"
     "\n"
-    "Prints one answer, then (on stderr) what it cost in joules and grams of CO2e. Without a PROMPT\n"
-    "the prompt is read from standard input.\n"
+    "Prints one answer, then (on stderr) what it cost in joules and grams of CO2e. Without a\n"
+    "PROMPT the prompt is read from standard input.\n"
     "\n" VD_GENERATE_HELP
     "  --raw               continue the PROMPT as it is, without the chat template\n"
     "  --json              the answer, usage and energy as one JSON object\n"

@@ -164,7 +164,8 @@ static void write_energy(vd_metrics *m, vd_buf *out)
                   (double)atomic_load_explicit(&m->idle_uj, RELAXED) / 1e6);
     vd_buf_printf(out, "verdant_account_joules_total{booked=\"unattributed\"} %.15g\n",
                   (double)atomic_load_explicit(&m->unattributed_uj, RELAXED) / 1e6);
-    COUNTER("verdant_meter_joules_total", "Energy that the meter, or the model of the machine, read.",
+    COUNTER("verdant_meter_joules_total",
+            "Energy that the meter, or the model of the machine, read.",
             (double)atomic_load_explicit(&m->meter_uj, RELAXED) / 1e6);
     head(out, "verdant_carbon_grams_total", "counter",
          "Grams of CO2 equivalent attributed to ended requests.");

@@ -31,7 +31,8 @@ typedef struct vd_metrics {
     atomic_uint_fast64_t slow_readers, left_clients;
     /* Attributed to requests that ended, microjoules and micrograms. */
     atomic_int_fast64_t cpu_uj, dram_uj, gpu_uj, requests_uj, operational_ug, embodied_ug;
-    atomic_int_fast64_t idle_uj, unattributed_uj, meter_uj; /* of the account, as of its last step */
+    /* Of the account, as of its last step. */
+    atomic_int_fast64_t idle_uj, unattributed_uj, meter_uj;
     atomic_uint_fast64_t begin_s;
 } vd_metrics;
 

@@ -310,7 +310,8 @@ static vd_status percent_field(percent *p, vd_jtext *text)
         p->at = (size_t)(end - p->s->data) + 1;
     }
     bool zeros = false;
-    for (; p->at < p->s->n && p->s->data[p->at] != 0 && strchr("-+ 0#", p->s->data[p->at]); p->at++) {
+    for (; p->at < p->s->n && p->s->data[p->at] != 0 && strchr("-+ 0#", p->s->data[p->at]);
+         p->at++) {
         char c = p->s->data[p->at];
         s.align = c == '-' ? '<' : s.align;
         s.sign = c == '+' || (c == ' ' && s.sign != '+') ? c : s.sign;

@@ -159,7 +159,8 @@ static vd_status lex_raw(lexer *lex)
         advance_to(lex, end);
         return st;
     }
-    return VD_FAIL(lex->err, VD_ERR_TEMPLATE, "template line %u: a raw block has no end", lex->line);
+    return VD_FAIL(lex->err, VD_ERR_TEMPLATE, "template line %u: a raw block has no end",
+                   lex->line);
 }
 
 static bool is_digit(char c)

@@ -3,8 +3,8 @@
  *
  * A user may write "<|im_end|>" in a message; it has to reach the model as these characters, not as
  * the token that ends a turn. So before rendering, every special token's text inside a message gets
- * a mark (the noncharacter U+FDD0, behind its first character); the template carries the marks along
- * wherever it puts the text; and the tokenizer, told where they were, reads those places as
+ * a mark (the noncharacter U+FDD0, behind its first character); the template carries the marks
+ * along wherever it puts the text; and the tokenizer, told where they were, reads those places as
  * characters. The marks themselves never reach the model.
  */
 #ifndef VD_TEXT_PROMPT_H

@@ -1,4 +1,4 @@
-"""Sockets and processes for the tests of the server: what a well-behaved client would never send."""
+"""Sockets and processes for the tests of the server: what a good client would never send."""
 import http.client
 import json
 import re

@@ -16,7 +16,8 @@ static const char variables[] =
     "{\"a\": 1, \"f\": 2.5, \"s\": \"Hello\", \"u\": \"h\\u00e9\\ud83d\\ude00\", \"n\": null,"
     " \"list\": [1, \"two\", 3.0, null, true], \"dict\": {\"k\": 1, \"items\": [2]},"
     " \"tree\": [{\"v\": 1, \"c\": [{\"v\": 2, \"c\": []}]}],"
-    " \"people\": [{\"n\": \"bo\", \"age\": 3}, {\"n\": \"Al\", \"age\": 3}, {\"n\": \"cy\", \"age\": 1}]}";
+    " \"people\": [{\"n\": \"bo\", \"age\": 3}, {\"n\": \"Al\", \"age\": 3}, {\"n\": \"cy\", "
+    "\"age\": 1}]}";
 
 static const vd_render_options options = {.now_unix = 1773051072}; /* 2026-03-09 10:11:12 UTC */
 
