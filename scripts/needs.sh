@@ -30,27 +30,31 @@ missing_packages() {
     fi
 }
 
+# Installs with apt-get what is missing. Twice at most: which runtime library of clang is needed is
+# known only once clang is there.
 need_packages() {
-    local missing as_root=
-    missing=$(missing_packages "$1" | sort -u | tr '\n' ' ')
-    [ -n "$missing" ] || return 0
-    if ! command -v apt-get >/dev/null; then
-        echo "missing here, and there is no apt-get to install it: $missing"
-        return 1
-    fi
-    if [ "$(id -u)" -ne 0 ]; then
-        if ! command -v sudo >/dev/null; then
-            echo "missing: $missing"
-            echo "install it as root: apt-get install --no-install-recommends $missing"
+    local missing as_root= round
+    for round in first second; do
+        missing=$(missing_packages "$1" | sort -u | tr '\n' ' ')
+        [ -n "$missing" ] || return 0
+        if ! command -v apt-get >/dev/null; then
+            echo "missing here, and there is no apt-get to install it: $missing"
             return 1
         fi
-        as_root=sudo
-    fi
-    echo "installing with apt-get: $missing"
-    $as_root apt-get update -qq || return 1
-    # shellcheck disable=SC2086 # the list is words on purpose
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-        --no-install-recommends $missing || return 1
+        if [ "$(id -u)" -ne 0 ]; then
+            if ! command -v sudo >/dev/null; then
+                echo "missing: $missing"
+                echo "install it as root: apt-get install --no-install-recommends $missing"
+                return 1
+            fi
+            as_root=sudo
+        fi
+        echo "installing with apt-get: $missing"
+        [ "$round" = second ] || $as_root apt-get update -qq || return 1
+        # shellcheck disable=SC2086 # the list is words on purpose
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends $missing || return 1
+    done
     missing=$(missing_packages "$1" | sort -u | tr '\n' ' ')
     [ -z "$missing" ] || echo "still missing after the installation: $missing"
     [ -z "$missing" ]
