@@ -66,6 +66,7 @@ void vd_split(uint64_t amount, vd_split_entry *entry, size_t n)
 void vd_split_small(uint64_t amount, const double *weight, uint64_t *part, size_t n)
 {
     double sum = 0, fraction[8];
+    assert(n >= 1 && n <= sizeof(fraction) / sizeof(fraction[0]));
     for (size_t i = 0; i < n; i++)
         sum += weight[i];
     uint64_t given = 0;

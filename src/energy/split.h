@@ -36,7 +36,7 @@ typedef struct vd_split_entry {
  * as 0 are left out). Reorders the entries. Allocates nothing. */
 void vd_split(uint64_t amount, vd_split_entry *entry, size_t n);
 
-/* Splits `amount` by non-negative weights, n <= 8; all to part[0] where all weights are 0. */
+/* Splits `amount` by non-negative weights, 1 <= n <= 8; all to part[0] where all weights are 0. */
 void vd_split_small(uint64_t amount, const double *weight, uint64_t *part, size_t n);
 
 #endif

@@ -52,11 +52,29 @@ static vd_status int_power(vd_jrender *r, int64_t base, int64_t exponent, vd_jva
     return VD_OK;
 }
 
+/* a // b and a % b: rounded down, and the rest has b's sign. */
+static vd_status int_divide(vd_jrender *r, vd_jop op, int64_t a, int64_t b, vd_jval *ret)
+{
+    if (b == 0)
+        return VD_J_FAIL(r, "division by zero");
+    if (b == -1) { /* INT64_MIN / -1 and % -1 trap */
+        if (op == VD_JOP_FLOORDIV && a == INT64_MIN)
+            return overflow(r, op);
+        *ret = vd_j_int(op == VD_JOP_FLOORDIV ? -a : 0);
+        return VD_OK;
+    }
+    int64_t rest = a % b, floored = a / b;
+    if (rest != 0 && (rest < 0) != (b < 0)) {
+        rest += b;
+        floored--;
+    }
+    *ret = vd_j_int(op == VD_JOP_MOD ? rest : floored);
+    return VD_OK;
+}
+
 static vd_status int_arith(vd_jrender *r, vd_jop op, int64_t a, int64_t b, vd_jval *ret)
 {
     int64_t value = 0;
-    if (b == 0 && (op == VD_JOP_DIV || op == VD_JOP_FLOORDIV || op == VD_JOP_MOD))
-        return VD_J_FAIL(r, "division by zero");
     switch (op) {
     case VD_JOP_ADD:
         if (__builtin_add_overflow(a, b, &value))
@@ -71,22 +89,14 @@ static vd_status int_arith(vd_jrender *r, vd_jop op, int64_t a, int64_t b, vd_jv
             return overflow(r, op);
         break;
     case VD_JOP_DIV:
+        if (b == 0)
+            return VD_J_FAIL(r, "division by zero");
         *ret = vd_j_float((double)a / (double)b);
         return VD_OK;
     case VD_JOP_POW:
         return int_power(r, a, b, ret);
     default:
-        if (a == INT64_MIN && b == -1) {
-            if (op == VD_JOP_FLOORDIV)
-                return overflow(r, op);
-        } else {
-            int64_t rest = a % b, floored = a / b;
-            if (rest != 0 && (rest < 0) != (b < 0)) {
-                rest += b;
-                floored--;
-            }
-            value = op == VD_JOP_MOD ? rest : floored;
-        }
+        return int_divide(r, op, a, b, ret);
     }
     *ret = vd_j_int(value);
     return VD_OK;

@@ -1,6 +1,7 @@
 /* jinja_eval.c - the value of an expression. */
 #include "text/jinja_eval.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -141,6 +142,7 @@ static vd_status eval_concat(vd_jrender *r, const vd_jnode *node, vd_jval *ret)
 {
     const vd_jstr *sum = NULL;
     vd_jval value;
+    assert(node->items.n > 0); /* the parser makes no chain without operands */
     vd_status st = VD_OK;
     for (size_t i = 0; st == VD_OK && i < node->items.n; i++) {
         const vd_jstr *next = NULL;

@@ -34,7 +34,7 @@ static vd_status parse_chain(vd_jparser *p, vd_jnode_type type, parse_fn operand
     do {
         if (st != VD_OK)
             return st;
-        if (list.nodes.n > capacity) {
+        if (ops == NULL || list.nodes.n > capacity) {
             uint8_t *grown = NULL;
             capacity = capacity == 0 ? 8 : capacity * 2;
             st = vd_arena_array(&p->tmpl->arena, capacity, 1, "a template's operators", &grown,

@@ -277,7 +277,7 @@ FILTER(from_json)
         return st;
     st = vd_json_parse(self.u.s->data, self.u.s->n, &json, &why);
     if (st == VD_ERR_NOMEM)
-        return vd_j_fail_at(r, st, __FILE__, __LINE__, "%s", why.message);
+        return VD_J_FAIL_AS(r, st, "%s", why.message);
     if (st != VD_OK)
         return VD_J_FAIL(r, "from_json: %s", why.message);
     st = vd_j_from_json(r, json, ret);
@@ -396,7 +396,7 @@ FILTER(round)
 FILTER(format)
 {
     const vd_jstr *s = NULL;
-    vd_jval right = {0};
+    vd_jval right;
     const vd_jargs *args = call->raw;
     vd_status st = vd_j_to_str(r, self, &s);
     if (st == VD_OK && args->n_pos > 0 && args->n_kw > 0)

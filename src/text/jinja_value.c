@@ -18,8 +18,8 @@ struct vd_jtail {
     size_t used, capacity;
 };
 
-vd_status vd_j_fail_at(vd_jrender *r, vd_status status, const char *file, int line,
-                       const char *fmt, ...)
+void vd_j_fail_at(vd_jrender *r, vd_status status, const char *file, int line, const char *fmt,
+                  ...)
 {
     char message[VD_ERR_MESSAGE_MAX];
     va_list args;
@@ -27,7 +27,7 @@ vd_status vd_j_fail_at(vd_jrender *r, vd_status status, const char *file, int li
     vsnprintf(message, sizeof(message), fmt, args);
     va_end(args);
     message[vd_utf8_complete(message, strlen(message))] = '\0';
-    return vd_fail_at(r->err, status, file, line, "template line %u: %s", r->line, message);
+    vd_fail_at(r->err, status, file, line, "template line %u: %s", r->line, message);
 }
 
 vd_status vd_j_charge(vd_jrender *r, size_t n_steps)
@@ -69,7 +69,7 @@ vd_status vd_j_alloc(vd_jrender *r, size_t n, size_t size, void *ret_block)
     /* The arena grows by chunks, so that it may refuse a little before its ceiling. */
     if (r->arena.limit_bytes - r->arena.total_bytes < (2u << 20))
         return VD_J_LIMIT(r, "the render needs about %zu bytes", r->arena.limit_bytes);
-    return vd_j_fail_at(r, VD_ERR_NOMEM, __FILE__, __LINE__, "no memory for %zu bytes", bytes);
+    return VD_J_FAIL_AS(r, VD_ERR_NOMEM, "no memory for %zu bytes", bytes);
 }
 
 /* --- strings --- */

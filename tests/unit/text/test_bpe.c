@@ -23,7 +23,7 @@ static vd_tokenizer *open_vocab(const vocab *v)
 static void merges_apply_in_the_order_of_the_list(void **state)
 {
     static const char *const more[] = {"bc", "ab", "abc", G "a"};
-    static const char *const merges[] = {"b c", "a b", "ab c", "a bc", G " a"};
+    static const char *const merges[] = {"b c", "a b", "ab c", "a bc", (G " a")};
     vocab v = vocab_byte_level("gpt-2", more, 4, merges, 5);
     vd_tokenizer *t = open_vocab(&v);
     assert_string_equal(plain_ids(t, "abc"), "258"); /* b c, then a bc */
@@ -163,7 +163,7 @@ static void raw_bpe_merges_characters_and_falls_back_to_byte_tokens(void **state
     static const char *tokens[266];
     static int types[266];
     static const char *const merges[] = {"a b", S " ab", S " " S, "\n \n"};
-    static const char *const more[] = {S, "a", "b", "ab", S "ab", S S, "\n", "\n\n", "\n\n\n",
+    static const char *const more[] = {S, "a", "b", "ab", (S "ab"), (S S), "\n", "\n\n", "\n\n\n",
                                        "\xC3\xA9"};
     for (int i = 0; i < 256; i++) {
         snprintf(bytes[i], sizeof(bytes[0]), "<0x%02X>", (unsigned)i);

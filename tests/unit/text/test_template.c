@@ -40,8 +40,10 @@ static void check(const char *source, const char *wanted)
 {
     vd_err err;
     char *text = render(source, &err);
-    if (text == NULL)
+    if (text == NULL) {
         fail_msg("%s\n  failed: %s", source, err.message);
+        return;
+    }
     if (strcmp(text, wanted) != 0)
         fail_msg("%s\n  gave   \"%s\"\n  wanted \"%s\"", source, text, wanted);
     vd_text_free(text);

@@ -155,7 +155,7 @@ static void survives_every_failed_allocation(const vocab *v)
 
 static void every_kind_survives_every_failed_allocation(void **state)
 {
-    static const char *const more[] = {S, "a", "b", "ab", S "ab"};
+    static const char *const more[] = {S, "a", "b", "ab", (S "ab")};
     vocab v = vocab_spm(more, 5);
     survives_every_failed_allocation(&v);
 
