@@ -172,6 +172,14 @@ void vd_carbon_of(uint64_t energy_uj, uint64_t machine_ns, const vd_zone *zone,
     snprintf(ret_carbon->valid_at, sizeof(ret_carbon->valid_at), "%d", zone->year);
 }
 
+void vd_carbon_add(vd_carbon *sum, const vd_carbon *one)
+{
+    double operational_g = sum->operational_g, embodied_g = sum->embodied_g;
+    *sum = *one;
+    sum->operational_g += operational_g;
+    sum->embodied_g += embodied_g;
+}
+
 /* Six digits: more than the figures can bear, fewer than a double would show. */
 static json_t *grams(double g)
 {

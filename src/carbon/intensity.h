@@ -56,6 +56,9 @@ typedef struct vd_carbon {
 void vd_carbon_of(uint64_t energy_uj, uint64_t machine_ns, const vd_zone *zone,
                   const vd_hardware *hardware, vd_carbon *ret_carbon);
 
+/* Adds the grams of `one` to `sum`, which is {0} at first. Both are of one zone. */
+void vd_carbon_add(vd_carbon *sum, const vd_carbon *one);
+
 /* The "carbon" object of the API, a new reference or NULL when memory is short. */
 json_t *vd_carbon_json(const vd_carbon *carbon);
 

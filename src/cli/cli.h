@@ -25,6 +25,7 @@ extern const vd_command vd_cmd_chat;
 extern const vd_command vd_cmd_eval;
 extern const vd_command vd_cmd_logits;
 extern const vd_command vd_cmd_run;
+extern const vd_command vd_cmd_serve;
 extern const vd_command vd_cmd_version;
 extern const vd_command vd_cmd_list;
 extern const vd_command vd_cmd_pull;

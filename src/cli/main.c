@@ -32,6 +32,7 @@ static const vd_command *const commands[] = {
     &vd_cmd_template,
     &vd_cmd_run,
     &vd_cmd_chat,
+    &vd_cmd_serve,
     &vd_cmd_eval,
     &vd_cmd_bench,
     &vd_cmd_logits,

@@ -12,6 +12,11 @@
 
 enum { REPLY_BYTES_MAX = 64 << 20 };
 
+static vd_status on_accept(void *ctx, uint64_t request_id, vd_err *err)
+{
+    return vd_account_join(ctx, request_id, err);
+}
+
 static void on_step(void *ctx, const vd_step *step)
 {
     vd_account_step(ctx, step);
@@ -42,7 +47,8 @@ vd_status vd_session_open(const char *model, const vd_engine_options *options, c
     if (st == VD_OK)
         st = vd_account_create(s.meter, NULL, &s.account, err);
     if (st == VD_OK) {
-        vd_engine_observe(s.engine, on_step, s.account);
+        vd_engine_observe(s.engine, &(vd_engine_observer){
+                                        .on_accept = on_accept, .on_step = on_step, .ctx = s.account});
         *ret_session = s;
         s = (vd_session){0};
     }
@@ -110,7 +116,6 @@ vd_status vd_session_answer(vd_session *s, json_t *messages, const char *text,
         st = submit(s, ids, n, sampling, max_tokens, &a, &id, err);
     if (st != VD_OK)
         goto out;
-    st = vd_account_join(s->account, id, err);
     while (st == VD_OK && !a.done) {
         bool worked = false;
         if (stop != NULL && *stop)

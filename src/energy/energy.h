@@ -25,4 +25,8 @@ typedef struct vd_energy {
     bool incomplete;        /* the meter failed while the request was there: total_uj is too low */
 } vd_energy;
 
+/* Adds `one` to `sum`, which is {0} at first: several sequences of one answer. The uncertainty is
+ * the larger: that of a meter is common to all, so it does not average out. */
+void vd_energy_add(vd_energy *sum, const vd_energy *one);
+
 #endif

@@ -136,6 +136,7 @@ vd_status vd_engine_open(const char *path, const vd_engine_options *options,
         e->options = *options;
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->wake, NULL);
+    e->next_id = 1;
     st = check_options(&e->options, err);
     if (st == VD_OK)
         st = open_model(e, path, err);
@@ -187,10 +188,10 @@ void vd_engine_free(vd_engine *e)
     vd_free(e);
 }
 
-void vd_engine_observe(vd_engine *e, vd_step_fn on_step, void *ctx)
+void vd_engine_observe(vd_engine *e, const vd_engine_observer *observer)
 {
-    e->on_step = on_step;
-    e->step_ctx = ctx;
+    e->observer = *observer;
+    e->next_id = observer->first_id != 0 ? observer->first_id : 1;
 }
 
 const vd_tokenizer *vd_engine_tokenizer(const vd_engine *e)

@@ -32,6 +32,7 @@ struct vd_engine {
     vd_tokenizer *tokenizer;
     char *chat_template; /* NULL where the model has none */
     char *name;
+    vd_engine_observer observer;
 
     /* of the stepping thread */
     vd_kv *kv;
@@ -46,8 +47,6 @@ struct vd_engine {
     uint32_t *out;            /* [max_running] */
     vd_request **sampled;     /* [max_running] who reads which row of logits */
     vd_step_share *share;     /* [max_running] */
-    vd_step_fn on_step;
-    void *step_ctx;
 
     pthread_mutex_t lock;
     pthread_cond_t wake; /* something to do, or closing */

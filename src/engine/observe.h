@@ -1,4 +1,4 @@
-/* observe.h - lets the programs see each step of an engine (energy accounts, metrics). */
+/* observe.h - lets the programs see an engine's work (energy accounts, metrics). */
 #ifndef VD_ENGINE_OBSERVE_H
 #define VD_ENGINE_OBSERVE_H
 
@@ -6,11 +6,21 @@
 
 #include "base/step.h"
 
-/* Called on the compute thread after the forward pass and before the events of that step, so that
- * an account knows of the step when the answer's last event asks for its joules. */
-typedef void (*vd_step_fn)(void *ctx, const vd_step *step);
+/* Callbacks may be NULL. Neither may block or call into the engine. */
+typedef struct vd_engine_observer {
+    /* The engine takes this request: called in vd_engine_submit, by the submitting thread, under the
+     * engine's lock and before any step can know the request. A failure refuses it. */
+    vd_status (*on_accept)(void *ctx, uint64_t request_id, vd_err *err);
+    /* On the compute thread, after the forward pass and before the events of that step, so that an
+     * account knows the step when the answer's last event asks for its joules. */
+    void (*on_step)(void *ctx, const vd_step *step);
+    void *ctx;
+    /* Request ids are first_id, first_id + 1, ...: so several engines can share one account.
+     * 0 means 1. */
+    uint64_t first_id;
+} vd_engine_observer;
 
-/* Before the first step only. NULL switches it off. */
-void vd_engine_observe(vd_engine *engine, vd_step_fn on_step, void *ctx);
+/* Copied. Before the first request only. */
+void vd_engine_observe(vd_engine *engine, const vd_engine_observer *observer);
 
 #endif

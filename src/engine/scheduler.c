@@ -217,8 +217,8 @@ bool vd_scheduler_step(vd_engine *e)
     if (!e->options.no_prefix_cache)
         for (vd_request *r = e->running.head; r != NULL; r = r->next)
             vd_kv_seq_publish(e->kv, &r->kv, r->options.cache_salt, r->token, r->n_computed);
-    if (e->on_step != NULL)
-        e->on_step(e->step_ctx, &step);
+    if (e->observer.on_step != NULL)
+        e->observer.on_step(e->observer.ctx, &step);
     count_step(e, &batch, &step);
     size_t n_vocab = e->model->hp.n_vocab;
     for (size_t i = 0; i < batch.n_out; i++)

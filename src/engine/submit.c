@@ -18,8 +18,11 @@ vd_status vd_engine_submit(vd_engine *e, const vd_request_options *options, uint
                e->n_by_id >= e->options.max_waiting + e->options.max_running) {
         st = VD_FAIL(err, VD_ERR_BUSY, "%zu requests wait already, the limit is %zu", e->waiting.n,
                      e->options.max_waiting);
-    } else {
-        r->id = ++e->next_id;
+    } else if (e->observer.on_accept != NULL) {
+        st = e->observer.on_accept(e->observer.ctx, e->next_id, err);
+    }
+    if (st == VD_OK) {
+        r->id = e->next_id++;
         *ret_id = r->id;
         e->by_id[e->n_by_id++] = r;
         vd_queue_push_back(&e->waiting, r);

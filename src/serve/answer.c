@@ -81,7 +81,17 @@ static void put_logprobs(vd_exchange *r, vd_choice *c, vd_buf *out)
     c->text.n_kept = 0;
 }
 
-/* One event of the stream. `delta` is "role", "text" or "end". */
+/* Notes that this choice's last chunk is written; true when it was the last of all. */
+static bool end_choice(vd_exchange *r, vd_choice *c)
+{
+    size_t n_ended = 0;
+    c->text.ended = true;
+    for (size_t i = 0; i < r->n_choices; i++)
+        n_ended += r->choices[i].text.ended;
+    return n_ended == r->n_choices;
+}
+
+/* One event of the stream. */
 enum chunk { CHUNK_ROLE, CHUNK_TEXT, CHUNK_END };
 
 static void put_chunk(vd_exchange *r, vd_choice *c, enum chunk kind, const char *text, size_t n,
@@ -110,7 +120,13 @@ static void put_chunk(vd_exchange *r, vd_choice *c, enum chunk kind, const char 
         vd_buf_printf(out, ",\"finish_reason\":\"%s\"}]", finish_word(finish));
     else
         vd_buf_puts(out, ",\"finish_reason\":null}]");
-    vd_buf_puts(out, r->ask.include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
+    if (r->ask.include_usage) {
+        vd_buf_puts(out, ",\"usage\":null");
+    } else if (kind == CHUNK_END && end_choice(r, c)) {
+        vd_buf_puts(out, ",\"usage\":");
+        vd_usage_write(r, out);
+    }
+    vd_buf_puts(out, "}\n\n");
 }
 
 void vd_answer_stream_begin(vd_exchange *r, vd_buf *out)
@@ -185,11 +201,6 @@ void vd_answer_stream_end(vd_exchange *r, vd_buf *out)
         vd_buf_puts(out, "],\"usage\":");
         vd_usage_write(r, out);
         vd_buf_puts(out, "}\n\n");
-    } else if (r->has_spent) {
-        vd_spent_basis basis = r->backend->ops->basis(r->backend->self);
-        vd_buf_puts(out, ": energy ");
-        vd_energy_write(&r->spent, &basis, out);
-        vd_buf_puts(out, "\n\n");
     }
     vd_buf_puts(out, "data: [DONE]\n\n");
 }

@@ -56,12 +56,13 @@ typedef struct vd_choice_text {
     size_t n_kept;  /* bytes of `entries` whose text was shown; a stop string drops the rest */
     size_t n_chars; /* code points before the next token, for text_offset */
     double logprob_sum; /* for best_of */
+    bool ended;         /* its last chunk is written */
 } vd_choice_text;
 void vd_choice_text_init(vd_choice_text *text);
 void vd_choice_text_done(vd_choice_text *text);
 
-/* Streamed: chunks for all records in `events`, then (when `ended`) the tail: usage or a comment
- * with the energy, and [DONE]. */
+/* Streamed: chunks for all records in `events`, then the tail: usage, if it was asked for, and
+ * [DONE]. Where it was not, the last chunk that ends a choice carries it. */
 void vd_answer_stream_begin(struct vd_exchange *request, vd_buf *out);
 void vd_answer_stream(struct vd_exchange *request, const vd_buf *events, vd_buf *out);
 void vd_answer_stream_end(struct vd_exchange *request, vd_buf *out);
@@ -70,6 +71,5 @@ void vd_answer_whole(struct vd_exchange *request, const vd_buf *events, vd_buf *
 
 /* {"prompt_tokens":...,"energy":{...}} over all choices. */
 void vd_usage_write(struct vd_exchange *request, vd_buf *out);
-void vd_energy_write(const vd_spent *spent, const vd_spent_basis *basis, vd_buf *out);
 
 #endif

@@ -195,24 +195,19 @@ static vd_status read_limits(vd_ask *ask, json_t *body, vd_api_error *error)
     return VD_OK;
 }
 
-/* Messages to text to tokens. */
 static vd_status make_prompt(vd_exchange *r, json_t *messages, vd_api_error *error)
 {
     const vd_backend *b = r->backend;
     vd_err err = {0};
-    vd_buf text, ids;
-    vd_buf_init(&text, PROMPT_BYTES_MAX);
+    vd_buf ids;
     vd_buf_init(&ids, PROMPT_BYTES_MAX);
     vd_status st = vd_alloc_array(1, sizeof(vd_prompt), "a prompt", &r->ask.prompts, &err);
     if (st == VD_OK)
-        st = b->ops->render(b->self, messages, &text, &err);
-    if (st == VD_OK)
-        st = b->ops->encode(b->self, vd_buf_text(&text), text.n, true, &ids, &err);
+        st = b->ops->encode_chat(b->self, messages, &ids, &err);
     if (st != VD_OK)
         st = vd_api_fail_from(error, &err, "messages");
     else
         st = vd_params_add_prompt(r, &ids, NULL, 0, "messages", error);
-    vd_buf_done(&text);
     vd_buf_done(&ids);
     return st;
 }

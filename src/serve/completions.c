@@ -22,7 +22,7 @@ static vd_status add_text(vd_exchange *r, const char *text, size_t n, vd_api_err
     vd_err err = {0};
     vd_buf ids;
     vd_buf_init(&ids, PROMPT_BYTES_MAX);
-    vd_status st = r->backend->ops->encode(r->backend->self, text, n, false, &ids, &err);
+    vd_status st = r->backend->ops->encode(r->backend->self, text, n, &ids, &err);
     if (st != VD_OK)
         st = vd_api_fail_from(error, &err, "prompt");
     else

@@ -114,23 +114,6 @@ static void close_one(vd_exchange *r)
         vd_exchange_wake(r);
 }
 
-static void add_spent(vd_exchange *r, const vd_spent *spent)
-{
-    int64_t *to[] = {&r->spent.total_uj,   &r->spent.active_uj, &r->spent.idle_share_uj,
-                     &r->spent.prefill_uj, &r->spent.decode_uj, &r->spent.cpu_uj,
-                     &r->spent.dram_uj,    &r->spent.gpu_uj};
-    const int64_t from[] = {spent->total_uj,   spent->active_uj, spent->idle_share_uj,
-                            spent->prefill_uj, spent->decode_uj, spent->cpu_uj,
-                            spent->dram_uj,    spent->gpu_uj};
-    for (size_t i = 0; i < VD_COUNT(to); i++)
-        *to[i] += from[i];
-    r->spent.operational_g += spent->operational_g;
-    r->spent.embodied_g += spent->embodied_g;
-    r->spent.unsettled |= spent->unsettled;
-    r->has_spent = true;
-    vd_metrics_spent(&r->server->metrics, spent);
-}
-
 /* What ended is counted here, so that cancelled and abandoned work is counted too. */
 static void end_choice(vd_exchange *r, vd_choice *c, const vd_event *event, const vd_spent *spent)
 {
@@ -146,8 +129,11 @@ static void end_choice(vd_exchange *r, vd_choice *c, const vd_event *event, cons
                                   memory_order_relaxed);
     }
     atomic_fetch_add_explicit(&m->finished[event->finish], 1, memory_order_relaxed);
-    if (spent != NULL)
-        add_spent(r, spent);
+    if (spent != NULL && spent->energy.method != NULL) {
+        vd_energy_add(&r->spent.energy, &spent->energy);
+        vd_carbon_add(&r->spent.carbon, &spent->carbon);
+        vd_metrics_spent(m, spent);
+    }
 }
 
 /* The engine's compute thread. */

@@ -98,7 +98,6 @@ struct vd_exchange {
     size_t n_choices, n_open; /* open: last event still to come; +1 while the worker submits */
     vd_buf events;            /* records (record.h) not yet written out */
     vd_spent spent;           /* sum over ended choices */
-    bool has_spent;
 };
 
 /* One reference, the caller's. NULL when memory is short. */

@@ -316,7 +316,7 @@ static void log_request(vd_exchange *r, enum MHD_RequestTerminationCode toe)
         completion += r->choices[i].usage.completion_tokens;
     }
     unsigned http = r->late ? 408 : r->http;
-    int64_t total_uj = r->spent.total_uj;
+    uint64_t total_uj = r->spent.energy.total_uj;
     bool left = r->gone;
     pthread_mutex_unlock(&r->lock);
     vd_metrics_request(&r->server->metrics, vd_route_slot(r->route), http, took_ns);

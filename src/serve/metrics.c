@@ -50,12 +50,13 @@ void vd_metrics_request(vd_metrics *m, unsigned route, unsigned http, uint64_t d
 
 void vd_metrics_spent(vd_metrics *m, const vd_spent *spent)
 {
-    atomic_fetch_add_explicit(&m->cpu_uj, spent->cpu_uj, RELAXED);
-    atomic_fetch_add_explicit(&m->dram_uj, spent->dram_uj, RELAXED);
-    atomic_fetch_add_explicit(&m->gpu_uj, spent->gpu_uj, RELAXED);
-    atomic_fetch_add_explicit(&m->requests_uj, spent->total_uj, RELAXED);
-    atomic_fetch_add_explicit(&m->operational_ug, (int64_t)(spent->operational_g * 1e6), RELAXED);
-    atomic_fetch_add_explicit(&m->embodied_ug, (int64_t)(spent->embodied_g * 1e6), RELAXED);
+    const vd_energy *e = &spent->energy;
+    atomic_fetch_add_explicit(&m->cpu_uj, e->cpu_uj, RELAXED);
+    atomic_fetch_add_explicit(&m->dram_uj, e->dram_uj, RELAXED);
+    atomic_fetch_add_explicit(&m->gpu_uj, e->gpu_uj, RELAXED);
+    atomic_fetch_add_explicit(&m->operational_ng, (uint64_t)(spent->carbon.operational_g * 1e9),
+                              RELAXED);
+    atomic_fetch_add_explicit(&m->embodied_ng, (uint64_t)(spent->carbon.embodied_g * 1e9), RELAXED);
 }
 
 static void head(vd_buf *out, const char *name, const char *type, const char *help)
@@ -142,37 +143,49 @@ static void write_engines(vd_server *server, vd_buf *out)
     }
 }
 
-static void write_energy(vd_metrics *m, vd_buf *out)
+static void labelled(vd_buf *out, const char *metric, const char *label, const char *value,
+                     double number)
 {
+    vd_buf_printf(out, "%s{%s=\"%s\"} %.15g\n", metric, label, value, number);
+}
+
+static void write_account(vd_account *account, vd_buf *out)
+{
+    vd_account_totals t;
+    vd_account_totals_get(account, &t);
+    COUNTER("verdant_meter_joules_total",
+            "Energy that the meter, or the model of the machine, read.", (double)t.meter_uj / 1e6);
+    head(out, "verdant_account_joules_total", "counter",
+         "The same by where it was booked: the three add up to the meter.");
+    labelled(out, "verdant_account_joules_total", "booked", "requests", (double)t.requests_uj / 1e6);
+    labelled(out, "verdant_account_joules_total", "booked", "idle", (double)t.idle_uj / 1e6);
+    labelled(out, "verdant_account_joules_total", "booked", "unattributed",
+             (double)t.unattributed_uj / 1e6);
+    COUNTER("verdant_meter_gaps_total", "Windows in which the meter missed something.", t.n_gaps);
+    head(out, "verdant_meter_info", "gauge", "Always 1; the label says how energy is measured.");
+    labelled(out, "verdant_meter_info", "method", t.method, 1);
+}
+
+static void write_energy(vd_server *server, vd_buf *out)
+{
+    vd_metrics *m = &server->metrics;
     const struct {
         const char *component;
-        atomic_int_fast64_t *uj;
+        atomic_uint_fast64_t *uj;
     } parts[] = {{"cpu", &m->cpu_uj}, {"dram", &m->dram_uj}, {"gpu", &m->gpu_uj}};
     head(out, "verdant_energy_joules_total", "counter",
          "Energy attributed to ended requests, by component.");
     for (size_t i = 0; i < VD_COUNT(parts); i++)
-        vd_buf_printf(out, "verdant_energy_joules_total{component=\"%s\"} %.15g\n",
-                      parts[i].component,
-                      (double)atomic_load_explicit(parts[i].uj, RELAXED) / 1e6);
-    head(out, "verdant_account_joules_total", "counter",
-         "Energy of the machine by where it was booked: the three add up to the meter.");
-    vd_buf_printf(out, "verdant_account_joules_total{booked=\"requests\"} %.15g\n",
-                  (double)(atomic_load_explicit(&m->meter_uj, RELAXED) -
-                           atomic_load_explicit(&m->idle_uj, RELAXED) -
-                           atomic_load_explicit(&m->unattributed_uj, RELAXED)) / 1e6);
-    vd_buf_printf(out, "verdant_account_joules_total{booked=\"idle\"} %.15g\n",
-                  (double)atomic_load_explicit(&m->idle_uj, RELAXED) / 1e6);
-    vd_buf_printf(out, "verdant_account_joules_total{booked=\"unattributed\"} %.15g\n",
-                  (double)atomic_load_explicit(&m->unattributed_uj, RELAXED) / 1e6);
-    COUNTER("verdant_meter_joules_total",
-            "Energy that the meter, or the model of the machine, read.",
-            (double)atomic_load_explicit(&m->meter_uj, RELAXED) / 1e6);
+        labelled(out, "verdant_energy_joules_total", "component", parts[i].component,
+                 (double)atomic_load_explicit(parts[i].uj, RELAXED) / 1e6);
     head(out, "verdant_carbon_grams_total", "counter",
          "Grams of CO2 equivalent attributed to ended requests.");
-    vd_buf_printf(out, "verdant_carbon_grams_total{kind=\"operational\"} %.15g\n",
-                  (double)atomic_load_explicit(&m->operational_ug, RELAXED) / 1e6);
-    vd_buf_printf(out, "verdant_carbon_grams_total{kind=\"embodied\"} %.15g\n",
-                  (double)atomic_load_explicit(&m->embodied_ug, RELAXED) / 1e6);
+    labelled(out, "verdant_carbon_grams_total", "kind", "operational",
+             (double)atomic_load_explicit(&m->operational_ng, RELAXED) / 1e9);
+    labelled(out, "verdant_carbon_grams_total", "kind", "embodied",
+             (double)atomic_load_explicit(&m->embodied_ng, RELAXED) / 1e9);
+    if (server->options.account != NULL)
+        write_account(server->options.account, out);
 }
 
 static double resident_bytes(void)
@@ -247,7 +260,7 @@ void vd_metrics_write(vd_server *server, vd_buf *out)
                       (unsigned long long)atomic_load_explicit(&m->finished[i], RELAXED));
     histogram(out, "verdant_engine_step_duration_seconds", "One forward pass.", &m->step);
     write_engines(server, out);
-    write_energy(m, out);
+    write_energy(server, out);
     write_process(m, out);
 }
 

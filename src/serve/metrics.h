@@ -29,10 +29,8 @@ typedef struct vd_metrics {
     atomic_uint_fast64_t prompt_tokens, cached_tokens, completion_tokens;
     atomic_uint_fast64_t finished[5]; /* by vd_finish */
     atomic_uint_fast64_t slow_readers, left_clients;
-    /* Attributed to requests that ended, microjoules and micrograms. */
-    atomic_int_fast64_t cpu_uj, dram_uj, gpu_uj, requests_uj, operational_ug, embodied_ug;
-    /* Of the account, as of its last step. */
-    atomic_int_fast64_t idle_uj, unattributed_uj, meter_uj;
+    /* Attributed to requests that ended, microjoules and nanograms. */
+    atomic_uint_fast64_t cpu_uj, dram_uj, gpu_uj, operational_ng, embodied_ng;
     atomic_uint_fast64_t begin_s;
 } vd_metrics;
 

@@ -172,7 +172,7 @@ vd_status vd_server_add_model(vd_server *server, const char *name, const vd_back
     if (vd_server_model(server, name) != NULL)
         return VD_FAIL(err, VD_ERR_EXISTS, "two models are named '%s'", name);
     server->models[server->n_models] = (vd_model_entry){.name = name, .backend = *backend};
-    server->n_models++;
+    atomic_fetch_add(&server->n_models, 1);
     return VD_OK;
 }
 
@@ -194,15 +194,16 @@ uint16_t vd_server_port(const vd_server *server)
     return vd_gate_port(server->gate);
 }
 
-/* Waits until *count is 0, the deadline, or hurry. Shutting down is rare: looking every 10 ms
- * costs less than a condition on the path of every request. */
-static void wait_zero(atomic_size_t *count, uint64_t wait_ns, const atomic_bool *hurry)
+/* Waits until *count is 0, the deadline, or hurry; what is left of the count. Shutting down is rare:
+ * looking every 10 ms costs less than a condition on the path of every request. */
+static size_t wait_zero(atomic_size_t *count, uint64_t wait_ns, const atomic_bool *hurry)
 {
     uint64_t deadline_ns = vd_now_ns() + wait_ns;
     const struct timespec pause = {.tv_nsec = 10000000};
     while (atomic_load(count) != 0 && vd_now_ns() < deadline_ns &&
            (hurry == NULL || !atomic_load(hurry)))
         nanosleep(&pause, NULL);
+    return atomic_load(count);
 }
 
 static void cancel_one(void *ctx, void *request)
@@ -218,10 +219,9 @@ static void cut_one(void *ctx, void *request)
 void vd_server_stop(vd_server *server, uint64_t drain_ns, const atomic_bool *hurry)
 {
     atomic_store(&server->state, VD_SERVER_DRAINING);
-    wait_zero(&server->n_running, drain_ns, hurry);
-    if (atomic_load(&server->n_running) != 0) {
-        vd_log(VD_LOG_WARN, "serve", "cancelling requests that did not end in time n=%zu",
-               atomic_load(&server->n_running));
+    size_t n_late = wait_zero(&server->n_running, drain_ns, hurry);
+    if (n_late != 0) {
+        vd_log(VD_LOG_WARN, "serve", "cancelling requests that did not end in time n=%zu", n_late);
         vd_gate_each(server->gate, cancel_one, NULL); /* clients are told */
         wait_zero(&server->n_running, SETTLE_NS, NULL);
     }
@@ -229,7 +229,11 @@ void vd_server_stop(vd_server *server, uint64_t drain_ns, const atomic_bool *hur
     /* libmicrohttpd aborts the process when it is stopped with a suspended connection: all are
      * resumed here, and their handlers end them. */
     vd_gate_each(server->gate, cut_one, NULL);
-    wait_zero(&server->n_requests, SETTLE_NS, NULL);
+    /* All are cancelled, so each ends with its engine's step, however long that takes; what follows
+     * frees what they use. */
+    while (wait_zero(&server->n_requests, SETTLE_NS, NULL) != 0)
+        vd_log(VD_LOG_WARN, "serve", "waiting for the step that runs n=%zu",
+               atomic_load(&server->n_requests));
 }
 
 void vd_server_free(vd_server *server)

@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <verdant/status.h>
 
+#include "energy/account.h"
 #include "serve/backend.h"
 #include "serve/gate.h"
 #include "serve/metrics.h"
@@ -45,6 +46,7 @@ typedef struct vd_server_options {
     uint64_t head_ns, body_ns, idle_ns; /* 10 s, 60 s, 75 s */
     const char *hosts[VD_HOSTS_MAX]; /* further names in Host and Origin; borrowed */
     size_t n_hosts;
+    vd_account *account; /* for /metrics; borrowed, NULL: no meter is shown */
 } vd_server_options;
 
 typedef enum vd_server_state {
@@ -70,9 +72,8 @@ typedef struct vd_server {
     atomic_size_t n_running;   /* admitted requests */
     atomic_size_t n_requests;  /* vd_exchange objects alive */
     atomic_size_t bodies_bytes; /* held for bodies now */
-    /* Constant once READY: */
-    vd_model_entry models[VD_MODELS_MAX];
-    size_t n_models;
+    vd_model_entry models[VD_MODELS_MAX]; /* constant below n_models */
+    atomic_size_t n_models;
 } vd_server;
 
 VD_NODISCARD vd_status vd_server_create(const vd_server_options *options, vd_server **ret_server,

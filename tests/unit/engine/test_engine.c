@@ -12,6 +12,7 @@
 #include <verdant/engine.h>
 
 #include "base/alloc.h"
+#include "base/fail.h"
 #include "engine/observe.h"
 #include "tiny_model.h"
 
@@ -322,13 +323,48 @@ static void steps_tell_who_was_in_them(void **state)
     uint64_t sum[3] = {0};
     make_prompt(prompt, 50, 2);
     vd_engine *e = open_engine(&(vd_engine_options){.n_threads = 1, .step_tokens = 33});
-    vd_engine_observe(e, count_shares, sum);
+    vd_engine_observe(e, &(vd_engine_observer){.on_step = count_shares, .ctx = sum});
     vd_request_options r = request(prompt, 50, 11, &o);
     submit(e, &r, &o);
     run_all(e);
     assert_int_equal(sum[0], 50);
     assert_int_equal(sum[1], 10); /* the last token is drawn, not computed */
     assert_int_equal(sum[2], 60 * 61 / 2);
+    vd_engine_free(e);
+}
+
+static vd_status take_two(void *ctx, uint64_t request_id, vd_err *err)
+{
+    uint64_t *last = ctx;
+    if (request_id >= 1002)
+        return VD_FAIL(err, VD_ERR_LIMIT, "two are enough");
+    *last = request_id;
+    return VD_OK;
+}
+
+static void an_observer_hears_of_each_request_and_may_refuse_it(void **state)
+{
+    int32_t prompt[5];
+    static outcome o[3];
+    uint64_t last = 0, id = 0;
+    vd_err err = {0};
+    make_prompt(prompt, 5, 2);
+    vd_engine *e = open_engine(&(vd_engine_options){.n_threads = 1});
+    vd_engine_observe(
+        e, &(vd_engine_observer){.on_accept = take_two, .ctx = &last, .first_id = 1000});
+    for (uint64_t i = 0; i < 2; i++) {
+        vd_request_options r = request(prompt, 5, 3, &o[i]);
+        submit(e, &r, &o[i]);
+        assert_int_equal(last, 1000 + i);
+    }
+    vd_request_options r = request(prompt, 5, 3, &o[2]);
+    assert_int_equal(vd_engine_submit(e, &r, &id, &err), VD_ERR_LIMIT);
+    assert_string_equal(err.message, "two are enough");
+    assert_int_equal(id, 0);
+    run_all(e);
+    assert_int_equal(o[0].n_ends, 1);
+    assert_int_equal(o[1].n_ends, 1);
+    assert_int_equal(o[2].n_ends, 0);
     vd_engine_free(e);
 }
 
@@ -450,6 +486,7 @@ int main(void)
         cmocka_unit_test(bad_requests_are_refused_with_a_reason),
         cmocka_unit_test(freeing_an_engine_ends_what_runs),
         cmocka_unit_test(steps_tell_who_was_in_them),
+        cmocka_unit_test(an_observer_hears_of_each_request_and_may_refuse_it),
         cmocka_unit_test(a_decode_step_allocates_nothing),
         cmocka_unit_test(every_failed_allocation_is_a_status),
         cmocka_unit_test(a_model_we_cannot_run_is_named),

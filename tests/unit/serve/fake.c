@@ -43,12 +43,10 @@ static vd_backend_info fake_info(void *self)
                              .created_s = 1700000000,
                              .n_vocab = N_VOCAB,
                              .ctx_tokens = fake->options.ctx_tokens,
-                             .kv_tokens = 4 * fake->options.ctx_tokens,
-                             .has_template = true};
+                             .kv_tokens = 4 * fake->options.ctx_tokens};
 }
 
-static vd_status fake_encode(void *self, const char *text, size_t n, bool chat, vd_buf *ids,
-                             vd_err *err)
+static vd_status fake_encode(void *self, const char *text, size_t n, vd_buf *ids, vd_err *err)
 {
     for (size_t i = 0; i < n; i++) {
         int32_t id = (unsigned char)text[i];
@@ -72,16 +70,22 @@ static bool fake_is_end(void *self, int32_t id)
     return id == END_TOKEN;
 }
 
-static vd_status fake_render(void *self, json_t *messages, vd_buf *text, vd_err *err)
+static vd_status fake_encode_chat(void *self, json_t *messages, vd_buf *ids, vd_err *err)
 {
+    vd_buf text;
+    vd_buf_init(&text, SIZE_MAX / 2);
     for (size_t i = 0; i < json_array_size(messages); i++) {
         json_t *message = json_array_get(messages, i);
-        vd_buf_printf(text, "%s: ", json_string_value(json_object_get(message, "role")));
+        vd_buf_printf(&text, "%s: ", json_string_value(json_object_get(message, "role")));
         json_t *content = json_object_get(message, "content");
-        vd_buf_append(text, json_string_value(content), json_string_length(content));
-        vd_buf_putc(text, '\n');
+        vd_buf_append(&text, json_string_value(content), json_string_length(content));
+        vd_buf_putc(&text, '\n');
     }
-    return vd_buf_status(text, "a prompt", err);
+    vd_status st = vd_buf_status(&text, "a prompt", err);
+    if (st == VD_OK)
+        st = fake_encode(self, vd_buf_text(&text), text.n, ids, err);
+    vd_buf_done(&text);
+    return st;
 }
 
 static void sequence_free(sequence *s)
@@ -147,13 +151,6 @@ static vd_engine_stats fake_stats(void *self)
     return stats;
 }
 
-static vd_spent_basis fake_basis(void *self)
-{
-    return (vd_spent_basis){.method = "fake", .uncertainty_pct = 50, .intensity_g_per_kwh = 400,
-                            .kind = "average", .scope = "lifecycle", .basis = "location",
-                            .zone = "XX", .source = "a test"};
-}
-
 /* The next token of one sequence; true when it was the last. Called without the lock. */
 static bool make_token(vd_fake *fake, sequence *s)
 {
@@ -187,8 +184,12 @@ static bool make_token(vd_fake *fake, sequence *s)
             e.finish = VD_FINISH_LENGTH;
     }
     usage.completion_tokens = s->n_done;
-    vd_spent spent = {.total_uj = 3, .active_uj = 2, .idle_share_uj = 1, .prefill_uj = 1,
-                      .decode_uj = 1, .cpu_uj = 3};
+    vd_spent spent = {
+        .energy = {.total_uj = 3, .active_uj = 2, .idle_share_uj = 1, .prefill_uj = 1,
+                   .decode_uj = 1, .cpu_uj = 3, .method = "fake", .uncertainty_pct = 50,
+                   .settled = true},
+        .carbon = {.intensity_g_per_kwh = 400, .kind = "average", .scope = "lifecycle",
+                   .basis = "location", .zone = "XX", .source = "a test", .valid_at = "2023"}};
     bool last = e.finish != VD_FINISH_NONE;
     e.usage = last ? &usage : NULL;
     s->on_event(s->ctx, &e, last ? &spent : NULL);
@@ -267,10 +268,9 @@ vd_backend vd_fake_backend(vd_fake *fake)
                                        .encode = fake_encode,
                                        .piece = fake_piece,
                                        .is_end = fake_is_end,
-                                       .render = fake_render,
+                                       .encode_chat = fake_encode_chat,
                                        .submit = fake_submit,
                                        .cancel = fake_cancel,
-                                       .stats = fake_stats,
-                                       .basis = fake_basis};
+                                       .stats = fake_stats};
     return (vd_backend){.ops = &ops, .self = fake};
 }

@@ -1,0 +1,220 @@
+/* config.c - see config.h: the schema, and what a schema cannot say. */
+#include "serve/config.h"
+
+#include <cyaml/cyaml.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "base/file.h"
+#include "serve/server.h"
+
+enum { FILE_BYTES_MAX = 1 << 20, TEXT_MAX = 4096, COUNT_MAX = 1 << 24 };
+
+#define OPTIONAL CYAML_FLAG_OPTIONAL
+#define TEXT(key, type, member)                                                                    \
+    CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | OPTIONAL, type, member, 1, TEXT_MAX)
+#define COUNT(key, type, member) CYAML_FIELD_UINT(key, OPTIONAL, type, member)
+#define REAL(key, type, member) CYAML_FIELD_FLOAT(key, OPTIONAL, type, member)
+#define YES(key, type, member) CYAML_FIELD_BOOL(key, OPTIONAL, type, member)
+
+static const cyaml_schema_field_t model_fields[] = {
+    CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, vd_config_model, name, 1, TEXT_MAX),
+    CYAML_FIELD_STRING_PTR("ref", CYAML_FLAG_POINTER, vd_config_model, ref, 1, TEXT_MAX),
+    COUNT("ctx_tokens", vd_config_model, ctx_tokens),
+    COUNT("kv_tokens", vd_config_model, kv_tokens),
+    COUNT("max_running", vd_config_model, max_running),
+    COUNT("max_waiting", vd_config_model, max_waiting),
+    COUNT("step_tokens", vd_config_model, step_tokens),
+    COUNT("threads", vd_config_model, threads),
+    YES("kv_f32", vd_config_model, kv_f32),
+    YES("exact", vd_config_model, exact),
+    YES("no_prefix_cache", vd_config_model, no_prefix_cache),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t model_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, vd_config_model, model_fields),
+};
+
+static const cyaml_schema_value_t host_value = {
+    CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, 256),
+};
+
+static const cyaml_schema_field_t limits_fields[] = {
+    COUNT("streams", vd_config_limits, streams),
+    COUNT("connections", vd_config_limits, connections),
+    COUNT("choices", vd_config_limits, choices),
+    COUNT("body_kib", vd_config_limits, body_kib),
+    COUNT("bodies_kib", vd_config_limits, bodies_kib),
+    COUNT("stream_kib", vd_config_limits, stream_kib),
+    COUNT("head_seconds", vd_config_limits, head_seconds),
+    COUNT("body_seconds", vd_config_limits, body_seconds),
+    COUNT("idle_seconds", vd_config_limits, idle_seconds),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t hardware_fields[] = {
+    REAL("server_kg", vd_config_hardware, server_kg),
+    REAL("life_years", vd_config_hardware, life_years),
+    REAL("reserved_share", vd_config_hardware, reserved_share),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t config_fields[] = {
+    TEXT("listen", vd_config, listen),
+    TEXT("zone", vd_config, zone),
+    TEXT("log_level", vd_config, log_level),
+    COUNT("drain_seconds", vd_config, drain_seconds),
+    CYAML_FIELD_SEQUENCE_COUNT("hosts", CYAML_FLAG_POINTER | OPTIONAL, vd_config, hosts, n_hosts,
+                               &host_value, 0, VD_HOSTS_MAX),
+    CYAML_FIELD_SEQUENCE_COUNT("models", CYAML_FLAG_POINTER | OPTIONAL, vd_config, models, n_models,
+                               &model_value, 0, VD_MODELS_MAX),
+    CYAML_FIELD_MAPPING("limits", OPTIONAL, vd_config, limits, limits_fields),
+    CYAML_FIELD_MAPPING("hardware", OPTIONAL, vd_config, hardware, hardware_fields),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t config_value = {
+    CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, vd_config, config_fields),
+};
+
+/* libcyaml explains itself through its log: the first line says what, the next ones where. */
+static void collect(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
+{
+    vd_err *why = ctx;
+    char line[256];
+    vsnprintf(line, sizeof(line), fmt, args);
+    const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
+    text += strspn(text, " ");
+    size_t n = strlen(why->message), left = sizeof(why->message) - n;
+    int length = (int)strcspn(text, "\n");
+    if (length > 0 && strncmp(text, "Backtrace", 9) != 0)
+        snprintf(why->message + n, left, "%s%.*s", n == 0 ? "" : ", ", length, text);
+}
+
+static void *resize(void *ctx, void *old, size_t size)
+{
+    if (size != 0)
+        return vd_realloc(old, size);
+    vd_free(old);
+    return NULL;
+}
+
+static cyaml_config_t library(vd_err *why)
+{
+    return (cyaml_config_t){.log_fn = collect,
+                            .log_ctx = why,
+                            .mem_fn = resize,
+                            .log_level = CYAML_LOG_ERROR,
+                            .flags = CYAML_CFG_NO_ALIAS};
+}
+
+void vd_config_free(vd_config *config)
+{
+    vd_err why = {0};
+    cyaml_config_t cyaml = library(&why);
+    if (config != NULL)
+        cyaml_free(&cyaml, &config_value, config, 0);
+}
+
+/* ---- what a schema cannot say ----------------------------------------------------------------*/
+
+static vd_status check_range(const char *path, const char *key, double value, double max,
+                             vd_err *err)
+{
+    if (value >= 0 && value <= max)
+        return VD_OK;
+    return VD_FAIL(err, VD_ERR_FORMAT, "%s: '%s' is %g, it must lie in 0 .. %g", path, key, value,
+                   max);
+}
+
+static vd_status check_numbers(const char *path, const vd_config *c, vd_err *err)
+{
+    const vd_config_limits *l = &c->limits;
+    const struct {
+        const char *key;
+        double value, max;
+    } numbers[] = {
+        {"drain_seconds", c->drain_seconds, 86400},
+        {"limits.streams", l->streams, 65536},
+        {"limits.connections", l->connections, 65536 + 4096},
+        {"limits.choices", l->choices, 128},
+        {"limits.body_kib", l->body_kib, 1 << 20},
+        {"limits.bodies_kib", l->bodies_kib, 1 << 26},
+        {"limits.stream_kib", l->stream_kib, 1 << 20},
+        {"limits.head_seconds", l->head_seconds, 3600},
+        {"limits.body_seconds", l->body_seconds, 86400},
+        {"limits.idle_seconds", l->idle_seconds, 86400},
+        {"hardware.server_kg", c->hardware.server_kg, 1e6},
+        {"hardware.life_years", c->hardware.life_years, 100},
+        {"hardware.reserved_share", c->hardware.reserved_share, 1},
+    };
+    vd_status st = VD_OK;
+    for (size_t i = 0; st == VD_OK && i < VD_COUNT(numbers); i++)
+        st = check_range(path, numbers[i].key, numbers[i].value, numbers[i].max, err);
+    for (size_t i = 0; st == VD_OK && i < c->n_models; i++) {
+        const vd_config_model *m = &c->models[i];
+        const uint32_t counts[] = {m->ctx_tokens,  m->kv_tokens,   m->max_running,
+                                   m->max_waiting, m->step_tokens, m->threads};
+        static const char *const keys[] = {"ctx_tokens",  "kv_tokens",   "max_running",
+                                           "max_waiting", "step_tokens", "threads"};
+        for (size_t k = 0; st == VD_OK && k < VD_COUNT(counts); k++)
+            st = check_range(path, keys[k], counts[k], k == 5 ? 256 : COUNT_MAX, err);
+    }
+    return st;
+}
+
+vd_status vd_config_load(const char *path, vd_config **ret_config, vd_err *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+    vd_err why = {0};
+    vd_config *config = NULL;
+    vd_status st = vd_file_read(path, FILE_BYTES_MAX, &text, &n, err);
+    if (st != VD_OK)
+        return st;
+    cyaml_config_t cyaml = library(&why);
+    cyaml_err_t failed = cyaml_load_data((const uint8_t *)text, n, &cyaml, &config_value,
+                                         (cyaml_data_t **)&config, NULL);
+    if (failed == CYAML_ERR_OOM)
+        st = VD_FAIL(err, VD_ERR_NOMEM, "%s: no memory for the configuration", path);
+    else if (failed != CYAML_OK || config == NULL)
+        st = VD_FAIL(err, VD_ERR_FORMAT, "%s: %s; examples/verdant.yaml shows every key", path,
+                     why.message[0] != '\0' ? why.message : cyaml_strerror(failed));
+    else
+        st = check_numbers(path, config, err);
+    if (st != VD_OK)
+        goto out;
+    *ret_config = config;
+    config = NULL;
+out:
+    vd_config_free(config);
+    vd_free(text);
+    return st;
+}
+
+vd_status vd_config_address(const char *listen, char **ret_host, uint16_t *ret_port, vd_err *err)
+{
+    const char *colon = strrchr(listen, ':');
+    const char *host = listen;
+    size_t n = colon != NULL ? (size_t)(colon - listen) : 0;
+    if (n > 2 && listen[0] == '[' && listen[n - 1] == ']') {
+        host++;
+        n -= 2;
+    }
+    char *end = NULL;
+    unsigned long port = colon != NULL ? strtoul(colon + 1, &end, 10) : 0;
+    if (n == 0 || colon[1] < '0' || colon[1] > '9' || *end != '\0' || port > UINT16_MAX)
+        return VD_FAIL(err, VD_ERR_ARG,
+                       "'%s' is no address to listen on; it looks like 127.0.0.1:8080, [::1]:8080 "
+                       "or localhost:0 (any free port)", listen);
+    *ret_host = vd_strndup(host, n);
+    if (*ret_host == NULL)
+        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for an address");
+    *ret_port = (uint16_t)port;
+    return VD_OK;
+}

@@ -1,0 +1,49 @@
+/*
+ * config.h - what `verdant serve` reads from its configuration file (YAML, by libcyaml).
+ *
+ * examples/verdant.yaml shows every key with its default. A key that is not known, a number out of
+ * its range, a name used twice: an error that says where. 0 or NULL in a field means its default.
+ */
+#ifndef VD_SERVE_CONFIG_H
+#define VD_SERVE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <verdant/status.h>
+
+typedef struct vd_config_model {
+    char *name, *ref; /* ref: a path or a stored name */
+    uint32_t ctx_tokens, kv_tokens, max_running, max_waiting, step_tokens, threads;
+    bool kv_f32, exact, no_prefix_cache;
+} vd_config_model;
+
+typedef struct vd_config_limits {
+    uint32_t streams, connections, choices;
+    uint32_t body_kib, bodies_kib, stream_kib;
+    uint32_t head_seconds, body_seconds, idle_seconds;
+} vd_config_limits;
+
+typedef struct vd_config_hardware {
+    double server_kg, life_years, reserved_share;
+} vd_config_hardware;
+
+typedef struct vd_config {
+    char *listen, *zone, *log_level;
+    uint32_t drain_seconds;
+    char **hosts;
+    uint32_t n_hosts;
+    vd_config_model *models;
+    uint32_t n_models;
+    vd_config_limits limits;
+    vd_config_hardware hardware;
+} vd_config;
+
+/* Reads the file whole. VD_ERR_IO, VD_ERR_FORMAT with line and key, VD_ERR_NOMEM. vd_config_free. */
+VD_NODISCARD vd_status vd_config_load(const char *path, vd_config **ret_config, vd_err *err);
+void vd_config_free(vd_config *config); /* NULL is fine */
+
+/* "127.0.0.1:8080", "[::1]:8080" or "localhost:0" into host and port. host: vd_free. VD_ERR_ARG. */
+VD_NODISCARD vd_status vd_config_address(const char *listen, char **ret_host, uint16_t *ret_port,
+                                         vd_err *err);
+
+#endif

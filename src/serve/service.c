@@ -1,0 +1,203 @@
+/* service.c - see service.h. */
+#include "serve/service.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/fail.h"
+#include "base/log.h"
+#include "serve/model_backend.h"
+
+#define S 1000000000ull
+
+enum {
+    /* The engine's own defaults, said here because the account has to hold them all. */
+    RUNNING_DEFAULT = 32,
+    WAITING_DEFAULT = 1024,
+    ID_BITS = 48 /* of a request id; the model's number stands above */
+};
+static const uint64_t idle_ns = S / 2, drain_default_ns = 30 * S;
+
+struct vd_service {
+    vd_service_options options;
+    vd_meter *meter;
+    vd_account *account;
+    vd_server *server;
+    vd_model_backend *models[VD_MODELS_MAX];
+};
+
+/* ---- signals ---------------------------------------------------------------------------------*/
+
+static atomic_bool hurry;
+
+static void on_second_signal(int number)
+{
+    atomic_store(&hurry, true);
+}
+
+static sigset_t stop_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return set;
+}
+
+void vd_service_block_signals(void)
+{
+    sigset_t set = stop_signals();
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* Waits at most so long for SIGTERM or SIGINT; false when none came. */
+static bool signal_comes(uint64_t wait_ns)
+{
+    sigset_t set = stop_signals();
+    const struct timespec wait = {.tv_sec = (time_t)(wait_ns / S), .tv_nsec = (long)(wait_ns % S)};
+    int number = sigtimedwait(&set, NULL, &wait);
+    if (number > 0)
+        vd_log(VD_LOG_INFO, "serve", "stopping signal=%s", number == SIGINT ? "INT" : "TERM");
+    return number > 0;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------*/
+
+static void fill_defaults(vd_service_options *o)
+{
+    if (o->drain_ns == 0)
+        o->drain_ns = drain_default_ns;
+    for (size_t i = 0; i < o->n_models; i++) {
+        vd_engine_options *e = &o->models[i].engine;
+        e->max_running = e->max_running != 0 ? e->max_running : RUNNING_DEFAULT;
+        e->max_waiting = e->max_waiting != 0 ? e->max_waiting : WAITING_DEFAULT;
+    }
+}
+
+static size_t most_residents(const vd_service_options *o)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < o->n_models; i++)
+        n += o->models[i].engine.max_running + o->models[i].engine.max_waiting;
+    return n;
+}
+
+static void log_meter(const vd_meter_info *info)
+{
+    if (info->why == VD_OK)
+        vd_log(VD_LOG_INFO, "energy", "meter method=%s uncertainty_pct=%g", info->method,
+               info->uncertainty_pct);
+    else
+        vd_log(VD_LOG_WARN, "energy", "no meter, a model of the machine stands in method=%s "
+               "uncertainty_pct=%g why=\"%s\" hint=\"verdant doctor\"", info->method,
+               info->uncertainty_pct, info->why_text);
+}
+
+vd_status vd_service_open(const vd_service_options *options, vd_service **ret_service, vd_err *err)
+{
+    vd_service *s = NULL;
+    vd_status st = vd_alloc_array(1, sizeof(*s), "the service", &s, err);
+    if (st != VD_OK)
+        return st;
+    s->options = *options;
+    fill_defaults(&s->options);
+    st = vd_meter_open(NULL, &s->meter, err);
+    if (st == VD_OK)
+        st = vd_account_create(
+            s->meter, &(vd_account_options){.max_residents = most_residents(&s->options)},
+            &s->account, err);
+    if (st != VD_OK)
+        goto out;
+    s->options.server.account = s->account;
+    st = vd_server_create(&s->options.server, &s->server, err);
+    if (st != VD_OK)
+        goto out;
+    *ret_service = s;
+    s = NULL;
+out:
+    vd_service_close(s);
+    return st;
+}
+
+static vd_status load_model(vd_service *s, size_t i, vd_err *err)
+{
+    const vd_service_model *m = &s->options.models[i];
+    uint64_t begin_ns = vd_now_ns();
+    vd_model_backend_options options = {
+        .path = m->path,
+        .engine = m->engine,
+        .first_id = ((uint64_t)i << ID_BITS) + 1,
+        .account = s->account,
+        .zone = s->options.zone,
+        .hardware = s->options.hardware,
+        .steps = &s->server->metrics.step,
+    };
+    vd_status st = vd_model_backend_open(&options, &s->models[i], err);
+    if (st != VD_OK)
+        return st;
+    vd_backend face = vd_model_backend_face(s->models[i]);
+    vd_engine_info info = vd_model_backend_info(s->models[i]);
+    vd_log(VD_LOG_INFO, "serve",
+           "model loaded name=%s arch=%s kernels=%s threads=%zu ctx_tokens=%zu kv_tokens=%zu "
+           "weight_mib=%zu kv_mib=%zu ms=%" PRIu64,
+           m->name, info.architecture, info.kernels, info.n_threads, info.ctx_tokens,
+           info.kv_tokens, info.weight_bytes >> 20, info.kv_bytes >> 20,
+           (vd_now_ns() - begin_ns) / 1000000);
+    return vd_server_add_model(s->server, m->name, &face, err);
+}
+
+vd_status vd_service_load(vd_service *s, vd_err *err)
+{
+    vd_meter_info meter;
+    vd_meter_info_get(s->meter, &meter);
+    log_meter(&meter);
+    if (s->options.hardware.server_kg == 0)
+        s->options.hardware.server_kg = vd_embodied_server_kg(1, meter.machine.memory_bytes);
+    for (size_t i = 0; i < s->options.n_models; i++) {
+        vd_status st = load_model(s, i, err);
+        if (st != VD_OK)
+            return st;
+        if (signal_comes(0))
+            return VD_FAIL(err, VD_ERR_CANCELLED, "stopped while the models were loaded");
+    }
+    vd_account_measure_idle(s->account, idle_ns);
+    vd_server_ready(s->server);
+    vd_log(VD_LOG_INFO, "serve", "ready models=%zu", s->options.n_models);
+    return VD_OK;
+}
+
+void vd_service_run(vd_service *s)
+{
+    while (!signal_comes(S))
+        vd_account_tick(s->account);
+}
+
+void vd_service_close(vd_service *s)
+{
+    if (s == NULL)
+        return;
+    if (s->server != NULL) {
+        sigset_t set = stop_signals();
+        struct sigaction action = {.sa_handler = on_second_signal};
+        sigaction(SIGTERM, &action, NULL);
+        sigaction(SIGINT, &action, NULL);
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        vd_server_stop(s->server, s->options.drain_ns, &hurry);
+    }
+    vd_server_free(s->server); /* no request is alive any more */
+    for (size_t i = 0; i < VD_MODELS_MAX; i++)
+        vd_model_backend_close(s->models[i]);
+    vd_account_free(s->account);
+    vd_meter_close(s->meter);
+    vd_free(s);
+}
+
+uint16_t vd_service_port(const vd_service *s)
+{
+    return vd_server_port(s->server);
+}
