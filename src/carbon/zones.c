@@ -271,7 +271,6 @@ const vd_zone vd_zone_table[] = {
     {"US-WI", "Wisconsin", 528, 2023, EGRID},
     {"US-WV", "West Virginia", 893, 2023, EGRID},
     {"US-WY", "Wyoming", 832, 2023, EGRID},
-    {"US-usa", "Usa", 350, 2023, EGRID},
     {"UY", "Uruguay", 97, 2024, OWID},
     {"UZ", "Uzbekistan", 1121, 2023, OWID},
     {"VC", "Saint Vincent and the Grenadines", 600, 2023, OWID},

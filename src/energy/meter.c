@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "base/clock.h"
 #include "base/fail.h"
 
@@ -21,6 +22,8 @@ static const double rapl_pct = 5;
 static const double rapl_without_dram_pct = 15;
 /* A zone that stays away this long leaves the work to the model. */
 static const uint64_t lost_ns = UINT64_C(30000000000);
+/* Ten periods of the scheduler's quota. */
+static const uint64_t late_most_ns = UINT64_C(1000000000);
 
 struct vd_meter {
     vd_meter_options options;
@@ -30,6 +33,8 @@ struct vd_meter {
     vd_reading now;              /* the last one given */
     uint64_t cpu_ns;             /* the process's CPU time then */
     uint64_t rest_fj[VD_PART_N]; /* femtojoules (uW * ns) of the model below one microjoule */
+    uint64_t late_ns;            /* CPU time that add_model has put off */
+    bool away;                   /* the model stood in for lost zones at the last reading */
     vd_rapl rapl;
 };
 
@@ -117,10 +122,13 @@ static void model_part(vd_meter *meter, vd_part part, wide fj)
 
 static void add_model(vd_meter *meter, uint64_t elapsed_ns, uint64_t busy_ns)
 {
-    /* No more CPU time than the machine has: clocks of threads run a little ahead. */
-    double most_ns = (double)elapsed_ns * meter->machine.n_cpu;
-    if ((double)busy_ns > most_ns)
-        busy_ns = (uint64_t)most_ns;
+    /* No more CPU time than the machine has: clocks of threads run a little ahead, and a quota lets
+     * a burst pass and takes the time back later. What is too much counts in the next interval. */
+    uint64_t most_ns = (uint64_t)((double)elapsed_ns * meter->machine.n_cpu);
+    busy_ns += meter->late_ns;
+    uint64_t late_ns = busy_ns > most_ns ? busy_ns - most_ns : 0;
+    busy_ns -= late_ns;
+    meter->late_ns = VD_MIN(late_ns, late_most_ns);
     model_part(meter, VD_PART_CPU,
                (wide)meter->idle_uw[VD_PART_CPU] * elapsed_ns + (wide)meter->busy_uw * busy_ns);
     model_part(meter, VD_PART_DRAM, (wide)meter->idle_uw[VD_PART_DRAM] * elapsed_ns);
@@ -140,7 +148,10 @@ void vd_meter_read(vd_meter *meter, vd_reading *ret_reading)
         uint64_t uj[VD_PART_N] = {0};
         bool seen = vd_rapl_read(&meter->rapl, now, uj);
         uint64_t lost = meter->rapl.lost_since_ns;
-        model = lost != 0 && now - lost > lost_ns;
+        bool away = lost != 0 && now - lost > lost_ns;
+        /* Zones that come back show what they used meanwhile; the model has counted that. */
+        model = away || meter->away;
+        meter->away = away;
         if (!model) {
             for (size_t i = 0; i < VD_PART_N; i++)
                 reading->uj[i] += uj[i];

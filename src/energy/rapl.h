@@ -7,6 +7,9 @@
  *   class/powercap/intel-rapl:1          psys          holds the packages
  *   class/powercap/intel-rapl-mmio:0     package-0     the twin of intel-rapl:0
  *
+ *   class/powercap/intel-rapl:0          package-0-die-0   on AMD all dies show one counter: the
+ *   class/powercap/intel-rapl:1          package-0-die-1   first is read, the others are its twins
+ *
  * A zone is known by its directory's name, which the kernel keeps unique; names such as "dram"
  * stand many times. Layout and file names: Documentation/power/powercap/powercap.rst of the kernel.
  *
@@ -28,7 +31,7 @@ typedef enum vd_rapl_use {
     VD_RAPL_READ,   /* added up */
     VD_RAPL_PART,   /* core, uncore: inside its package */
     VD_RAPL_WHOLE,  /* psys: holds the packages */
-    VD_RAPL_TWIN,   /* a counter that is read already, through another interface */
+    VD_RAPL_TWIN,   /* a counter that is read already, by another interface or another die */
     VD_RAPL_DENIED, /* EACCES */
     VD_RAPL_BROKEN, /* unreadable for another reason, or malformed */
     VD_RAPL_OTHER   /* a name we do not know */
@@ -43,7 +46,7 @@ typedef struct vd_rapl_zone_info {
     vd_part part;
     vd_rapl_use use;
     uint64_t range_uj; /* the counter runs 0..range_uj; 0: unknown, then it cannot be unwrapped */
-    bool missing;      /* was read once, cannot be now */
+    bool missing;      /* was read once, and cannot be now or stands still */
 } vd_rapl_zone_info;
 
 typedef struct vd_rapl_zone {

@@ -35,11 +35,6 @@ static bool same_interface(const vd_rapl_zone *a, const vd_rapl_zone *b)
     return n == interface_length(b->info.id) && memcmp(a->info.id, b->info.id, n) == 0;
 }
 
-static bool is_mmio(const vd_rapl_zone *zone)
-{
-    return starts_with(zone->info.id, "intel-rapl-mmio:");
-}
-
 static vd_rapl_zone *find_id(vd_rapl *rapl, const char *id, size_t n_id)
 {
     for (size_t i = 0; i < rapl->n_zones; i++)
@@ -139,8 +134,8 @@ static void open_zone(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t now_ns)
     zone->info.use = saved == EACCES || saved == EPERM ? VD_RAPL_DENIED : VD_RAPL_BROKEN;
 }
 
-/* The same counter shown by the model-specific registers and by memory-mapped I/O: the package's
- * name is the same, the interface is not. */
+/* The same counter shown by the model-specific registers and by memory-mapped I/O (or another
+ * interface to come): the package's name is the same, the interface is not. */
 static bool are_twins(vd_rapl *rapl, const vd_rapl_zone *a, const vd_rapl_zone *b)
 {
     if (same_interface(a, b) || strcmp(a->info.name, b->info.name) != 0)
@@ -151,22 +146,45 @@ static bool are_twins(vd_rapl *rapl, const vd_rapl_zone *a, const vd_rapl_zone *
     return strcmp(above_a->info.name, above_b->info.name) == 0;
 }
 
-/* Of twins one is read: a readable one before an unreadable one, registers before mapped memory. */
+/* One die's view of a counter that all dies of the package show. Multi-die packages have a zone per
+ * die, "package-0-die-1". Intel's dies count for themselves; on AMD (Zen and Zen 2, and later ones
+ * under kernels that take a core complex for a die) each shows the socket's one counter, and the sum
+ * would be as many times too high. Counters of their own drift apart by joules within seconds. */
+static bool are_mirrors(const vd_rapl_zone *a, const vd_rapl_zone *b)
+{
+    static const uint64_t near_uj = 5000000; /* 500 W for the 10 ms between the two readings */
+    unsigned package_a, package_b, die;
+    if (a->info.use != VD_RAPL_READ || b->info.use != VD_RAPL_READ || !same_interface(a, b) ||
+        sscanf(a->info.name, "package-%u-die-%u", &package_a, &die) != 2 ||
+        sscanf(b->info.name, "package-%u-die-%u", &package_b, &die) != 2 || package_a != package_b)
+        return false;
+    uint64_t low = VD_MIN(a->last_uj, b->last_uj), high = VD_MAX(a->last_uj, b->last_uj);
+    return high - low < near_uj || /* or one has wrapped between the readings */
+           (high <= a->info.range_uj && a->info.range_uj - high + low < near_uj);
+}
+
+/* Of two zones with one counter one is read: a readable one before an unreadable one, the one with
+ * the plain interface (registers) before others. */
+static vd_rapl_zone *worse_of(vd_rapl_zone *a, vd_rapl_zone *b)
+{
+    bool reads_a = a->info.use == VD_RAPL_READ, reads_b = b->info.use == VD_RAPL_READ;
+    if (reads_a != reads_b)
+        return reads_a ? b : a;
+    return interface_length(a->info.id) <= interface_length(b->info.id) ? b : a;
+}
+
 static void choose_twins(vd_rapl *rapl)
 {
-    for (size_t i = 0; i < rapl->n_zones; i++) {
-        vd_rapl_zone *mapped = &rapl->zone[i];
-        for (size_t k = 0; is_mmio(mapped) && k < rapl->n_zones; k++) {
-            vd_rapl_zone *direct = &rapl->zone[k];
-            if (!are_twins(rapl, mapped, direct))
+    for (size_t i = 0; i < rapl->n_zones; i++)
+        for (size_t k = i + 1; k < rapl->n_zones; k++) {
+            vd_rapl_zone *a = &rapl->zone[i], *b = &rapl->zone[k];
+            if (a->info.use == VD_RAPL_TWIN || b->info.use == VD_RAPL_TWIN ||
+                !(are_twins(rapl, a, b) || are_mirrors(a, b)))
                 continue;
-            vd_rapl_zone *loser =
-                mapped->info.use == VD_RAPL_READ && direct->info.use != VD_RAPL_READ ? direct
-                                                                                     : mapped;
-            loser->info.use = VD_RAPL_TWIN;
-            vd_rapl_zone_close(loser);
+            vd_rapl_zone *worse = worse_of(a, b);
+            worse->info.use = VD_RAPL_TWIN;
+            vd_rapl_zone_close(worse);
         }
-    }
 }
 
 static void say(vd_rapl *rapl, vd_status why, const char *fmt, ...) VD_PRINTF(3, 4);
@@ -213,9 +231,8 @@ static void judge(vd_rapl *rapl, const char *root)
     } else if (denied != NULL) {
         say(rapl, VD_ERR_PERM,
             "%s/energy_uj may be read by root only (since CVE-2020-8694). Until the next boot: "
-            "sudo "
-            "chmod -R a+r %s/; for good, a udev rule: SUBSYSTEM==\"powercap\", ACTION==\"add\", "
-            "RUN+=\"/bin/chmod a+r /sys%%p/energy_uj\"; or run verdant with CAP_DAC_READ_SEARCH",
+            "sudo chmod a+r %s/*/energy_uj; for good, a udev rule: SUBSYSTEM==\"powercap\", "
+            "ACTION==\"add\", RUN+=\"/bin/chmod a+r /sys%%p/energy_uj\"",
             denied->dir, root);
     } else if (broken != NULL) {
         say(rapl, VD_ERR_FORMAT, "%s/energy_uj is not a readable number", broken->dir);

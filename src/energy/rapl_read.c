@@ -77,20 +77,21 @@ static bool read_zone(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t now_ns, uint64
     bool seen = step_between(rapl, zone, value, elapsed, &step);
     if (seen)
         *uj += step;
-    if (zone->info.missing) { /* back again: all it used meanwhile is counted, but came when? */
-        report(rapl, zone, "is back after %.1f s", (double)elapsed * 1e-9);
-        zone->info.missing = false;
-        seen = false;
-    }
-    if (!seen || value != zone->last_uj)
+    uint64_t still_ns = now_ns - zone->moved_ns;
+    if (!seen || value != zone->last_uj) {
+        if (zone->info.missing) { /* all it used meanwhile is counted, but came when? */
+            report(rapl, zone, "is back after %.1f s", (double)still_ns * 1e-9);
+            zone->info.missing = false;
+            seen = false;
+        }
         zone->moved_ns = now_ns;
+    } else if (still_ns > stuck_ns) {
+        report(rapl, zone, "has stood still for %.0f s", (double)still_ns * 1e-9);
+        zone->info.missing = true;
+    }
     zone->last_uj = value;
     zone->last_ns = now_ns;
-    if (now_ns - zone->moved_ns > stuck_ns) {
-        report(rapl, zone, "has stood still for %.0f s", (double)(now_ns - zone->moved_ns) * 1e-9);
-        seen = false;
-    }
-    return seen;
+    return seen && !zone->info.missing;
 }
 
 bool vd_rapl_read(vd_rapl *rapl, uint64_t now_ns, uint64_t uj[VD_PART_N])

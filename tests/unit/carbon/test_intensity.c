@@ -78,6 +78,7 @@ static void every_row_is_whole_plausible_and_unique(void **state)
     for (size_t i = 0; i < n; i++) {
         assert_true(zone[i].g_per_kwh >= 0 && zone[i].g_per_kwh < 1500);
         assert_true(zone[i].year >= 2021 && zone[i].year <= 2025);
+        assert_true(strspn(zone[i].code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") == strlen(zone[i].code));
         assert_true(strlen(zone[i].name) > 1 && strlen(zone[i].source) > 10);
         assert_true(strcmp(zone[i].scope, "lifecycle") == 0 ||
                     strcmp(zone[i].scope, "direct") == 0);

@@ -134,6 +134,55 @@ static void twins_of_registers_and_mapped_memory_count_once(void **state)
     tree_remove(&tree);
 }
 
+static void dies_that_mirror_one_counter_count_once_and_others_are_added(void **state)
+{
+    static const struct {
+        uint64_t first, second;
+        bool mirror;
+    } cases[] = {
+        {UINT64_C(50000000000), UINT64_C(50000030000), true},
+        {UINT64_C(50000030000), UINT64_C(50000000000), true},
+        {PACKAGE_RANGE - 20000, 10000, true}, /* wrapped between the two readings */
+        {UINT64_C(50000000000), UINT64_C(40000000000), false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        fake_tree tree;
+        tree_make(&tree);
+        uint64_t a = cases[i].first, b = cases[i].second;
+        zone_add(&tree, "intel-rapl:0", "package-0-die-0", PACKAGE_RANGE, a);
+        zone_add(&tree, "intel-rapl:1", "package-0-die-1", PACKAGE_RANGE, b);
+        zone_add(&tree, "intel-rapl:2", "package-1-die-0", PACKAGE_RANGE, a); /* another socket */
+        vd_meter *meter = tree_meter(&tree);
+        vd_meter_info info = info_of(meter);
+        assert_int_equal(use_of(&info, "intel-rapl:0"), VD_RAPL_READ);
+        assert_int_equal(use_of(&info, "intel-rapl:1"),
+                         cases[i].mirror ? VD_RAPL_TWIN : VD_RAPL_READ);
+        assert_int_equal(use_of(&info, "intel-rapl:2"), VD_RAPL_READ);
+        zone_set(&tree, "intel-rapl:0", a + 1000);
+        zone_set(&tree, "intel-rapl:1", b + 1000);
+        zone_set(&tree, "intel-rapl:2", a + 500);
+        vd_reading r = read_after(&tree, meter, SECOND);
+        assert_false(r.gap);
+        assert_int_equal(r.uj[VD_PART_CPU], cases[i].mirror ? 1500 : 2500);
+        vd_meter_close(meter);
+        tree_remove(&tree);
+    }
+}
+
+static void a_package_under_any_two_interfaces_counts_once(void **state)
+{
+    fake_tree tree;
+    tree_make(&tree);
+    zone_add(&tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 100);
+    zone_add(&tree, "intel-rapl-tpmi:0", "package-0", PACKAGE_RANGE, 100);
+    vd_meter *meter = tree_meter(&tree);
+    vd_meter_info info = info_of(meter);
+    assert_int_equal(use_of(&info, "intel-rapl:0"), VD_RAPL_READ);
+    assert_int_equal(use_of(&info, "intel-rapl-tpmi:0"), VD_RAPL_TWIN);
+    vd_meter_close(meter);
+    tree_remove(&tree);
+}
+
 static void psys_is_never_added_to_the_packages_it_holds(void **state)
 {
     fake_tree tree;
@@ -372,6 +421,25 @@ static void a_zone_that_disappears_is_a_gap_until_it_is_back_and_then_the_model_
     assert_string_equal(r.method, "model");
     assert_false(r.gap);
     assert_string_equal(info_of(meter).method, "model");
+
+    /* Back at last: the model has counted the time that the zone now shows. */
+    uint64_t before = r.uj[VD_PART_CPU];
+    tree.now_ns += SECOND;
+    zone_set(&tree, "intel-rapl:0", 1000000000);
+    zone_set(&tree, "intel-rapl:1", 1000000000);
+    zone_set(&tree, "intel-rapl:0:1", 1000000);
+    zone_set(&tree, "intel-rapl:1:1", 1000000);
+    vd_meter_read(meter, &r);
+    double model_uj =
+        info_of(meter).machine.n_cpu * info_of(meter).machine.idle_w * 1e6; /* of a second */
+    assert_true(fabs((double)(r.uj[VD_PART_CPU] - before) - model_uj) < 2);
+    assert_string_equal(r.method, "model");
+    before = r.uj[VD_PART_CPU];
+    zone_set(&tree, "intel-rapl:0", 1000000100);
+    zone_set(&tree, "intel-rapl:1", 1000000010);
+    r = read_after(&tree, meter, SECOND);
+    assert_string_equal(r.method, "rapl");
+    assert_int_equal(r.uj[VD_PART_CPU] - before, 110);
     vd_meter_close(meter);
     tree_remove(&tree);
 }
@@ -402,8 +470,16 @@ static void a_counter_that_stands_still_is_no_zero(void **state)
     assert_false(read_after(&tree, meter, 5 * SECOND).gap);
     assert_true(read_after(&tree, meter, 6 * SECOND).gap);
     assert_non_null(strstr(info_of(meter).last_gap, "stood still"));
-    zone_set(&tree, "intel-rapl:0", 1000001);
+    zone_set(&tree, "intel-rapl:0", 1000001); /* of how long? */
+    vd_reading r = read_after(&tree, meter, SECOND);
+    assert_true(r.gap);
+    assert_int_equal(r.uj[VD_PART_CPU], 1000000);
+    zone_set(&tree, "intel-rapl:0", 2000001);
     assert_false(read_after(&tree, meter, SECOND).gap);
+    for (int i = 0; i < 50; i++)
+        r = read_after(&tree, meter, SECOND); /* stuck for good: the model serves */
+    assert_string_equal(r.method, "model");
+    assert_false(r.gap);
     vd_meter_close(meter);
     tree_remove(&tree);
 }
@@ -458,6 +534,16 @@ static void quotas_of_cgroups_make_the_machine_smaller(void **state)
     vd_machine_find(tree.root, &machine);
     assert_true(machine.n_cpu == 0.5);
     assert_int_equal(machine.memory_bytes, 100000000);
+
+    /* Under half a CPU's quota: 50 ms on two CPUs at once, then the scheduler takes its time. */
+    vd_meter *meter = tree_meter(&tree);
+    uint64_t before = read_after(&tree, meter, 0).uj[VD_PART_CPU];
+    tree.cpu_ns += SECOND / 20;
+    read_after(&tree, meter, SECOND / 40);
+    vd_reading r = read_after(&tree, meter, SECOND / 10 - SECOND / 40);
+    double joules = 0.1 * 0.5 * machine.idle_w + 0.05 * (machine.full_w - machine.idle_w);
+    assert_true(fabs((double)(r.uj[VD_PART_CPU] - before) * 1e-6 - joules) < 1e-5);
+    vd_meter_close(meter);
     tree_remove(&tree);
 }
 
@@ -527,6 +613,8 @@ int main(void)
         cmocka_unit_test(two_sockets_add_packages_and_dram_and_never_their_parts),
         cmocka_unit_test(zones_nested_below_the_control_type_are_the_same_zones),
         cmocka_unit_test(twins_of_registers_and_mapped_memory_count_once),
+        cmocka_unit_test(dies_that_mirror_one_counter_count_once_and_others_are_added),
+        cmocka_unit_test(a_package_under_any_two_interfaces_counts_once),
         cmocka_unit_test(psys_is_never_added_to_the_packages_it_holds),
         cmocka_unit_test(without_a_dram_zone_the_figure_says_it_is_less_certain),
         cmocka_unit_test(a_counter_that_may_not_be_read_is_said_and_never_zero),
