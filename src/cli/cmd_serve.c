@@ -16,9 +16,9 @@
 static const char help[] =
     "usage: verdant serve [--config F] [--model NAME=REF]... [options]\n"
     "\n"
-    "Serves models through the OpenAI API (/v1/models, /v1/chat/completions, /v1/completions), with\n"
-    "the joules and grams of CO2e of every answer in its `usage`; /metrics is for Prometheus,\n"
-    "/healthz and /readyz for who watches. SIGTERM finishes what runs, a second one does not wait.\n"
+    "Serves models through the OpenAI API (/v1/models, /v1/chat/completions, /v1/completions),\n"
+    "with the joules and grams of CO2e of every answer in its `usage`. /metrics is for Prometheus,\n"
+    "/healthz and /readyz for who watches. SIGTERM finishes what runs; a second one cuts it short.\n"
     "\n"
     "  --model NAME=REF    clients call it NAME; REF is a path or a stored name. REF alone is\n"
     "                      called like its file. May be repeated\n"
@@ -31,8 +31,8 @@ static const char help[] =
     "\n"
     "Example:\n"
     "  verdant serve --model smollm2=smollm2 --listen 127.0.0.1:8080 --zone DE\n"
-    "  curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-    "       -d '{\"model\":\"smollm2\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n";
+    "  curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' \\\n"
+    "       -d '{\"model\":\"smollm2\",\"prompt\":\"The capital of France is\"}'\n";
 
 typedef struct args {
     const char *config, *listen, *zone, *log_level;

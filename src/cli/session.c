@@ -47,8 +47,9 @@ vd_status vd_session_open(const char *model, const vd_engine_options *options, c
     if (st == VD_OK)
         st = vd_account_create(s.meter, NULL, &s.account, err);
     if (st == VD_OK) {
-        vd_engine_observe(s.engine, &(vd_engine_observer){
-                                        .on_accept = on_accept, .on_step = on_step, .ctx = s.account});
+        const vd_engine_observer observer = {
+            .on_accept = on_accept, .on_step = on_step, .ctx = s.account};
+        vd_engine_observe(s.engine, &observer);
         *ret_session = s;
         s = (vd_session){0};
     }

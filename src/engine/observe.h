@@ -8,8 +8,8 @@
 
 /* Callbacks may be NULL. Neither may block or call into the engine. */
 typedef struct vd_engine_observer {
-    /* The engine takes this request: called in vd_engine_submit, by the submitting thread, under the
-     * engine's lock and before any step can know the request. A failure refuses it. */
+    /* The engine takes this request: called in vd_engine_submit, by the submitting thread, under
+     * the engine's lock and before any step can know the request. A failure refuses it. */
     vd_status (*on_accept)(void *ctx, uint64_t request_id, vd_err *err);
     /* On the compute thread, after the forward pass and before the events of that step, so that an
      * account knows the step when the answer's last event asks for its joules. */

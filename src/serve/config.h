@@ -38,7 +38,8 @@ typedef struct vd_config {
     vd_config_hardware hardware;
 } vd_config;
 
-/* Reads the file whole. VD_ERR_IO, VD_ERR_FORMAT with line and key, VD_ERR_NOMEM. vd_config_free. */
+/* Reads the file whole. VD_ERR_IO, VD_ERR_FORMAT with line and key, VD_ERR_NOMEM.
+ * vd_config_free. */
 VD_NODISCARD vd_status vd_config_load(const char *path, vd_config **ret_config, vd_err *err);
 void vd_config_free(vd_config *config); /* NULL is fine */
 

@@ -157,10 +157,14 @@ static void write_account(vd_account *account, vd_buf *out)
             "Energy that the meter, or the model of the machine, read.", (double)t.meter_uj / 1e6);
     head(out, "verdant_account_joules_total", "counter",
          "The same by where it was booked: the three add up to the meter.");
-    labelled(out, "verdant_account_joules_total", "booked", "requests", (double)t.requests_uj / 1e6);
-    labelled(out, "verdant_account_joules_total", "booked", "idle", (double)t.idle_uj / 1e6);
-    labelled(out, "verdant_account_joules_total", "booked", "unattributed",
-             (double)t.unattributed_uj / 1e6);
+    const struct {
+        const char *booked;
+        uint64_t uj;
+    } parts[] = {
+        {"requests", t.requests_uj}, {"idle", t.idle_uj}, {"unattributed", t.unattributed_uj}};
+    for (size_t i = 0; i < VD_COUNT(parts); i++)
+        labelled(out, "verdant_account_joules_total", "booked", parts[i].booked,
+                 (double)parts[i].uj / 1e6);
     COUNTER("verdant_meter_gaps_total", "Windows in which the meter missed something.", t.n_gaps);
     head(out, "verdant_meter_info", "gauge", "Always 1; the label says how energy is measured.");
     labelled(out, "verdant_meter_info", "method", t.method, 1);

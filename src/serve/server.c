@@ -194,7 +194,7 @@ uint16_t vd_server_port(const vd_server *server)
     return vd_gate_port(server->gate);
 }
 
-/* Waits until *count is 0, the deadline, or hurry; what is left of the count. Shutting down is rare:
+/* Waits until *count is 0, the deadline, or hurry; returns what is left. Shutting down is rare:
  * looking every 10 ms costs less than a condition on the path of every request. */
 static size_t wait_zero(atomic_size_t *count, uint64_t wait_ns, const atomic_bool *hurry)
 {
