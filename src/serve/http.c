@@ -320,7 +320,7 @@ static void log_request(vd_exchange *r, enum MHD_RequestTerminationCode toe)
     bool left = r->gone;
     pthread_mutex_unlock(&r->lock);
     vd_metrics_request(&r->server->metrics, vd_route_slot(r->route), http, took_ns);
-    bool quiet = r->route->always && http == 200;
+    bool quiet = r->route->always && (http == 200 || http == 503); /* probes and scrapes */
     vd_log(quiet ? VD_LOG_DEBUG : VD_LOG_INFO, "serve",
            "request id=%s client=%s method=%s route=%s status=%u ms=%.1f model=%s "
            "prompt_tokens=%zu completion_tokens=%zu joules=%.3f end=%s",
