@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "text/jinja_eval.h"
+#include "text/jinja/eval.h"
 
 static const char chatml[] =
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/json.h"
-#include "text/jinja_eval.h"
+#include "text/jinja/eval.h"
 
 enum { STEPS = 2000000, OUTPUT = 16 << 20, DEPTH = 200, DEPTH_MAX = 400 };
 /* A node, a value or a call takes a C frame each; a macro's level takes about this many. */
