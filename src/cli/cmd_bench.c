@@ -28,7 +28,7 @@ static const char help[] =
     "  -b N                sequences at once; default 1\n"
     "  -r N                repetitions; default 5\n"
     "  -t, --threads N     default: one per core\n"
-    "  --exact             f32 activations: slow, the reference\n"
+    "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"
     "  --kv TYPE           f16 or f32; default f16\n"
     "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
     "                       \"j_per_tok\":...}\n"
@@ -232,7 +232,7 @@ static int print(const args *a, const bench *b, const phase *prefill, const phas
 static bool parse(int argc, char **argv, args *a)
 {
     static const struct option options[] = {{"threads", required_argument, NULL, 't'},
-                                            {"exact", no_argument, NULL, 'e'},
+                                            {"precision", required_argument, NULL, 'e'},
                                             {"kv", required_argument, NULL, 'k'},
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
@@ -252,7 +252,8 @@ static bool parse(int argc, char **argv, args *a)
         else if (c == 'k')
             good = vd_cli_parse_word("bench", "--kv", optarg, "f16", "f32", &a->engine.kv_f32);
         else if (c == 'e')
-            a->engine.exact = true;
+            good = vd_cli_parse_word("bench", "--precision", optarg, "fast", "exact",
+                                     &a->engine.exact);
         else if (c == 'j')
             a->json = true;
         else

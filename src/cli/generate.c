@@ -8,7 +8,7 @@
 
 enum {
     OPT_SYSTEM = 256, OPT_TEMPERATURE, OPT_TOP_P, OPT_TOP_K, OPT_MIN_P, OPT_TYPICAL_P,
-    OPT_REPETITION, OPT_FREQUENCY, OPT_PRESENCE, OPT_SEED, OPT_CTX, OPT_EXACT, OPT_ZONE, OPT_JSON,
+    OPT_REPETITION, OPT_FREQUENCY, OPT_PRESENCE, OPT_SEED, OPT_CTX, OPT_PRECISION, OPT_ZONE, OPT_JSON,
     OPT_RAW
 };
 
@@ -26,7 +26,7 @@ static const struct option options[] = {
     {"seed", required_argument, NULL, OPT_SEED},
     {"ctx", required_argument, NULL, OPT_CTX},
     {"threads", required_argument, NULL, 't'},
-    {"exact", no_argument, NULL, OPT_EXACT},
+    {"precision", required_argument, NULL, OPT_PRECISION},
     {"zone", required_argument, NULL, OPT_ZONE},
     {"json", no_argument, NULL, OPT_JSON},
     {"raw", no_argument, NULL, OPT_RAW},
@@ -43,8 +43,8 @@ static bool parse_real(const char *command, const char *name, double min, double
     return true;
 }
 
-/* One option that takes a number; false for a bad number. */
-static bool parse_number(const char *command, int c, vd_generate_args *a)
+/* One option that takes a number or a word; false for a bad one. */
+static bool parse_value(const char *command, int c, vd_generate_args *a)
 {
     size_t n = 0;
     vd_sampling *s = &a->sampling;
@@ -73,6 +73,8 @@ static bool parse_number(const char *command, int c, vd_generate_args *a)
             return false;
         s->seed = n;
         return true;
+    case OPT_PRECISION:
+        return vd_cli_parse_word(command, "--precision", optarg, "fast", "exact", &a->engine.exact);
     case OPT_CTX:
         return vd_cli_parse_size(command, "--ctx", optarg, 2, 1 << 24, &a->engine.ctx_tokens);
     case 'n':
@@ -100,11 +102,9 @@ bool vd_generate_parse(const char *command, int argc, char **argv, vd_generate_a
             a.json = true;
         else if (c == OPT_RAW)
             a.raw = true;
-        else if (c == OPT_EXACT)
-            a.engine.exact = true;
         else if (c == 'q')
             a.quiet = true;
-        else if (!parse_number(command, c, &a))
+        else if (!parse_value(command, c, &a))
             return false;
     }
     if (optind >= argc) {

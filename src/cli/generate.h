@@ -25,7 +25,7 @@ typedef struct vd_generate_args {
     "  --seed N            same seed, same text; default 0\n"                                      \
     "  --ctx N             context in tokens; default the model's, at most 8192\n"                 \
     "  -t, --threads N     default: one per core\n"                                                \
-    "  --exact             f32 activations: slow, the reference\n"                                 \
+    "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"   \
     "  --zone CODE         grid for the grams of CO2e, e.g. DE, FR, US-CA; default the world\n"    \
     "  -q, --quiet         no line about tokens, joules and grams\n"
 
