@@ -302,8 +302,13 @@ static double uniform(uint64_t seed, uint64_t index)
 
 static int32_t draw(candidate *cand, size_t n, float temperature, double u)
 {
+    /* Distances to the best are divided, not logits: a temperature near 0 makes all of those
+     * infinite alike, but only the distances of what shall not be drawn. */
+    float max = -INFINITY;
     for (size_t i = 0; i < n; i++)
-        cand[i].logit /= temperature;
+        max = fmaxf(max, cand[i].logit);
+    for (size_t i = 0; i < n; i++)
+        cand[i].logit = cand[i].logit == max ? 0 : (cand[i].logit - max) / temperature;
     normalize(cand, n);
     double sum = 0;
     int32_t last = -1;

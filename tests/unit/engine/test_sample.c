@@ -165,6 +165,22 @@ static void temperature_changes_the_odds_as_it_should(void **state)
     assert_true(fabs(n / 20000.0 - 1 / (1 + exp(-2))) < 0.01);
 }
 
+static void the_lowest_temperatures_are_greedy(void **state)
+{
+    float logits[V];
+    int perm[V];
+    vd_sampling how = vd_sampling_default();
+    fill(logits, perm, 0.9);
+    for (int i = 0; i < V; i++)
+        logits[i] += 30; /* several above 0 */
+    const float temperatures[] = {1e-3f, 1e-37f, 1e-44f};
+    for (size_t i = 0; i < 3; i++) {
+        how.temperature = temperatures[i];
+        for (uint64_t index = 0; index < 100; index++)
+            assert_int_equal(draw(*state, &how, logits, index), perm[0]);
+    }
+}
+
 static void the_same_seed_and_index_give_the_same_token(void **state)
 {
     float logits[V];
@@ -290,6 +306,7 @@ int main(void)
         cmocka_unit_test(min_p_drops_what_lies_below_a_share_of_the_best),
         cmocka_unit_test(typical_drops_what_is_too_likely_as_well),
         cmocka_unit_test(temperature_changes_the_odds_as_it_should),
+        cmocka_unit_test(the_lowest_temperatures_are_greedy),
         cmocka_unit_test(the_same_seed_and_index_give_the_same_token),
         cmocka_unit_test(bias_bans_and_forces),
         cmocka_unit_test(penalties_push_down_what_was_said),
