@@ -136,4 +136,19 @@ static inline vd_meter *tree_meter(fake_tree *tree)
     return meter;
 }
 
+static inline vd_reading read_after(fake_tree *tree, vd_meter *meter, uint64_t ns)
+{
+    tree->now_ns += ns;
+    vd_reading reading;
+    vd_meter_read(meter, &reading);
+    return reading;
+}
+
+static inline vd_meter_info info_of(const vd_meter *meter)
+{
+    vd_meter_info info;
+    vd_meter_info_get(meter, &info);
+    return info;
+}
+
 #endif
