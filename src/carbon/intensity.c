@@ -91,7 +91,7 @@ static void quote(const char *text, char quoted[33])
 static vd_status not_found(const char *code, vd_err *err)
 {
     enum { NEAR_MAX = 6 };
-    char list[320] = "", asked[33];
+    char list[320] = "", asked[33] = "";
     size_t n_list = 0, n_near = 0;
     quote(code, asked);
     for (size_t level = 0; level < FAR && n_near < NEAR_MAX; level++)

@@ -146,10 +146,10 @@ static bool are_twins(vd_rapl *rapl, const vd_rapl_zone *a, const vd_rapl_zone *
     return strcmp(above_a->info.name, above_b->info.name) == 0;
 }
 
-/* One die's view of a counter that all dies of the package show. Multi-die packages have a zone per
- * die, "package-0-die-1". Intel's dies count for themselves; on AMD (Zen and Zen 2, later ones under
- * kernels that take a core complex for a die) each shows the socket's one counter, and their sum
- * would be a multiple of it. Counters of their own drift apart by joules within seconds. */
+/* One die's view of a counter that all dies of the package show. A package of several dies has a
+ * zone for each, "package-0-die-1". Intel's dies count for themselves; on AMD (Zen and Zen 2, later
+ * ones under kernels that take a core complex for a die) each shows the one counter of the socket,
+ * and their sum would be a multiple of it. Counters of their own drift apart in seconds. */
 static bool are_mirrors(const vd_rapl_zone *a, const vd_rapl_zone *b)
 {
     static const uint64_t near_uj = 5000000; /* 500 W for the 10 ms between the two readings */
