@@ -63,18 +63,18 @@ static size_t distance(const char *a, const char *b, size_t most)
 enum { FAR = 100 };
 static size_t unlikeness(const vd_zone *zone, const char *code)
 {
-    size_t n = strcspn(code, "-_");
-    size_t best = FAR;
-    if (strlen(code) >= 3 && contains(zone->name, code))
+    size_t n = strlen(code), best = FAR;
+    bool has_region = strcspn(code, "-_") == 2 && n > 2; /* "XX-..." */
+    if (n >= 3 && contains(zone->name, code))
         best = 1;
-    if (strlen(zone->code) == n && n == 2 && code[n] != '\0' &&
+    if (has_region && strlen(zone->code) == 2 &&
         plain(code[0]) == plain(zone->code[0]) && plain(code[1]) == plain(zone->code[1]))
         best = 0; /* the country of an unknown region */
     size_t edits = distance(zone->code, code, FAR);
-    if (edits <= (strlen(code) <= 3 ? 1 : 2))
+    if (edits <= (n <= 3 ? 1 : 2))
         best = VD_MIN(best, 1 + edits);
     edits = distance(zone->name, code, FAR);
-    if (strlen(code) >= 4 && edits <= 1 + strlen(code) / 4)
+    if (n >= 4 && edits <= 1 + n / 4)
         best = VD_MIN(best, edits);
     return best;
 }

@@ -176,7 +176,7 @@ json_t *vd_reply_json(const vd_reply *r)
                      vd_buf_text(&r->text), r->text.n, "finish_reason", reasons[r->finish], "usage",
                      "prompt_tokens", (json_int_t)u->prompt_tokens, "completion_tokens",
                      (json_int_t)u->completion_tokens, "total_tokens",
-                     (json_int_t)(u->prompt_tokens + u->completion_tokens),
+                     (json_int_t)u->prompt_tokens + (json_int_t)u->completion_tokens,
                      "prompt_tokens_details", "cached_tokens", (json_int_t)u->cached_tokens,
                      "energy", energy, "timings", "queued_s", seconds(u->queued_ns), "prefill_s",
                      seconds(u->prefill_ns), "decode_s", seconds(u->decode_ns), "decode_tok_s",

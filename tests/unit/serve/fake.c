@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -104,7 +105,7 @@ static vd_status fake_submit(void *self, const vd_request_options *o, vd_backend
     char *text = vd_calloc(o->n_prompt + 7, 1);
     if (s == NULL || text == NULL)
         abort();
-    memcpy(text, "Echo: ", 6);
+    snprintf(text, o->n_prompt + 7, "Echo: ");
     for (size_t i = 0; i < o->n_prompt; i++)
         text[6 + i] = (char)o->prompt[i];
     s->on_event = on_event;
