@@ -2,7 +2,8 @@
  * main.c - vd_check: every entry of the kernel table at every level this machine has, against plain
  * C (after dav1d's checkasm).
  *
- *   vd_check [--seed=N] [--level=NAME]                 checks; exit 1 where one fails
+ *   vd_check [--seed=N] [--level=NAME]                 checks; exit 1 where one fails, 77 where
+ *                                                      this machine lacks the level
  *   vd_check --bench[=FILTER] [--level=NAME] [--mb=N]  times
  */
 #include <inttypes.h>
@@ -40,6 +41,23 @@ static void check_level(const vd_kernels *k)
     check_linear_packed(k);
 }
 
+/* VERDANT_CPU must have its effect on the table that the program takes. */
+static void check_mask(void)
+{
+    const char *mask = getenv("VERDANT_CPU");
+    if (mask != NULL && vd_kernels_level(mask) != NULL)
+        check_expect(vd_kernels_get() == vd_kernels_level(mask), "VERDANT_CPU=%s gives %s", mask,
+                     vd_kernels_get()->name);
+}
+
+static bool is_level(const char *name)
+{
+    for (size_t i = 0; i < N_LEVELS; i++)
+        if (strcmp(levels[i], name) == 0)
+            return true;
+    return false;
+}
+
 static const char *value_of(const char *arg, const char *name)
 {
     size_t n = strlen(name);
@@ -57,7 +75,11 @@ int main(int argc, char **argv)
         if ((value = value_of(argv[i], "--seed")) != NULL) {
             check_globals.seed = strtoull(value, NULL, 10);
         } else if ((value = value_of(argv[i], "--level")) != NULL) {
-            only = value;
+            only = is_level(value) ? value : NULL;
+            if (only == NULL) {
+                fprintf(stderr, "vd_check: there is no level %s\n", value);
+                return 2;
+            }
         } else if ((value = value_of(argv[i], "--mb")) != NULL) {
             footprint_mb = (size_t)strtoull(value, NULL, 10);
         } else if (strcmp(argv[i], "--bench") == 0) {
@@ -71,9 +93,14 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+    if (only != NULL && vd_kernels_level(only) == NULL) {
+        printf("skipped: this machine has no %s\n", only);
+        return 77;
+    }
     (void)signal(SIGSEGV, on_fault);
     (void)signal(SIGBUS, on_fault);
     printf("seed %" PRIu64 ", this machine runs %s\n", check_globals.seed, vd_kernels_get()->name);
+    check_mask();
     for (size_t i = 0; i < N_LEVELS; i++) {
         const vd_kernels *k = vd_kernels_level(levels[i]);
         if (k == NULL || (only != NULL && strcmp(only, levels[i]) != 0))
