@@ -408,11 +408,13 @@ void vd_gate_stop(vd_gate *gate)
     gate->running = false;
     close(gate->listen_fd);
     gate->listen_fd = -1;
+    pthread_mutex_lock(&gate->lock); /* libmicrohttpd's threads still close their connections */
     for (size_t fd = 0; fd < gate->n_top; fd++) {
         vd_conn_phase phase = gate->table[fd].phase;
         if (phase == VD_CONN_HEAD || phase == VD_CONN_LINGER)
             conn_close(gate, (int)fd);
     }
+    pthread_mutex_unlock(&gate->lock);
 }
 
 void vd_gate_free(vd_gate *gate)
@@ -475,7 +477,9 @@ void vd_gate_forget(vd_gate *gate, int fd)
 void vd_gate_linger(vd_gate *gate, int fd)
 {
     pthread_mutex_lock(&gate->lock);
-    bool room = gate->n_linger < gate->options.max_connections + LINGER_EXTRA;
+    /* Once the gate ends nobody would read and close the twin. */
+    bool room = gate->n_linger < gate->options.max_connections + LINGER_EXTRA &&
+                !atomic_load_explicit(&gate->ending, memory_order_acquire);
     int twin = room ? vd_listen_dup(fd) : -1;
     if (twin >= 0) {
         if (conn_open(gate, twin, VD_CONN_LINGER, vd_now_ns() + LINGER_NS) == NULL)
