@@ -65,20 +65,25 @@ static size_t shown_index(const vd_ask *ask, const vd_choice *c)
     return c->prompt * ask->n + c->slot % ask->best_of;
 }
 
-/* The records that wait in `entries`, as log probabilities, or null. Leaves `entries` empty. */
-static void put_logprobs(vd_exchange *r, vd_choice *c, vd_buf *out)
+/* The log probabilities of the tokens in `entries` whose text was shown, or null. Those of a token
+ * that may be a part of a stop string wait until it turns out to be none. An answer that ends by
+ * its length ends with all of its tokens. */
+static void put_logprobs(vd_exchange *r, vd_choice *c, vd_finish finish, vd_buf *out)
 {
     const vd_ask *ask = &r->ask;
-    vd_buf *entries = &c->text.entries;
-    if (!ask->logprobs || entries->n == 0)
+    vd_choice_text *t = &c->text;
+    vd_char_count after;
+    size_t n_shown = finish == VD_FINISH_LENGTH ? SIZE_MAX : t->n_shown;
+    const char *records = vd_buf_text(&t->entries);
+    size_t n = vd_logprobs_shown(r->backend, records, t->entries.n, n_shown, &t->before, &after);
+    if (n == 0)
         vd_buf_puts(out, "null");
     else if (ask->kind == VD_ASK_CHAT)
-        vd_logprobs_chat(r->backend, entries->data, entries->n, ask->n_top, out);
+        vd_logprobs_chat(r->backend, records, n, ask->n_top, out);
     else
-        vd_logprobs_legacy(r->backend, entries->data, entries->n, ask->n_top, &c->text.n_chars,
-                           out);
-    vd_buf_clear(entries);
-    c->text.n_kept = 0;
+        vd_logprobs_legacy(r->backend, records, n, ask->n_top, &t->before, out);
+    vd_buf_drop_front(&t->entries, n);
+    t->before = after;
 }
 
 /* Notes that this choice's last chunk is written; true when it was the last of all. */
@@ -113,7 +118,7 @@ static void put_chunk(vd_exchange *r, vd_choice *c, enum chunk kind, const char 
     }
     vd_buf_puts(out, ",\"logprobs\":");
     if (kind == CHUNK_TEXT)
-        put_logprobs(r, c, out);
+        put_logprobs(r, c, finish, out);
     else
         vd_buf_puts(out, "null");
     if (kind == CHUNK_END)
@@ -138,13 +143,11 @@ void vd_answer_stream_begin(vd_exchange *r, vd_buf *out)
             put_chunk(r, c, CHUNK_ROLE, "", 0, VD_FINISH_NONE, out);
         } else if (r->ask.echo && prompt->n_text > 0) {
             put_chunk(r, c, CHUNK_ROLE, prompt->text, prompt->n_text, VD_FINISH_NONE, out);
-            c->text.n_chars = vd_count_chars(prompt->text, prompt->n_text);
         }
     }
 }
 
-/* Remembers the token of a record, if it is one to show, and forgets those whose text a stop
- * string took away. */
+/* Remembers the token of a record and how much text was shown. */
 static void keep_entry(vd_exchange *r, vd_choice *c, const vd_record *record)
 {
     vd_choice_text *t = &c->text;
@@ -155,10 +158,7 @@ static void keep_entry(vd_exchange *r, vd_choice *c, const vd_record *record)
         if (r->ask.logprobs)
             vd_buf_append(&t->entries, record->bytes, record->n_bytes);
     }
-    if (record->n_text > 0 || record->finish == VD_FINISH_LENGTH)
-        t->n_kept = t->entries.n;
-    if (record->finish == VD_FINISH_STOP && t->entries.n > t->n_kept)
-        t->entries.n = t->n_kept;
+    t->n_shown += vd_count_chars(record->text, record->n_text);
 }
 
 static void put_stream_error(vd_exchange *r, const vd_choice *c, vd_buf *out)
@@ -183,7 +183,7 @@ void vd_answer_stream(vd_exchange *r, const vd_buf *events, vd_buf *out)
         vd_choice *c = &r->choices[record.slot];
         keep_entry(r, c, &record);
         if (record.n_text > 0 || (record.finish == VD_FINISH_LENGTH && c->text.entries.n > 0))
-            put_chunk(r, c, CHUNK_TEXT, record.text, record.n_text, VD_FINISH_NONE, out);
+            put_chunk(r, c, CHUNK_TEXT, record.text, record.n_text, record.finish, out);
         if (record.finish == VD_FINISH_STOP || record.finish == VD_FINISH_LENGTH)
             put_chunk(r, c, CHUNK_END, "", 0, record.finish, out);
         else if (record.finish != VD_FINISH_NONE)
@@ -218,10 +218,8 @@ static void put_whole_choice(vd_exchange *r, vd_choice *c, size_t index, vd_buf 
     } else {
         vd_buf all;
         vd_buf_init(&all, TEXT_MAX);
-        if (ask->echo) {
+        if (ask->echo)
             vd_buf_append(&all, prompt->text, prompt->n_text);
-            t->n_chars = vd_count_chars(prompt->text, prompt->n_text);
-        }
         vd_buf_append(&all, vd_buf_text(&t->text), t->text.n);
         vd_buf_puts(out, "\"text\":");
         vd_jout_string(out, vd_buf_text(&all), all.n);
@@ -230,7 +228,7 @@ static void put_whole_choice(vd_exchange *r, vd_choice *c, size_t index, vd_buf 
         vd_buf_done(&all);
     }
     vd_buf_puts(out, ",\"logprobs\":");
-    put_logprobs(r, c, out);
+    put_logprobs(r, c, c->finish, out);
     vd_buf_printf(out, ",\"finish_reason\":\"%s\"}", finish_word(c->finish));
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "serve/backend.h"
+#include "serve/logprobs.h"
 
 struct vd_exchange;
 struct vd_choice;
@@ -53,8 +54,8 @@ void vd_ask_done(vd_ask *ask);
 typedef struct vd_choice_text {
     vd_buf text;    /* not streamed: the whole answer */
     vd_buf entries; /* records of tokens whose log probabilities are still to be written */
-    size_t n_kept;  /* bytes of `entries` whose text was shown; a stop string drops the rest */
-    size_t n_chars; /* code points before the next token, for text_offset */
+    vd_char_count before; /* characters of the tokens before those in `entries` */
+    size_t n_shown;       /* characters shown; tokens that begin behind them are not */
     double logprob_sum; /* for best_of */
     bool ended;         /* its last chunk is written */
 } vd_choice_text;

@@ -40,8 +40,9 @@ typedef struct vd_backend_ops {
     /* The same for messages (role, content) by way of the model's chat template. What looks like a
      * special token inside a message stays text. */
     vd_status (*encode_chat)(void *self, json_t *messages, vd_buf *ids, vd_err *err);
-    /* Borrowed bytes of one token, special ones too. */
-    const char *(*piece)(void *self, int32_t id, size_t *ret_n);
+    /* Borrowed bytes of one token. Control tokens show nothing in a text; `special` gives their
+     * names. */
+    const char *(*piece)(void *self, int32_t id, bool special, size_t *ret_n);
     bool (*is_end)(void *self, int32_t id);
     /* As vd_engine_submit; on_event and ctx of `options` are not looked at. */
     vd_status (*submit)(void *self, const vd_request_options *options,

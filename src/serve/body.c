@@ -31,6 +31,7 @@ static void member_at(const char *text, size_t n, size_t position, char *name, s
                 key_begin = key_end = 0;
         } else if (c == ',' && depth == 1) {
             expects_key = true;
+            key_begin = key_end = 0;
         }
     }
     if (key_end - key_begin < capacity && vd_utf8_valid(text + key_begin, key_end - key_begin)) {

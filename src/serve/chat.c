@@ -28,9 +28,10 @@ static const vd_field own_fields[] = {
 static const char *const roles[] = {"system", "developer", "user", "assistant"};
 
 /* Text of a message: a string, or an array of text parts joined by newlines. *ret_text is owned. */
-static vd_status read_content(json_t *content, const char *where, char **ret_text, size_t *ret_n,
-                              vd_api_error *error)
+static vd_status read_content(vd_exchange *r, json_t *content, const char *where, char **ret_text,
+                              size_t *ret_n, vd_api_error *error)
 {
+    static const char *const read[] = {"type", "text"};
     vd_buf text;
     vd_buf_init(&text, PROMPT_BYTES_MAX);
     vd_status st = VD_OK;
@@ -59,6 +60,7 @@ static vd_status read_content(json_t *content, const char *where, char **ret_tex
                               "read text.", type);
             goto out;
         }
+        vd_params_ignore_rest(r, "messages.content.", part, read, VD_COUNT(read));
         if (i != 0)
             vd_buf_putc(&text, '\n');
         vd_buf_append(&text, json_string_value(words), json_string_length(words));
@@ -74,8 +76,10 @@ out:
 }
 
 /* What the template may see of a message: role and content, no more. */
-static vd_status read_message(json_t *message, size_t index, json_t *clean, vd_api_error *error)
+static vd_status read_message(vd_exchange *r, json_t *message, size_t index, json_t *clean,
+                              vd_api_error *error)
 {
+    static const char *const read[] = {"role", "content"};
     char where[64], param[96];
     snprintf(where, sizeof(where), "messages[%zu]", index);
     if (!json_is_object(message))
@@ -106,7 +110,8 @@ static vd_status read_message(json_t *message, size_t index, json_t *clean, vd_a
                             "A message needs content.");
     char *text = NULL;
     size_t n = 0;
-    vd_status st = read_content(content, where, &text, &n, error);
+    vd_params_ignore_rest(r, "messages.", message, read, VD_COUNT(read));
+    vd_status st = read_content(r, content, where, &text, &n, error);
     if (st != VD_OK)
         return st;
     /* A template written before 2024 knows no "developer"; to it that is the system. */
@@ -118,7 +123,7 @@ static vd_status read_message(json_t *message, size_t index, json_t *clean, vd_a
     return VD_OK;
 }
 
-static vd_status read_messages(json_t *body, json_t *clean, vd_api_error *error)
+static vd_status read_messages(vd_exchange *r, json_t *body, json_t *clean, vd_api_error *error)
 {
     json_t *messages = vd_body_get(body, "messages");
     if (messages == NULL)
@@ -130,7 +135,7 @@ static vd_status read_messages(json_t *body, json_t *clean, vd_api_error *error)
     if (json_array_size(messages) == 0)
         return VD_BAD_PARAM(error, "messages", "empty_array", "'messages' is empty.");
     for (size_t i = 0; i < json_array_size(messages); i++) {
-        vd_status st = read_message(json_array_get(messages, i), i, clean, error);
+        vd_status st = read_message(r, json_array_get(messages, i), i, clean, error);
         if (st != VD_OK)
             return st;
     }
@@ -226,7 +231,7 @@ vd_status vd_chat_read(vd_exchange *r, vd_api_error *error)
     if (st == VD_OK)
         st = read_limits(&r->ask, body, error);
     if (st == VD_OK)
-        st = read_messages(body, messages, error);
+        st = read_messages(r, body, messages, error);
     if (st == VD_OK && r->ask.n > r->server->options.max_choices)
         st = VD_BAD_PARAM(error, "n", "integer_above_max_value",
                           "'n' must be at most %zu here.", r->server->options.max_choices);

@@ -50,7 +50,7 @@ static vd_status add_tokens(vd_exchange *r, json_t *array, vd_api_error *error)
         vd_buf_append(&ids, &token, sizeof(token));
         if (r->ask.echo) {
             size_t n;
-            const char *piece = r->backend->ops->piece(r->backend->self, token, &n);
+            const char *piece = r->backend->ops->piece(r->backend->self, token, false, &n);
             vd_buf_append(&text, piece, n);
         }
     }

@@ -239,7 +239,8 @@ void vd_exchange_submit(vd_exchange *r)
         st = submit_choice(r, &r->choices[i], &err);
     if (st != VD_OK) {
         vd_api_error error;
-        vd_api_fail_from(&error, &err, st == VD_ERR_CONTEXT ? "messages" : NULL);
+        const char *param = r->ask.kind == VD_ASK_CHAT ? "messages" : "prompt";
+        vd_api_fail_from(&error, &err, st == VD_ERR_CONTEXT ? param : NULL);
         if (error.http >= 500)
             vd_log(VD_LOG_WARN, "serve", "submit failed id=%s status=%s message=\"%s\"", r->id,
                    vd_status_name(st), err.message);

@@ -111,10 +111,10 @@ static vd_status face_encode_chat(void *self, json_t *messages, vd_buf *ids, vd_
     return vd_buf_status(ids, "a prompt", err);
 }
 
-static const char *face_piece(void *self, int32_t id, size_t *ret_n)
+static const char *face_piece(void *self, int32_t id, bool special, size_t *ret_n)
 {
     const vd_model_backend *m = self;
-    return vd_tokenizer_piece(m->tokenizer, id, true, ret_n);
+    return vd_tokenizer_piece(m->tokenizer, id, special, ret_n);
 }
 
 static bool face_is_end(void *self, int32_t id)

@@ -11,7 +11,7 @@
 #include "serve/body.h"
 #include "serve/server.h"
 
-enum { STOP_BYTES_MAX = 1024, IGNORED_NAMES_MAX = 20 };
+enum { STOP_BYTES_MAX = 1024 };
 
 static const vd_field common[] = {
     {"model", VD_FIELD_READ},
@@ -58,15 +58,38 @@ static bool is_header_safe(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == n;
 }
 
-static void note_ignored(vd_exchange *r, const char *name, size_t *n_named)
+/* Is this one of the names in "a, b, c"? */
+static bool is_listed(const char *list, const char *name)
 {
+    size_t n = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)) != NULL; at += n)
+        if ((at == list || at[-1] == ' ') && (at[n] == ',' || at[n] == 0))
+            return true;
+    return false;
+}
+
+void vd_params_ignore(vd_exchange *r, const char *inside, const char *name)
+{
+    char whole[128];
     size_t used = strlen(r->ignored);
-    if (!is_header_safe(name))
-        name = "(unprintable)";
-    if (*n_named >= IGNORED_NAMES_MAX || used + strlen(name) + 3 > sizeof(r->ignored))
-        return;
-    snprintf(r->ignored + used, sizeof(r->ignored) - used, used != 0 ? ", %s" : "%s", name);
-    (*n_named)++;
+    snprintf(whole, sizeof(whole), "%s%s", inside,
+             is_header_safe(name) ? name : "(unprintable)");
+    if (!is_listed(r->ignored, whole) && used + strlen(whole) + 3 <= sizeof(r->ignored))
+        snprintf(r->ignored + used, sizeof(r->ignored) - used, used != 0 ? ", %s" : "%s", whole);
+}
+
+void vd_params_ignore_rest(vd_exchange *r, const char *inside, json_t *object,
+                           const char *const *known, size_t n_known)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(object, name, value) {
+        bool found = json_is_null(value);
+        for (size_t i = 0; i < n_known; i++)
+            found |= strcmp(name, known[i]) == 0;
+        if (!found)
+            vd_params_ignore(r, inside, name);
+    }
 }
 
 static vd_status sort_fields(vd_exchange *r, json_t *body, const vd_field *own, size_t n_own,
@@ -74,7 +97,6 @@ static vd_status sort_fields(vd_exchange *r, json_t *body, const vd_field *own, 
 {
     const char *name;
     json_t *value;
-    size_t n_named = 0;
     json_object_foreach(body, name, value) {
         if (json_is_null(value))
             continue;
@@ -82,7 +104,7 @@ static vd_status sort_fields(vd_exchange *r, json_t *body, const vd_field *own, 
         if (field == NULL)
             field = find_field(common, VD_COUNT(common), name);
         if (field == NULL)
-            note_ignored(r, name, &n_named);
+            vd_params_ignore(r, "", name);
         else if (field->use == VD_FIELD_REFUSED)
             return VD_BAD_PARAM(error, name, "unsupported_parameter",
                                 "'%s' is not supported by this server, and leaving it out would "
@@ -231,8 +253,10 @@ static vd_status read_sampling(vd_exchange *r, json_t *body, vd_api_error *error
     return read_bias(r, body, error);
 }
 
-static vd_status read_stream(vd_ask *ask, json_t *body, vd_api_error *error)
+static vd_status read_stream(vd_exchange *r, json_t *body, vd_api_error *error)
 {
+    static const char *const known[] = {"include_usage"};
+    vd_ask *ask = &r->ask;
     vd_status st = vd_body_bool(body, "stream", &ask->stream, error);
     if (st != VD_OK)
         return st;
@@ -245,6 +269,7 @@ static vd_status read_stream(vd_ask *ask, json_t *body, vd_api_error *error)
     if (!ask->stream)
         return VD_BAD_PARAM(error, "stream_options", "invalid_value",
                             "'stream_options' is only taken with 'stream': true.");
+    vd_params_ignore_rest(r, "stream_options.", options, known, VD_COUNT(known));
     return vd_body_bool(options, "include_usage", &ask->include_usage, error);
 }
 
@@ -267,7 +292,7 @@ vd_status vd_params_read(vd_exchange *r, json_t *body, const vd_field *own, size
     if (st == VD_OK)
         st = sort_fields(r, body, own, n_own, error);
     if (st == VD_OK)
-        st = read_stream(&r->ask, body, error);
+        st = read_stream(r, body, error);
     if (st == VD_OK)
         st = vd_body_int(body, "n", 1, 128, &n, error);
     if (st == VD_OK)

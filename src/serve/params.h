@@ -21,6 +21,11 @@ typedef struct vd_field {
  * `own` are the fields that the endpoint reads or refuses itself. */
 vd_status vd_params_read(vd_exchange *request, json_t *body, const vd_field *own, size_t n_own,
                          vd_api_error *error);
+/* Names a field in request->ignored, once: `inside` is "" or "messages.". */
+void vd_params_ignore(vd_exchange *request, const char *inside, const char *name);
+/* The same for all fields of an object that are neither known nor null. */
+void vd_params_ignore_rest(vd_exchange *request, const char *inside, json_t *object,
+                           const char *const *known, size_t n_known);
 /* Tokens of one prompt, taken by the ask: checks that they fit the context and leave room. */
 vd_status vd_params_add_prompt(vd_exchange *request, vd_buf *ids, const char *text, size_t n_text,
                                const char *param, vd_api_error *error);

@@ -10,7 +10,7 @@
 #include "serve/route.h"
 
 enum {
-    STREAM_BLOCK = 4096,      /* libmicrohttpd's buffer per stream */
+    STREAM_BLOCK = 1024,      /* for HTTP/1.0 alone: chunks are built in the connection's memory */
     OUT_KEPT = 4096,          /* a larger output buffer is freed once it is empty */
     ANSWER_MAX = 128 << 20,
 };

@@ -58,3 +58,15 @@ def data() -> Path:
     if not path:
         pytest.skip("VERDANT_TEST_DATA is not set")
     return Path(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_server(build, tmp_path_factory):
+    """The real server over two tiny random models, serving.MODELS."""
+    from serving import CTX, MODELS, start, tiny_model
+
+    folder = tmp_path_factory.mktemp("tiny")
+    models = {name: (tiny_model(folder / f"{kind}.gguf", vocab=kind, n_ctx=CTX, seed=7), {})
+              for name, kind in zip(MODELS, ("bpe", "spm"), strict=True)}
+    with start(build, folder, models) as server:
+        yield server

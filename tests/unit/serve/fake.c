@@ -56,7 +56,7 @@ static vd_status fake_encode(void *self, const char *text, size_t n, vd_buf *ids
     return vd_buf_status(ids, "tokens", err);
 }
 
-static const char *fake_piece(void *self, int32_t id, size_t *ret_n)
+static const char *fake_piece(void *self, int32_t id, bool special, size_t *ret_n)
 {
     static char bytes[256];
     *ret_n = id >= 0 && id < 256;
