@@ -18,8 +18,9 @@ static const char help[] =
     "usage: verdant eval MODEL --text FILE [options]\n"
     "\n"
     "Perplexity, counted as llama.cpp counts it so that figures compare: consecutive chunks of\n"
-    "--ctx tokens, the second half of each scored. With --against also the divergence from a base\n"
-    "model: mean KL(base || MODEL) in nats and how often both find the same token likeliest.\n"
+    "--ctx tokens, the second half of each scored. With --against also how far it is from a base\n"
+    "model: KL(base || MODEL) in nats, its mean and what 99 % of the positions stay below, and\n"
+    "how often both find the same token likeliest.\n"
     "\n"
     "  --text FILE         the text, UTF-8 (- reads standard input)\n"
     "  --ctx N             tokens per chunk, even; default 512\n"
@@ -30,7 +31,7 @@ static const char help[] =
     "  --kv TYPE           f16 or f32; default f16\n"
     "  -t, --threads N     default: one per core\n"
     "  --json              {\"ppl\":...,\"ppl_stderr\":...,\"n_tokens\":...,\"kl_mean\":...,\n"
-    "                      \"top1_agreement\":...}\n"
+    "                      \"kl_99\":...,\"top1_agreement\":...,\"top1_stderr\":...}\n"
     "\n"
     "Example:\n"
     "  verdant eval smollm2 --text wiki.test.raw --ctx 512 --chunks 50\n";
@@ -126,8 +127,10 @@ static vd_status print_json(const vd_perplexity *p, const args *a, double second
                             p->ppl_stderr, "n_tokens", (json_int_t)p->n_tokens, "n_chunks",
                             (json_int_t)p->n_chunks, "ctx", (json_int_t)a->ctx, "seconds", seconds);
     if (out != NULL && a->against != NULL) {
-        json_t *kl = json_pack("{s:f,s:f,s:f}", "kl_mean", p->kl_mean, "kl_stderr", p->kl_stderr,
-                               "top1_agreement", p->top1_agreement);
+        json_t *kl = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "base_ppl", p->base_ppl, "kl_mean",
+                               p->kl_mean, "kl_stderr", p->kl_stderr, "kl_99", p->kl_99,
+                               "top1_agreement", p->top1_agreement, "top1_stderr",
+                               p->top1_stderr);
         if (kl == NULL || json_object_update(out, kl) != 0) {
             json_decref(out);
             out = NULL;
@@ -148,9 +151,11 @@ static void print_table(const vd_perplexity *p, const args *a, double seconds)
     printf("perplexity      %.4f +- %.4f\n", p->ppl, p->ppl_stderr);
     printf("scored tokens   %zu in %zu chunks of %zu\n", p->n_tokens, p->n_chunks, a->ctx);
     if (a->against != NULL) {
-        printf("mean KL         %.6f +- %.6f nats against %s\n", p->kl_mean, p->kl_stderr,
-               a->against);
-        printf("same top token  %.2f %%\n", 100 * p->top1_agreement);
+        printf("against         %s, whose perplexity is %.4f\n", a->against, p->base_ppl);
+        printf("mean KL         %.6f +- %.6f nats\n", p->kl_mean, p->kl_stderr);
+        printf("99 %% KL         %.6f nats\n", p->kl_99);
+        printf("same top token  %.2f +- %.2f %%\n", 100 * p->top1_agreement,
+               100 * p->top1_stderr);
     }
     printf("time            %.1f s, %.0f tokens/s\n", seconds,
            (double)(p->n_chunks * a->ctx) / seconds);

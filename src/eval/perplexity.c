@@ -2,15 +2,19 @@
 #include "eval/perplexity.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "eval/row.h"
 
 typedef struct sums {
-    double nll, nll2;  /* of -log p and its square */
+    double nll, nll2; /* of -log p and its square */
+    double base_nll;
     double kl, kl2;
+    double *each_kl;  /* [n] of the positions scored so far, NULL without a base */
     size_t n, n_same;
 } sums;
 
@@ -23,37 +27,20 @@ typedef struct run {
     sums *total;
 } run;
 
-static double log_sum_exp(const float *logits, size_t n)
+static void add_divergence(run *r, const float *base, const float *logits, double log_z,
+                           int32_t next)
 {
-    float max = -INFINITY;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        max = fmaxf(max, logits[i]);
-    for (size_t i = 0; i < n; i++)
-        sum += exp((double)(logits[i] - max));
-    return (double)max + log(sum);
-}
-
-static size_t argmax(const float *x, size_t n)
-{
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > x[best])
-            best = i;
-    return best;
-}
-
-static void add_divergence(run *r, const float *base, const float *logits, double log_z)
-{
-    double base_z = log_sum_exp(base, r->n_vocab), kl = 0;
+    double base_z = vd_row_log_sum_exp(base, r->n_vocab), kl = 0;
     for (size_t i = 0; i < r->n_vocab; i++) {
         double log_p = (double)base[i] - base_z;
         if (log_p > -60) /* below that p log p is nothing */
             kl += exp(log_p) * (log_p - ((double)logits[i] - log_z));
     }
+    r->total->base_nll += base_z - (double)base[next];
     r->total->kl += kl;
     r->total->kl2 += kl * kl;
-    r->total->n_same += argmax(base, r->n_vocab) == argmax(logits, r->n_vocab);
+    r->total->each_kl[r->total->n] = kl;
+    r->total->n_same += vd_row_argmax(base, r->n_vocab) == vd_row_argmax(logits, r->n_vocab);
 }
 
 static vd_status score_row(void *ctx, size_t pos, const float *logits, vd_err *err)
@@ -66,16 +53,16 @@ static vd_status score_row(void *ctx, size_t pos, const float *logits, vd_err *e
         memcpy(kept, logits, r->n_vocab * sizeof(float));
         return VD_OK;
     }
-    double log_z = log_sum_exp(logits, r->n_vocab);
+    double log_z = vd_row_log_sum_exp(logits, r->n_vocab);
     double nll = log_z - (double)logits[r->chunk[pos + 1]];
     if (!isfinite(nll))
         return VD_FAIL(err, VD_ERR_FORMAT,
                        "the model gives no finite probability at position %zu of a chunk", pos);
     r->total->nll += nll;
     r->total->nll2 += nll * nll;
-    r->total->n++;
     if (kept != NULL)
-        add_divergence(r, kept, logits, log_z);
+        add_divergence(r, kept, logits, log_z, r->chunk[pos + 1]);
+    r->total->n++;
     return VD_OK;
 }
 
@@ -87,6 +74,21 @@ static double mean_stderr(double sum, double sum2, size_t n)
     return sqrt(fmax(0, sum2 / (double)n - mean * mean) / (double)(n - 1));
 }
 
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The q-quantile of x[0..n), sorted here, between its neighbours in proportion. n > 0. */
+static double quantile(double *x, size_t n, double q)
+{
+    qsort(x, n, sizeof(*x), by_value);
+    double at = q * (double)(n - 1);
+    size_t below = (size_t)at, above = below + 1 < n ? below + 1 : below;
+    return x[below] + (at - (double)below) * (x[above] - x[below]);
+}
+
 static vd_perplexity result_of(const sums *s, size_t n_chunks)
 {
     vd_perplexity p = {.n_tokens = s->n, .n_chunks = n_chunks};
@@ -94,9 +96,14 @@ static vd_perplexity result_of(const sums *s, size_t n_chunks)
         return p;
     p.ppl = exp(s->nll / (double)s->n);
     p.ppl_stderr = p.ppl * mean_stderr(s->nll, s->nll2, s->n);
+    if (s->each_kl == NULL)
+        return p;
+    p.base_ppl = exp(s->base_nll / (double)s->n);
     p.kl_mean = s->kl / (double)s->n;
     p.kl_stderr = mean_stderr(s->kl, s->kl2, s->n);
+    p.kl_99 = quantile(s->each_kl, s->n, 0.99);
     p.top1_agreement = (double)s->n_same / (double)s->n;
+    p.top1_stderr = mean_stderr((double)s->n_same, (double)s->n_same, s->n);
     return p;
 }
 
@@ -107,6 +114,23 @@ static vd_status check_bases(vd_scorer *scorer, vd_scorer *base, vd_err *err)
                        "the vocabularies differ (%zu and %zu tokens): no comparison is possible",
                        vd_scorer_n_vocab(scorer), vd_scorer_n_vocab(base));
     return VD_OK;
+}
+
+/* For a chunk's rows of the base, and for every position's divergence. */
+static vd_status make_room(run *r, size_t n_chunks, float **ret_rows, double **ret_each,
+                           vd_err *err)
+{
+    size_t per_chunk = r->ctx - 1 - r->first, n_floats = 0, n_each = 0;
+    if (!vd_mul_size(per_chunk, r->n_vocab, &n_floats) ||
+        !vd_mul_size(per_chunk, n_chunks, &n_each))
+        return VD_FAIL(err, VD_ERR_LIMIT, "a context of %zu tokens is too long to compare",
+                       r->ctx);
+    vd_status st = vd_alloc_array(n_floats, sizeof(float), "the base model's logits", ret_rows,
+                                  err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n_each, sizeof(double), "divergences", ret_each, err);
+    r->base_rows = *ret_rows;
+    return st;
 }
 
 vd_status vd_perplexity_run(vd_scorer *scorer, vd_scorer *base, const char *text, size_t n,
@@ -138,13 +162,9 @@ vd_status vd_perplexity_run(vd_scorer *scorer, vd_scorer *base, const char *text
         n_chunks = n_whole;
     run r = {.n_vocab = vd_scorer_n_vocab(scorer), .ctx = ctx, .first = ctx / 2, .total = &total};
     if (base != NULL) {
-        size_t n_floats = 0;
-        if (!vd_mul_size(ctx - 1 - r.first, r.n_vocab, &n_floats))
-            n_floats = SIZE_MAX;
-        st = vd_alloc_array(n_floats, sizeof(float), "the base model's logits", &base_rows, err);
+        st = make_room(&r, n_chunks, &base_rows, &total.each_kl, err);
         if (st != VD_OK)
             goto out;
-        r.base_rows = base_rows;
     }
     for (size_t i = 0; i < n_chunks; i++) {
         int32_t *chunk = ids + i * ctx;
@@ -165,6 +185,7 @@ vd_status vd_perplexity_run(vd_scorer *scorer, vd_scorer *base, const char *text
     *ret = result_of(&total, n_chunks);
 out:
     vd_free(base_rows);
+    vd_free(total.each_kl);
     vd_ids_free(ids);
     return st;
 }

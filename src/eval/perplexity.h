@@ -13,8 +13,10 @@ typedef struct vd_perplexity {
     double ppl, ppl_stderr; /* stderr by the delta method, as llama.cpp states it */
     size_t n_tokens, n_chunks;
     /* against a base model, where one is given: */
+    double base_ppl;
     double kl_mean, kl_stderr; /* nats, D(base || model), over the scored positions */
-    double top1_agreement;     /* share of positions with the same likeliest token */
+    double kl_99;              /* 99 of 100 positions diverge less */
+    double top1_agreement, top1_stderr; /* share of positions with the same likeliest token */
 } vd_perplexity;
 
 typedef void (*vd_progress_fn)(void *ctx, size_t done, size_t total, double ppl_so_far);
