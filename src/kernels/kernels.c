@@ -29,10 +29,12 @@ static const vd_kernels plain = {
     .pack = vd_layout_pack,
     .linear_packed = vd_ref_linear_packed,
     .rms_norm = vd_ref_rms_norm,
+    .layer_norm = vd_ref_layer_norm,
     .rope = vd_ref_rope,
     .add = vd_ref_add,
     .silu_mul = vd_ref_silu_mul,
     .gelu_mul = vd_ref_gelu_mul,
+    .gelu = vd_ref_gelu,
     .attn = vd_ref_attn,
     .store_kv = vd_ref_store_kv,
 };

@@ -88,6 +88,7 @@ typedef struct vd_attn {
     size_t first, n_kv;    /* first < n_kv */
     vd_dtype kv_dtype;     /* F16 or F32 */
     float scale;           /* logits = scale * q.k */
+    float softcap;         /* logits become softcap * tanh(logits / softcap); 0: off */
 } vd_attn;
 
 /* ---- the table --------------------------------------------------------------------------------*/
@@ -122,12 +123,17 @@ struct vd_kernels {
 
     /* out = x / rms(x) * weight, rms over n with eps inside the root. out may be x. */
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
+    /* out = (x - mean) / deviation * weight + bias, over n with eps inside the root; bias NULL for
+     * none. out may be x. */
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, float eps,
+                       float *out, size_t n);
     /* Rotates pairs in place: NEOX style pairs (i, i + n_rot/2), else (2i, 2i+1).
      * cos_sin[n_rot/2][2] holds the angles of this position. */
     void (*rope)(float *x, const float *cos_sin, size_t n_rot, int neox);
     void (*add)(float *x, const float *y, size_t n);              /* x += y */
     void (*silu_mul)(float *gate, const float *up, size_t n);     /* gate = silu(gate) * up */
     void (*gelu_mul)(float *gate, const float *up, size_t n);     /* tanh form of GELU */
+    void (*gelu)(float *x, size_t n);                             /* x = gelu(x), tanh form */
     void (*attn)(const vd_attn *args);
     /* f32 to the KV cache's type (F16 or F32), n values. */
     void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);

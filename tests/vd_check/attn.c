@@ -8,6 +8,7 @@ typedef struct shape {
     size_t n_group, head_dim, page_tokens, first, n_kv, row_gap;
     vd_dtype kv_dtype;
     int kind;
+    float softcap;
 } shape;
 
 static void one(const vd_kernels *k, const vd_kernels *c, shape s)
@@ -22,8 +23,10 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
     float *q = check_memory(n_q * sizeof *q), *got = check_memory(n_q * sizeof *got);
     float *want = check_memory(n_q * sizeof *want), *line = check_memory(s.head_dim * 4);
 
-    check_now("attn %s group=%zu D=%zu page=%zu first=%zu n_kv=%zu %s kind=%d", k->name, s.n_group,
-              s.head_dim, s.page_tokens, s.first, s.n_kv, vd_dtype_name(s.kv_dtype), s.kind);
+    check_now("attn %s group=%zu D=%zu page=%zu first=%zu n_kv=%zu %s kind=%d softcap=%g",
+              k->name, s.n_group,
+              s.head_dim, s.page_tokens, s.first, s.n_kv, vd_dtype_name(s.kv_dtype), s.kind,
+              (double)s.softcap);
     for (size_t p = 0; p < n_pages; p++) /* in a random order of pages */
         pages[p] = (uint32_t)p;
     for (size_t p = n_pages; p > 1; p--) {
@@ -43,14 +46,15 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
     vd_attn args = {.q = q, .out = got, .n_group = s.n_group, .head_dim = s.head_dim,
                     .k_base = kv[0], .v_base = kv[1], .page = pages, .page_stride = page,
                     .row_stride = row, .page_tokens = s.page_tokens, .first = s.first,
-                    .n_kv = s.n_kv, .kv_dtype = s.kv_dtype, .scale = 0.25f};
+                    .n_kv = s.n_kv, .kv_dtype = s.kv_dtype, .scale = 0.25f,
+                    .softcap = s.softcap};
     k->attn(&args);
     args.out = want;
     c->attn(&args);
     if (s.kind == KIND_NAN)
         check_close("attn", got, want, n_q, 1e-4, 1e-5);
     else
-        check_nmse("attn", got, want, n_q, 0, 1e-11);
+        check_nmse("attn", got, want, n_q, 0, s.softcap != 0 ? 1e-10 : 1e-11);
     check_done_all("attn");
 }
 
@@ -66,7 +70,8 @@ void check_attn(const vd_kernels *k)
                            .page_tokens = (size_t[]){1, 7, 16, 32, 64}[check_random_below(5)],
                            .first = check_random_below(lengths[n]),
                            .row_gap = (size_t[]){0, 2, 128}[check_random_below(3)],
-                           .kv_dtype = VD_DTYPE_F16};
+                           .kv_dtype = VD_DTYPE_F16,
+                           .softcap = (float[]){0, 0, 1.5f, 50}[check_random_below(4)]};
                 if (group > 4 && dims[d] > 128)
                     continue;
                 one(k, c, s);

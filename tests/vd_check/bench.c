@@ -144,6 +144,11 @@ static void run_silu(void *k)
     memcpy(out, xs, sizeof out);
     ((const vd_kernels *)k)->silu_mul(out, ys, N);
 }
+static void run_layer_norm(void *k)
+{
+    ((const vd_kernels *)k)->layer_norm(xs, ys, ys, 1e-5f, out, N);
+}
+
 static void run_gelu(void *k)
 {
     memcpy(out, xs, sizeof out);
@@ -169,6 +174,7 @@ static void bench_small(const vd_kernels *k, const char *filter)
         bench_fn fn;
         size_t bytes;
     } all[] = {{"quantize_row 4096", run_quantize, 5 * N}, {"rms_norm 4096", run_norm, 12 * N},
+               {"layer_norm 4096", run_layer_norm, 16 * N},
                {"add 4096", run_add, 12 * N}, {"silu_mul 4096", run_silu, 12 * N},
                {"gelu_mul 4096", run_gelu, 12 * N}, {"rope neox 4096", run_rope_neox, 12 * N},
                {"rope pairs 4096", run_rope, 12 * N}, {"store_kv F16 4096", run_store, 6 * N}};

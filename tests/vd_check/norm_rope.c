@@ -1,4 +1,4 @@
-/* norm_rope.c - rms_norm and rope. */
+/* norm_rope.c - rms_norm, layer_norm and rope. */
 #include <math.h>
 #include <string.h>
 
@@ -21,6 +21,31 @@ static void one_norm(const vd_kernels *k, const vd_kernels *c, size_t n, int kin
     else
         check_close("rms_norm", got, want, n, 2e-6, 1e-36);
     check_done_all("rms_norm");
+}
+
+/* `shift`: how many deviations the mean lies away from 0. */
+static void one_layer_norm(const vd_kernels *k, const vd_kernels *c, size_t n, int kind,
+                           bool in_place, bool with_bias, float shift)
+{
+    float *x = check_memory(n * sizeof *x), *weight = check_memory(n * sizeof *weight);
+    float *bias = with_bias ? check_memory(n * sizeof *bias) : NULL;
+    float *got = in_place ? x : check_memory(n * sizeof *got);
+    float *want = check_memory(n * sizeof *want);
+
+    check_now("layer_norm %s n=%zu kind=%d in_place=%d bias=%d shift=%g", k->name, n, kind,
+              in_place, with_bias, (double)shift);
+    check_fill_floats(x, n);
+    check_fill_floats(weight, n);
+    if (bias != NULL)
+        check_fill_floats(bias, n);
+    for (size_t i = 0; i < n; i++)
+        x[i] += shift;
+    check_spoil(x, n, kind);
+    c->layer_norm(x, weight, bias, 1e-5f, want, n);
+    k->layer_norm(x, weight, bias, 1e-5f, got, n);
+    /* The mean is rounded to f32, and a difference of two rounded values is what is scaled. */
+    check_close("layer_norm", got, want, n, 4e-6, 4e-6 * (1 + (double)shift));
+    check_done_all("layer_norm");
 }
 
 static void one_rope(const vd_kernels *k, const vd_kernels *c, size_t n_rot, int neox)
@@ -52,6 +77,12 @@ void check_norm_rope(const vd_kernels *k)
             one_norm(k, c, n, kind, n % 2);
         for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
             one_norm(k, c, large[i], kind, i % 2);
+    }
+    for (int kind = 0; kind < KIND_LIMIT; kind++) {
+        for (size_t n = 0; n <= 67; n++)
+            one_layer_norm(k, c, n, kind, n % 2, n % 3, n % 5 == 0 ? 20 : 0);
+        for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
+            one_layer_norm(k, c, large[i], kind, i % 2, i % 3, i % 2 ? 20 : 0);
     }
     for (size_t n_rot = 0; n_rot <= 132; n_rot += 2)
         for (int neox = 0; neox < 2; neox++)

@@ -39,6 +39,8 @@ static void attend(const vd_attn *a, const float *q, size_t begin, size_t end, f
         for (size_t i = 0; i < a->head_dim; i++)
             logit += (double)q[i] * value_at(a, k, i);
         logit *= (double)a->scale;
+        if (a->softcap != 0)
+            logit = (double)a->softcap * tanh(logit / (double)a->softcap);
         if (logit > most) {
             double shrink = exp(most - logit);
             total *= shrink;

@@ -14,10 +14,13 @@ float vd_ref_dot_row(vd_dtype dtype, const void *row, const float *x, size_t n, 
 void vd_ref_linear_rows(const vd_weight *weight, const vd_act *act, float *y, size_t ld_y,
                         size_t begin, size_t end, float *scratch);
 void vd_ref_rms_norm(const float *x, const float *weight, float eps, float *out, size_t n);
+void vd_ref_layer_norm(const float *x, const float *weight, const float *bias, float eps,
+                       float *out, size_t n);
 void vd_ref_rope(float *x, const float *cos_sin, size_t n_rot, int neox);
 void vd_ref_add(float *x, const float *y, size_t n);
 void vd_ref_silu_mul(float *gate, const float *up, size_t n);
 void vd_ref_gelu_mul(float *gate, const float *up, size_t n);
+void vd_ref_gelu(float *x, size_t n);
 void vd_ref_attn(const vd_attn *args);
 void vd_ref_store_kv(vd_dtype dtype, const float *x, void *dst, size_t n);
 void vd_ref_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,

@@ -12,6 +12,7 @@
 #include "kernels/x86/common/exp.inc"
 
 #include "kernels/x86/common/elementwise.inc"
+#include "kernels/x86/common/layer_norm.inc"
 #include "kernels/x86/common/linear_rows.inc"
 #include "kernels/x86/common/quantize_row.inc"
 #include "kernels/x86/common/rms_norm.inc"
@@ -28,10 +29,12 @@ void vd_avx2_fill(vd_kernels *k)
     k->layout_for = vd_layout_for;
     k->linear_packed = vd_avx2_linear_packed;
     k->rms_norm = op_rms_norm;
+    k->layer_norm = op_layer_norm;
     k->rope = op_rope;
     k->add = op_add;
     k->silu_mul = op_silu_mul;
     k->gelu_mul = op_gelu_mul;
+    k->gelu = op_gelu;
     k->attn = op_attn;
     k->store_kv = op_store_kv;
 }
