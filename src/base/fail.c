@@ -32,12 +32,14 @@ const char *vd_status_message(vd_status status)
     return "unknown status";
 }
 
-/* A message that filled its buffer was cut, perhaps inside a character: that one goes. */
-static void end_on_character(vd_err *err)
+/* A message that filled its buffer was cut, perhaps inside a character: that one goes. What else is
+ * no UTF-8 was quoted from a file or a text. */
+static void keep_utf8(vd_err *err)
 {
     size_t n = strlen(err->message);
     if (n + 1 == sizeof(err->message))
         err->message[vd_utf8_complete(err->message, n)] = '\0';
+    vd_utf8_mend(err->message);
 }
 
 vd_status vd_fail_at(vd_err *err, vd_status status, const char *file, int line, const char *fmt,
@@ -55,7 +57,7 @@ vd_status vd_fail_at(vd_err *err, vd_status status, const char *file, int line, 
     va_start(args, fmt);
     vsnprintf(err->message, sizeof(err->message), fmt, args);
     va_end(args);
-    end_on_character(err);
+    keep_utf8(err);
     return status;
 }
 
@@ -72,5 +74,5 @@ void vd_err_prefix(vd_err *err, const char *fmt, ...)
     /* A message longer than the buffer is cut: the beginning names the place, and that is kept. */
     if (n >= 0 && (size_t)n < sizeof(err->message))
         snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", tail);
-    end_on_character(err);
+    keep_utf8(err);
 }

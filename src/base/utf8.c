@@ -1,6 +1,8 @@
 /* utf8.c - see utf8.h. The table of well-formed byte sequences is Unicode's table 3-7. */
 #include "base/utf8.h"
 
+#include <string.h>
+
 int vd_utf8_decode(const char *text, size_t n, uint32_t *ret_code)
 {
     if (n == 0)
@@ -86,4 +88,18 @@ size_t vd_utf8_complete(const char *text, size_t n)
         }
     }
     return n;
+}
+
+void vd_utf8_mend(char *text)
+{
+    size_t n = strlen(text);
+    for (size_t i = 0; i < n;) {
+        uint32_t code;
+        int length = vd_utf8_decode(text + i, n - i, &code);
+        if (length <= 0) {
+            text[i] = '?';
+            length = 1;
+        }
+        i += (size_t)length;
+    }
 }

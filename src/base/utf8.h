@@ -15,5 +15,8 @@ bool vd_utf8_valid(const char *text, size_t n);
 /* The largest m <= n so that text[m..n) is a valid but unfinished character; m == n when text ends
  * on a boundary or in bytes that no continuation could make valid. */
 size_t vd_utf8_complete(const char *text, size_t n);
+/* Each byte of a NUL-ended text that belongs to no character becomes '?': for messages, which quote
+ * files and strangers, and which `%.40s` may cut inside a character. */
+void vd_utf8_mend(char *text);
 
 #endif

@@ -21,6 +21,7 @@ static void copy_text(char *to, size_t capacity, const char *from)
     n = vd_utf8_complete(from, n); /* never half a character at the cut */
     memcpy(to, from, n);
     to[n] = 0;
+    vd_utf8_mend(to);
 }
 
 vd_status vd_api_fail(vd_api_error *error, unsigned http, const char *code, const char *param,

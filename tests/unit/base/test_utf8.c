@@ -115,6 +115,22 @@ static void unfinished_ends_are_found_behind_other_text(void **state)
     assert_false(vd_utf8_valid(text, n - 1));
 }
 
+static void what_is_no_character_becomes_question_marks(void **state)
+{
+    const char *const cases[][2] = {{"", ""},
+                                    {"h\xC3\xA9", "h\xC3\xA9"},
+                                    {"\xC3(\xA9", "?(?"},
+                                    {"a\xED\xA0\x80z", "a???z"},
+                                    {"\xF0\x9F\x98'\xF0\x9F\x98\x80", "\?\?\?'\xF0\x9F\x98\x80"},
+                                    {"cut \xE2\x82", "cut ??"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[16];
+        memcpy(text, cases[i][0], strlen(cases[i][0]) + 1);
+        vd_utf8_mend(text);
+        assert_string_equal(text, cases[i][1]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -122,6 +138,7 @@ int main(void)
         cmocka_unit_test(what_is_not_utf8_is_refused),
         cmocka_unit_test(every_pair_of_bytes_is_judged_as_the_code_points_say),
         cmocka_unit_test(unfinished_ends_are_found_behind_other_text),
+        cmocka_unit_test(what_is_no_character_becomes_question_marks),
     };
     return cmocka_run_group_tests_name("utf8", tests, NULL, NULL);
 }
