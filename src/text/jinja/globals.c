@@ -138,7 +138,9 @@ GLOBAL(raise_exception)
     if (st != VD_OK)
         return st;
     size_t n = VD_MIN(s->n, (size_t)VD_ERR_MESSAGE_MAX - 1);
-    n = vd_utf8_complete(s->data, n);
+    n = strnlen(s->data, vd_utf8_complete(s->data, n));
+    if (n == 0)
+        return VD_J_FAIL(r, "the template raised an exception without words");
     return VD_FAIL(r->err, VD_ERR_TEMPLATE, "%.*s", (int)n, s->data);
 }
 

@@ -45,7 +45,8 @@ vd_status vd_j_items(vd_jrender *r, vd_jval a, vd_jlist **ret)
             st = vd_j_list_push(r, list, a.u.dict->entry[i].key);
     } else if (a.kind == VD_JKIND_ITER) { /* the rest of it, once */
         vd_jiter *iter = a.u.iter;
-        list->item = iter->list->item + iter->at;
+        if (iter->at < iter->list->n)
+            list->item = iter->list->item + iter->at;
         list->n = list->capacity = iter->list->n - iter->at;
         iter->at = iter->list->n;
     }

@@ -183,6 +183,8 @@ static void the_templates_own_error_keeps_its_words(void **state)
     assert_null(render("{{ raise_exception('Roles must \xc3\xa9' ~ a) }}", &err));
     assert_int_equal(err.status, VD_ERR_TEMPLATE);
     assert_string_equal(err.message, "Roles must \xc3\xa9" "1");
+    check_fails("{{ raise_exception('') }}", "without words");
+    check_fails("{{ raise_exception('\\x00a') }}", "without words");
 }
 
 static void the_clock_is_the_callers(void **state)
