@@ -12,6 +12,8 @@
 #include "base/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* A target may have one. */
+int LLVMFuzzerInitialize(int *argc, char ***argv) __attribute__((weak));
 
 static int run_file(const char *directory, const char *name)
 {
@@ -48,6 +50,8 @@ int main(int argc, char **argv)
 {
     int n_files = 0;
     vd_json_init();
+    if (LLVMFuzzerInitialize != NULL)
+        LLVMFuzzerInitialize(&argc, &argv);
     for (int i = 1; i < argc; i++) {
         struct dirent **entry = NULL;
         int n = scandir(argv[i], &entry, NULL, alphasort);
