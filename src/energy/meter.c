@@ -183,6 +183,7 @@ void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info)
     };
     memcpy(ret_info->idle_uw, meter->idle_uw, sizeof(ret_info->idle_uw));
     memcpy(ret_info->why_text, rapl->why_text, sizeof(ret_info->why_text));
+    memcpy(ret_info->powercap, rapl->root, sizeof(ret_info->powercap));
     memcpy(ret_info->last_gap, rapl->last_gap, sizeof(ret_info->last_gap));
     for (size_t i = 0; i < rapl->n_zones; i++)
         ret_info->zone[i] = rapl->zone[i].info;

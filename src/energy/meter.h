@@ -56,10 +56,11 @@ typedef struct vd_meter_info {
     uint64_t idle_uw[VD_PART_N]; /* the model's power of the waiting machine, microwatts */
     bool has_rapl;               /* some zone is being read */
     vd_status why; /* VD_OK with RAPL; else ERR_NOT_FOUND, ERR_PERM, ERR_IO, ERR_FORMAT */
-    char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong with RAPL and what to do, "" when nothing */
+    char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong with RAPL, "" when nothing */
     uint64_t n_gaps;                   /* readings that reported one */
     char last_gap[VD_ERR_MESSAGE_MAX]; /* the zone and what happened, "" when none did */
     vd_machine machine;                /* what the model knows of the machine */
+    char powercap[VD_RAPL_PATH_MAX]; /* the folder where zones were looked for */
     size_t n_zones;
     vd_rapl_zone_info zone[VD_RAPL_ZONES_MAX];
 } vd_meter_info;

@@ -46,6 +46,7 @@ typedef struct vd_rapl_zone_info {
     vd_part part;
     vd_rapl_use use;
     uint64_t range_uj; /* the counter runs 0..range_uj; 0: unknown, then it cannot be unwrapped */
+    uint64_t counted_uj; /* what it has added since it was opened */
     bool missing;      /* was read once, and cannot be now or stands still */
 } vd_rapl_zone_info;
 
@@ -61,11 +62,12 @@ typedef int (*vd_rapl_open_fn)(void *ctx, const char *path);
 typedef struct vd_rapl {
     vd_rapl_open_fn open_file;
     void *ctx;
+    char root[VD_RAPL_PATH_MAX]; /* the folder class/powercap */
     size_t n_zones;
     vd_rapl_zone zone[VD_RAPL_ZONES_MAX];
     bool has_dram;
     vd_status why;                     /* VD_OK: every package is being read */
-    char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong and what to do; may warn beside VD_OK */
+    char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong; may warn beside VD_OK. See remedy.h */
     uint64_t lost_since_ns;            /* a zone has been missing since; 0 = none is */
     uint64_t n_gaps;
     char last_gap[VD_ERR_MESSAGE_MAX];

@@ -198,7 +198,7 @@ static void say(vd_rapl *rapl, vd_status why, const char *fmt, ...)
 }
 
 /* Is what can be read enough to serve? One unread package would be a figure that is too low. */
-static void judge(vd_rapl *rapl, const char *root)
+static void judge(vd_rapl *rapl)
 {
     const vd_rapl_zone *denied = NULL, *broken = NULL;
     bool has_package = false, has_unread_memory = false;
@@ -214,30 +214,22 @@ static void judge(vd_rapl *rapl, const char *root)
         else if (zone->info.use == VD_RAPL_BROKEN)
             broken = broken == NULL ? zone : broken;
     }
-    if (rapl->n_zones == 0) {
-        if (access(root, F_OK) != 0)
-            say(rapl, VD_ERR_NOT_FOUND,
-                "there is no %s: a virtual machine without pass-through, a processor without RAPL, "
-                "or its driver is not loaded. On real hardware try: sudo modprobe intel_rapl_msr",
-                root);
-        else
-            say(rapl, VD_ERR_NOT_FOUND,
-                "%s holds no energy counter: a container masks it, or the driver is not loaded. "
-                "Container: mount the host's tree read-only with "
-                "-v /sys/class/powercap:/host/class/powercap:ro -v /sys/devices/virtual/powercap:"
-                "/devices/virtual/powercap:ro and set VERDANT_SYSFS=/host. Hardware: sudo modprobe "
-                "intel_rapl_msr",
-                root);
+    if (rapl->n_zones == 0 && access(rapl->root, F_OK) != 0) {
+        say(rapl, VD_ERR_NOT_FOUND,
+            "there is no %s: a virtual machine without pass-through, a processor without RAPL, or "
+            "its driver is not loaded",
+            rapl->root);
+    } else if (rapl->n_zones == 0) {
+        say(rapl, VD_ERR_NOT_FOUND,
+            "%s holds no energy counter: a container masks it, or the driver is not loaded",
+            rapl->root);
     } else if (denied != NULL) {
-        say(rapl, VD_ERR_PERM,
-            "%s/energy_uj may be read by root only (since CVE-2020-8694). Until the next boot: "
-            "sudo chmod a+r %s/*/energy_uj; for good, a udev rule: SUBSYSTEM==\"powercap\", "
-            "ACTION==\"add\", RUN+=\"/bin/chmod a+r /sys%%p/energy_uj\"",
-            denied->dir, root);
+        say(rapl, VD_ERR_PERM, "%s/energy_uj may be read by root only (since CVE-2020-8694)",
+            denied->dir);
     } else if (broken != NULL) {
         say(rapl, VD_ERR_FORMAT, "%s/energy_uj is not a readable number", broken->dir);
     } else if (!has_package) {
-        say(rapl, VD_ERR_NOT_FOUND, "%s has no zone named package-N", root);
+        say(rapl, VD_ERR_NOT_FOUND, "%s has no zone named package-N", rapl->root);
     } else if (!rapl->has_dram) {
         say(rapl, VD_OK, "%s: the energy of the memory is not in the figures",
             has_unread_memory ? "the dram zone is not readable" : "there is no dram zone");
@@ -248,19 +240,18 @@ void vd_rapl_open(vd_rapl *rapl, const char *sysfs, vd_rapl_open_fn open_file, v
                   uint64_t now_ns)
 {
     *rapl = (vd_rapl){.open_file = open_file, .ctx = ctx};
-    char root[VD_RAPL_PATH_MAX];
-    int n = snprintf(root, sizeof(root), "%s/class/powercap", sysfs);
-    if (n < 0 || (size_t)n >= sizeof(root)) {
+    int n = snprintf(rapl->root, sizeof(rapl->root), "%s/class/powercap", sysfs);
+    if (n < 0 || (size_t)n >= sizeof(rapl->root)) {
         say(rapl, VD_ERR_ARG, "the path of the system tree is too long");
         return;
     }
-    walk(rapl, root, 0);
+    walk(rapl, rapl->root, 0);
     sort_zones(rapl);
     for (size_t i = 0; i < rapl->n_zones; i++)
         if (rapl->zone[i].info.use == VD_RAPL_READ)
             open_zone(rapl, &rapl->zone[i], now_ns);
     choose_twins(rapl);
-    judge(rapl, root);
+    judge(rapl);
 }
 
 void vd_rapl_close(vd_rapl *rapl)

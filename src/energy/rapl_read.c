@@ -75,8 +75,8 @@ static bool read_zone(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t now_ns, uint64
     }
     uint64_t elapsed = now_ns > zone->last_ns ? now_ns - zone->last_ns : 0;
     bool seen = step_between(rapl, zone, value, elapsed, &step);
-    if (seen)
-        *uj += step;
+    *uj += step; /* 0 when it was not believed */
+    zone->info.counted_uj += step;
     uint64_t still_ns = now_ns - zone->moved_ns;
     if (!seen || value != zone->last_uj) {
         if (zone->info.missing) { /* all it used meanwhile is counted, but came when? */

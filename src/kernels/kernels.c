@@ -76,6 +76,17 @@ const vd_kernels *vd_kernels_level(const char *name)
     return strcmp(name, plain_packed.name) == 0 ? &plain_packed : NULL;
 }
 
+size_t vd_kernels_describe(vd_kernels_info ret_info[VD_KERNELS_INFO_MAX])
+{
+    _Static_assert(VD_KERNELS_INFO_MAX == 1 + VD_ISA_LEVELS_MAX, "plain C and what stands above");
+    const vd_kernels *used = vd_kernels_get();
+    ret_info[0] = (vd_kernels_info){.name = plain.name};
+    size_t n = 1 + vd_isa_describe(ret_info + 1);
+    for (size_t i = 0; i < n; i++)
+        ret_info[i].used = strcmp(ret_info[i].name, used->name) == 0;
+    return n;
+}
+
 vd_precision vd_kernels_default_precision(const vd_kernels *k)
 {
     return k->layout_for == no_layout_for ? VD_PRECISION_EXACT : VD_PRECISION_FAST;

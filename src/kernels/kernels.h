@@ -146,6 +146,18 @@ const vd_kernels *vd_kernels_get(void);
  * the names above there is "c-packed": plain C that makes packed products, to hold the faster
  * tables against. */
 const vd_kernels *vd_kernels_level(const char *name);
+/* One level that this build knows, and whether this machine runs it. */
+typedef struct vd_kernels_info {
+    const char *name; /* as VERDANT_CPU says it */
+    char lacks[128];  /* what the machine is short of, "" where it runs the level */
+    bool used;        /* vd_kernels_get gives it */
+} vd_kernels_info;
+
+enum { VD_KERNELS_INFO_MAX = 4 };
+
+/* All levels, the lowest first. Returns how many. */
+size_t vd_kernels_describe(vd_kernels_info ret_info[VD_KERNELS_INFO_MAX]);
+
 /* FAST where a packed product exists (avx2 and above), EXACT for "c". */
 vd_precision vd_kernels_default_precision(const vd_kernels *k);
 

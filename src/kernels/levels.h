@@ -9,5 +9,8 @@ enum { VD_ISA_LEVELS_MAX = 3 };
 /* The tables that this machine can run, the lowest first, each grown from the one below and the
  * first from `plain`. Returns how many. */
 size_t vd_isa_levels(const vd_kernels *plain, vd_kernels ret_tables[VD_ISA_LEVELS_MAX]);
+/* All levels of the architecture, the lowest first, with what this machine lacks for each; `used`
+ * is left alone. Returns how many. */
+size_t vd_isa_describe(vd_kernels_info ret_info[VD_ISA_LEVELS_MAX]);
 
 #endif

@@ -5,3 +5,8 @@ size_t vd_isa_levels(const vd_kernels *plain, vd_kernels ret_tables[VD_ISA_LEVEL
 {
     return 0;
 }
+
+size_t vd_isa_describe(vd_kernels_info ret_info[VD_ISA_LEVELS_MAX])
+{
+    return 0;
+}

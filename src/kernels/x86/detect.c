@@ -3,33 +3,83 @@
  * operating system must save their registers (XCR0), or they trap. Intel SDM vol. 1, 13.3 and 15.2.
  */
 #include <cpuid.h>
+#include <stdio.h>
 
+#include "base/checked.h"
 #include "kernels/x86/x86.h"
 
-static uint64_t read_xcr0(void)
+/* Where the bits stand. */
+enum word { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, XCR0, N_WORDS };
+
+typedef struct need {
+    const char *name;
+    enum word word;
+    uint32_t bits; /* all of them */
+    bool avx512;   /* for AVX-512 alone */
+} need;
+
+static const need needs[] = {
+    {"AVX2", LEAF7_EBX, 1u << 5, false},
+    {"FMA", LEAF1_ECX, 1u << 12, false},
+    {"F16C", LEAF1_ECX, 1u << 29, false},
+    {"256-bit registers enabled by the system", XCR0, 0x06, false},
+    {"AVX512F", LEAF7_EBX, 1u << 16, true},
+    {"AVX512DQ", LEAF7_EBX, 1u << 17, true},
+    {"AVX512BW", LEAF7_EBX, 1u << 30, true},
+    {"AVX512VL", LEAF7_EBX, 1u << 31, true},
+    {"AVX512_VNNI", LEAF7_ECX, 1u << 11, true},
+    {"512-bit registers enabled by the system", XCR0, 0xe6, true},
+};
+
+static uint32_t read_xcr0(void)
 {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (uint64_t)high << 32 | low;
+    return low;
+}
+
+static void read_words(uint32_t word[N_WORDS])
+{
+    const uint32_t osxsave = 1u << 27; /* leaf 1, ecx: XGETBV may be used */
+    unsigned a, b, c, d;
+    if (__get_cpuid(1, &a, &b, &c, &d))
+        word[LEAF1_ECX] = c;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        word[LEAF7_EBX] = b;
+        word[LEAF7_ECX] = c;
+    }
+    if (word[LEAF1_ECX] & osxsave)
+        word[XCR0] = read_xcr0();
+}
+
+static bool has_bits(const uint32_t word[N_WORDS], const need *n)
+{
+    return (word[n->word] & n->bits) == n->bits;
+}
+
+void vd_x86_lacks(bool avx512, char *text, size_t size)
+{
+    uint32_t word[N_WORDS] = {0};
+    size_t used = 0;
+    read_words(word);
+    text[0] = '\0';
+    for (size_t i = 0; i < VD_COUNT(needs) && used < size; i++) {
+        if ((needs[i].avx512 && !avx512) || has_bits(word, &needs[i]))
+            continue;
+        int n = snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "", needs[i].name);
+        used += n > 0 ? (size_t)n : 0;
+    }
 }
 
 vd_x86_features vd_x86_detect(void)
 {
-    enum { FMA = 1 << 12, OSXSAVE = 1 << 27, F16C = 1 << 29 };             /* leaf 1, ecx */
-    enum { AVX2 = 1 << 5, AVX512F = 1 << 16, DQ = 1 << 17, BW = 1 << 30 }; /* leaf 7, ebx */
-    enum { VNNI = 1 << 11 };                                               /* leaf 7, ecx */
-    const unsigned vl = 1u << 31;                                          /* leaf 7, ebx */
-    enum { YMM_STATE = 0x06, ZMM_STATE = 0xe6 };                           /* XCR0 */
-    vd_x86_features has = {0};
-    unsigned a, b, c, d, b7, c7;
-
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE))
-        return has;
-    if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d))
-        return has;
-    uint64_t xcr0 = read_xcr0();
-    has.avx2 = (xcr0 & YMM_STATE) == YMM_STATE && (c & FMA) && (c & F16C) && (b7 & AVX2);
-    has.avx512 = has.avx2 && (xcr0 & ZMM_STATE) == ZMM_STATE && (b7 & AVX512F) && (b7 & DQ) &&
-                 (b7 & BW) && (b7 & vl) && (c7 & VNNI);
+    uint32_t word[N_WORDS] = {0};
+    vd_x86_features has = {.avx2 = true, .avx512 = true};
+    read_words(word);
+    for (size_t i = 0; i < VD_COUNT(needs); i++) {
+        bool there = has_bits(word, &needs[i]);
+        has.avx2 &= there || needs[i].avx512;
+        has.avx512 &= there;
+    }
     return has;
 }

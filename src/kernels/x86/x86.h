@@ -11,6 +11,8 @@ typedef struct vd_x86_features {
 } vd_x86_features;
 
 vd_x86_features vd_x86_detect(void);
+/* The names of what is missing for AVX2 (for AVX-512 where `avx512`), "" when nothing is. */
+void vd_x86_lacks(bool avx512, char *text, size_t size);
 
 /* Overwrite the entries of *k that the level does better, and its name. */
 void vd_avx2_fill(vd_kernels *k);

@@ -46,10 +46,13 @@ static void two_sockets_add_packages_and_dram_and_never_their_parts(void **state
     zone_set(&tree, "intel-rapl:1", 2000 + 40000);
     zone_set(&tree, "intel-rapl:1:0", 900 + 33333);
     zone_set(&tree, "intel-rapl:1:1", 80 + 500);
+    assert_int_equal(info.zone[0].counted_uj, 0);
     vd_reading r = read_after(&tree, meter, SECOND);
     assert_int_equal(r.uj[VD_PART_CPU], 140000);
     assert_int_equal(r.uj[VD_PART_DRAM], 3500);
     assert_int_equal(r.uj[VD_PART_GPU], 0);
+    assert_int_equal(info_of(meter).zone[0].counted_uj, 100000);
+    assert_int_equal(info_of(meter).zone[2].counted_uj, 3000);
     assert_false(r.gap);
     assert_string_equal(r.method, "rapl");
     vd_meter_close(meter);
@@ -211,8 +214,7 @@ static void a_counter_that_may_not_be_read_is_said_and_never_zero(void **state)
     vd_meter_info info = info_of(meter);
     assert_string_equal(info.method, "model");
     assert_int_equal(info.why, VD_ERR_PERM);
-    assert_non_null(strstr(info.why_text, "chmod"));
-    assert_non_null(strstr(info.why_text, "udev"));
+    assert_non_null(strstr(info.why_text, "root only"));
     assert_int_equal(use_of(&info, "intel-rapl:0"), VD_RAPL_DENIED);
     vd_reading r = read_after(&tree, meter, SECOND);
     assert_true(r.uj[VD_PART_CPU] > 0);
