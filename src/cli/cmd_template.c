@@ -223,6 +223,6 @@ const vd_command vd_cmd_template = {
         "\n"
         "Example:\n"
         "  echo '[{\"role\":\"user\",\"content\":\"Hi\"}]' |\n"
-        "    verdant template SmolLM2-135M-Instruct --messages - --add-generation-prompt\n",
+        "    verdant template smollm2 --messages - --add-generation-prompt\n",
     .main = template_main,
 };

@@ -24,6 +24,7 @@ const vd_command vd_cmd_version = {
 };
 
 static const vd_command *const commands[] = {
+    &vd_cmd_doctor,
     &vd_cmd_pull,
     &vd_cmd_list,
     &vd_cmd_show,
