@@ -108,10 +108,13 @@ static vd_status add_model(setup *s, const char *name, size_t n_name, const char
     s->names[i] = name != NULL ? vd_strndup(name, n_name) : name_of(ref);
     if (s->names[i] == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for a model's name");
-    if (s->names[i][0] == '\0')
-        return VD_FAIL(err, VD_ERR_ARG, "'%s' gives the model no name; write --model NAME=REF",
-                       ref);
-    vd_status st = vd_store_resolve(ref, &s->paths[i], err);
+    vd_status st = vd_model_name_check(s->names[i], err);
+    for (size_t k = 0; k < i && st == VD_OK; k++)
+        if (strcmp(s->names[k], s->names[i]) == 0)
+            st = VD_FAIL(err, VD_ERR_EXISTS, "two models are named '%s'; write --model NAME=REF",
+                         s->names[i]);
+    if (st == VD_OK)
+        st = vd_store_resolve(ref, &s->paths[i], err);
     if (st != VD_OK)
         return st;
     s->options.models[i] =
@@ -134,45 +137,19 @@ static vd_status add_models(setup *s, const args *a, vd_err *err)
     for (size_t i = 0; st == VD_OK && a->n_models == 0 && s->config != NULL &&
                        i < s->config->n_models; i++) {
         const vd_config_model *m = &s->config->models[i];
-        vd_engine_options engine = {
-            .n_threads = a->n_threads != 0 ? a->n_threads : m->threads,
-            .ctx_tokens = a->ctx_tokens != 0 ? a->ctx_tokens : m->ctx_tokens,
-            .kv_tokens = m->kv_tokens,
-            .max_running = m->max_running,
-            .max_waiting = m->max_waiting,
-            .step_tokens = m->step_tokens,
-            .kv_f32 = m->kv_f32,
-            .exact = m->exact,
-            .no_prefix_cache = m->no_prefix_cache,
-        };
+        vd_engine_options engine = vd_config_engine(m);
+        if (a->n_threads != 0)
+            engine.n_threads = a->n_threads;
+        if (a->ctx_tokens != 0)
+            engine.ctx_tokens = a->ctx_tokens;
         st = add_model(s, m->name, strlen(m->name), m->ref, &engine, err);
+        if (st != VD_OK)
+            vd_err_prefix(err, "%s:%u: models[%zu].ref", a->config, m->ref_line, i);
     }
     if (st == VD_OK && s->options.n_models == 0)
         st = VD_FAIL(err, VD_ERR_ARG, "no model to serve; try --model smollm2 (after `verdant pull "
                      "smollm2`)");
     return st;
-}
-
-static void take_limits(const vd_config *c, vd_service_options *o)
-{
-    const uint64_t s = 1000000000u;
-    vd_server_options *to = &o->server;
-    to->max_streams = c->limits.streams;
-    to->max_connections = c->limits.connections;
-    to->max_choices = c->limits.choices;
-    to->body_bytes_max = (size_t)c->limits.body_kib << 10;
-    to->bodies_bytes_max = (size_t)c->limits.bodies_kib << 10;
-    to->stream_bytes_max = (size_t)c->limits.stream_kib << 10;
-    to->head_ns = c->limits.head_seconds * s;
-    to->body_ns = c->limits.body_seconds * s;
-    to->idle_ns = c->limits.idle_seconds * s;
-    to->n_hosts = c->n_hosts;
-    for (size_t i = 0; i < c->n_hosts; i++)
-        to->hosts[i] = c->hosts[i];
-    o->drain_ns = c->drain_seconds * s;
-    o->hardware = (vd_hardware){.server_kg = c->hardware.server_kg,
-                                .life_years = c->hardware.life_years,
-                                .reserved_share = c->hardware.reserved_share};
 }
 
 /* An option of the command line, else the file's, else the default. */
@@ -194,7 +171,7 @@ static vd_status prepare(setup *s, const args *a, vd_err *err)
         return VD_FAIL(err, VD_ERR_ARG, "the log level is '%s'; error, warn, info and debug there "
                        "are", word);
     vd_log_set_level(level);
-    take_limits(c, &s->options);
+    vd_config_limits_to(c, &s->options);
     st = vd_config_address(choose(a->listen, c->listen, "127.0.0.1:8080"), &s->host,
                            &s->options.server.port, err);
     if (st == VD_OK)

@@ -1,4 +1,4 @@
-/* config.c - see config.h: the schema, and what a schema cannot say. */
+/* config.c - see config.h: the schema, what a schema cannot say, and the options it all becomes. */
 #include "serve/config.h"
 
 #include <cyaml/cyaml.h>
@@ -10,9 +10,11 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "base/file.h"
-#include "serve/server.h"
+#include "base/log.h"
+#include "serve/config_yaml.h"
+#include "serve/listen.h"
 
-enum { FILE_BYTES_MAX = 1 << 20, TEXT_MAX = 4096, COUNT_MAX = 1 << 24 };
+enum { FILE_BYTES_MAX = 1 << 20, TEXT_MAX = 4096, TOKENS_MAX = 1 << 24 };
 
 #define OPTIONAL CYAML_FLAG_OPTIONAL
 #define TEXT(key, type, member)                                                                    \
@@ -82,18 +84,13 @@ static const cyaml_schema_value_t config_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, vd_config, config_fields),
 };
 
-/* libcyaml explains itself through its log: the first line says what, the next ones where. */
+/* What libcyaml would still complain of: the schema and config_yaml.c do not agree. */
 static void collect(cyaml_log_t level, void *ctx, const char *fmt, va_list args)
 {
     vd_err *why = ctx;
-    char line[256];
-    vsnprintf(line, sizeof(line), fmt, args);
-    const char *text = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
-    text += strspn(text, " ");
-    size_t n = strlen(why->message), left = sizeof(why->message) - n;
-    int length = (int)strcspn(text, "\n");
-    if (length > 0 && strncmp(text, "Backtrace", 9) != 0)
-        snprintf(why->message + n, left, "%s%.*s", n == 0 ? "" : ", ", length, text);
+    size_t n = strlen(why->message);
+    vsnprintf(why->message + n, sizeof(why->message) - n, fmt, args);
+    why->message[strcspn(why->message, "\n")] = '\0';
 }
 
 static void *resize(void *ctx, void *old, size_t size)
@@ -123,16 +120,15 @@ void vd_config_free(vd_config *config)
 
 /* ---- what a schema cannot say ----------------------------------------------------------------*/
 
-static vd_status check_range(const char *path, const char *key, double value, double max,
+static vd_status check_range(const vd_yaml *yaml, const char *key, double value, double max,
                              vd_err *err)
 {
     if (value >= 0 && value <= max)
         return VD_OK;
-    return VD_FAIL(err, VD_ERR_FORMAT, "%s: '%s' is %g, it must lie in 0 .. %g", path, key, value,
-                   max);
+    return vd_yaml_fail(yaml, key, err, "is %.10g; it must lie in 0 to %.10g", value, max);
 }
 
-static vd_status check_numbers(const char *path, const vd_config *c, vd_err *err)
+static vd_status check_numbers(const vd_yaml *yaml, const vd_config *c, vd_err *err)
 {
     const vd_config_limits *l = &c->limits;
     const struct {
@@ -155,15 +151,67 @@ static vd_status check_numbers(const char *path, const vd_config *c, vd_err *err
     };
     vd_status st = VD_OK;
     for (size_t i = 0; st == VD_OK && i < VD_COUNT(numbers); i++)
-        st = check_range(path, numbers[i].key, numbers[i].value, numbers[i].max, err);
+        st = check_range(yaml, numbers[i].key, numbers[i].value, numbers[i].max, err);
+    return st;
+}
+
+static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, vd_err *err)
+{
+    const vd_config_model *m = &c->models[i];
+    const struct {
+        const char *key;
+        uint32_t value, max;
+    } numbers[] = {
+        {"ctx_tokens", m->ctx_tokens, TOKENS_MAX},   {"kv_tokens", m->kv_tokens, TOKENS_MAX},
+        {"max_running", m->max_running, 4096},       {"max_waiting", m->max_waiting, 65536},
+        {"step_tokens", m->step_tokens, 65536},      {"threads", m->threads, 256},
+    };
+    char key[64];
+    for (size_t k = 0; k < VD_COUNT(numbers); k++) {
+        snprintf(key, sizeof(key), "models[%zu].%s", i, numbers[k].key);
+        vd_status st = check_range(yaml, key, numbers[k].value, numbers[k].max, err);
+        if (st != VD_OK)
+            return st;
+    }
+    snprintf(key, sizeof(key), "models[%zu].name", i);
+    vd_err why;
+    if (vd_model_name_check(m->name, &why) != VD_OK)
+        return vd_yaml_fail(yaml, key, err, "%s", why.message);
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(c->models[k].name, m->name) == 0)
+            return vd_yaml_fail(yaml, key, err, "models[%zu] is named '%s' too", k, m->name);
+    return VD_OK;
+}
+
+static vd_status check_words(const vd_yaml *yaml, const vd_config *c, vd_err *err)
+{
+    vd_err why = {0};
+    vd_log_level level;
+    const vd_zone *zone;
+    char *host = NULL;
+    uint16_t port;
+    vd_status st = VD_OK;
+    if (c->listen != NULL && vd_config_address(c->listen, &host, &port, &why) != VD_OK)
+        st = vd_yaml_fail(yaml, "listen", err, "%s", why.message);
+    else if (c->zone != NULL && vd_zone_find(c->zone, &zone, &why) != VD_OK)
+        st = vd_yaml_fail(yaml, "zone", err, "%s", why.message);
+    else if (c->log_level != NULL && !vd_log_level_parse(c->log_level, &level))
+        st = vd_yaml_fail(yaml, "log_level", err, "is '%s'; error, warn, info and debug there are",
+                          c->log_level);
+    vd_free(host);
+    return st;
+}
+
+static vd_status check(const vd_yaml *yaml, vd_config *c, vd_err *err)
+{
+    char key[64];
+    vd_status st = check_words(yaml, c, err);
+    if (st == VD_OK)
+        st = check_numbers(yaml, c, err);
     for (size_t i = 0; st == VD_OK && i < c->n_models; i++) {
-        const vd_config_model *m = &c->models[i];
-        const uint32_t counts[] = {m->ctx_tokens,  m->kv_tokens,   m->max_running,
-                                   m->max_waiting, m->step_tokens, m->threads};
-        static const char *const keys[] = {"ctx_tokens",  "kv_tokens",   "max_running",
-                                           "max_waiting", "step_tokens", "threads"};
-        for (size_t k = 0; st == VD_OK && k < VD_COUNT(counts); k++)
-            st = check_range(path, keys[k], counts[k], k == 5 ? 256 : COUNT_MAX, err);
+        snprintf(key, sizeof(key), "models[%zu].ref", i);
+        c->models[i].ref_line = (uint32_t)vd_yaml_line(yaml, key);
+        st = check_model(yaml, c, i, err);
     }
     return st;
 }
@@ -173,28 +221,73 @@ vd_status vd_config_load(const char *path, vd_config **ret_config, vd_err *err)
     char *text = NULL;
     size_t n = 0;
     vd_err why = {0};
+    vd_yaml *yaml = NULL;
     vd_config *config = NULL;
     vd_status st = vd_file_read(path, FILE_BYTES_MAX, &text, &n, err);
+    if (st == VD_OK)
+        st = vd_yaml_check(path, text, n, &config_value, &yaml, err);
     if (st != VD_OK)
-        return st;
+        goto out;
     cyaml_config_t cyaml = library(&why);
     cyaml_err_t failed = cyaml_load_data((const uint8_t *)text, n, &cyaml, &config_value,
                                          (cyaml_data_t **)&config, NULL);
-    if (failed == CYAML_ERR_OOM)
+    if (failed == CYAML_OK && config == NULL) /* "{}": libcyaml makes nothing of it */
+        st = vd_alloc_array(1, sizeof(*config), "the configuration", &config, err);
+    else if (failed == CYAML_ERR_OOM)
         st = VD_FAIL(err, VD_ERR_NOMEM, "%s: no memory for the configuration", path);
-    else if (failed != CYAML_OK || config == NULL)
-        st = VD_FAIL(err, VD_ERR_FORMAT, "%s: %s; examples/verdant.yaml shows every key", path,
+    else if (failed != CYAML_OK)
+        st = VD_FAIL(err, VD_ERR_FORMAT, "%s: %s", path,
                      why.message[0] != '\0' ? why.message : cyaml_strerror(failed));
-    else
-        st = check_numbers(path, config, err);
+    if (st == VD_OK)
+        st = check(yaml, config, err);
     if (st != VD_OK)
         goto out;
     *ret_config = config;
     config = NULL;
 out:
     vd_config_free(config);
+    vd_yaml_free(yaml);
     vd_free(text);
     return st;
+}
+
+/* ---- to what the server takes ----------------------------------------------------------------*/
+
+void vd_config_limits_to(const vd_config *c, vd_service_options *o)
+{
+    const uint64_t second_ns = 1000000000u;
+    vd_server_options *to = &o->server;
+    to->max_streams = c->limits.streams;
+    to->max_connections = c->limits.connections;
+    to->max_choices = c->limits.choices;
+    to->body_bytes_max = (size_t)c->limits.body_kib << 10;
+    to->bodies_bytes_max = (size_t)c->limits.bodies_kib << 10;
+    to->stream_bytes_max = (size_t)c->limits.stream_kib << 10;
+    to->head_ns = c->limits.head_seconds * second_ns;
+    to->body_ns = c->limits.body_seconds * second_ns;
+    to->idle_ns = c->limits.idle_seconds * second_ns;
+    to->n_hosts = c->n_hosts;
+    for (size_t i = 0; i < c->n_hosts; i++)
+        to->hosts[i] = c->hosts[i];
+    o->drain_ns = c->drain_seconds * second_ns;
+    o->hardware = (vd_hardware){.server_kg = c->hardware.server_kg,
+                                .life_years = c->hardware.life_years,
+                                .reserved_share = c->hardware.reserved_share};
+}
+
+vd_engine_options vd_config_engine(const vd_config_model *m)
+{
+    return (vd_engine_options){
+        .n_threads = m->threads,
+        .ctx_tokens = m->ctx_tokens,
+        .kv_tokens = m->kv_tokens,
+        .max_running = m->max_running,
+        .max_waiting = m->max_waiting,
+        .step_tokens = m->step_tokens,
+        .kv_f32 = m->kv_f32,
+        .exact = m->exact,
+        .no_prefix_cache = m->no_prefix_cache,
+    };
 }
 
 vd_status vd_config_address(const char *listen, char **ret_host, uint16_t *ret_port, vd_err *err)
@@ -212,9 +305,15 @@ vd_status vd_config_address(const char *listen, char **ret_host, uint16_t *ret_p
         return VD_FAIL(err, VD_ERR_ARG,
                        "'%s' is no address to listen on; it looks like 127.0.0.1:8080, [::1]:8080 "
                        "or localhost:0 (any free port)", listen);
-    *ret_host = vd_strndup(host, n);
-    if (*ret_host == NULL)
+    char *name = vd_strndup(host, n);
+    if (name == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for an address");
+    vd_status st = vd_listen_check(name, err);
+    if (st != VD_OK) {
+        vd_free(name);
+        return st;
+    }
+    *ret_host = name;
     *ret_port = (uint16_t)port;
     return VD_OK;
 }

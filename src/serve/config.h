@@ -11,10 +11,13 @@
 #include <stdint.h>
 #include <verdant/status.h>
 
+#include "serve/service.h"
+
 typedef struct vd_config_model {
     char *name, *ref; /* ref: a path or a stored name */
     uint32_t ctx_tokens, kv_tokens, max_running, max_waiting, step_tokens, threads;
     bool kv_f32, exact, no_prefix_cache;
+    uint32_t ref_line; /* where `ref` stands in the file, for messages */
 } vd_config_model;
 
 typedef struct vd_config_limits {
@@ -42,6 +45,10 @@ typedef struct vd_config {
  * vd_config_free. */
 VD_NODISCARD vd_status vd_config_load(const char *path, vd_config **ret_config, vd_err *err);
 void vd_config_free(vd_config *config); /* NULL is fine */
+
+/* All but listen, zone, log level and models. Names in `config` are borrowed by *options. */
+void vd_config_limits_to(const vd_config *config, vd_service_options *options);
+vd_engine_options vd_config_engine(const vd_config_model *model);
 
 /* "127.0.0.1:8080", "[::1]:8080" or "localhost:0" into host and port. host: vd_free. VD_ERR_ARG. */
 VD_NODISCARD vd_status vd_config_address(const char *listen, char **ret_host, uint16_t *ret_port,

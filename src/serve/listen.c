@@ -52,15 +52,25 @@ bool vd_listen_is_loopback(const char *host)
     return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
+vd_status vd_listen_check(const char *host, vd_err *err)
+{
+    struct sockaddr_storage addr;
+    socklen_t n_addr;
+    if (parse_address(host, 0, &addr, &n_addr))
+        return VD_OK;
+    return VD_FAIL(err, VD_ERR_ARG, "'%s' is no address to listen on: give a numeric one, such as "
+                   "127.0.0.1, 0.0.0.0 or ::1", host);
+}
+
 vd_status vd_listen_open(const char *host, uint16_t port, int *ret_fd, uint16_t *ret_port,
                          vd_err *err)
 {
     struct sockaddr_storage addr;
     socklen_t n_addr = sizeof(addr);
-    if (!parse_address(host, port, &addr, &n_addr))
-        return VD_FAIL(err, VD_ERR_ARG, "'%s' is no address to listen on: give a numeric one, such "
-                       "as 127.0.0.1, 0.0.0.0 or ::1", host);
-    vd_status st = VD_OK;
+    vd_status st = vd_listen_check(host, err);
+    if (st != VD_OK)
+        return st;
+    (void)parse_address(host, port, &addr, &n_addr);
     int one = 1;
     int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)

@@ -8,6 +8,8 @@
 
 #include "serve/errors.h"
 
+/* VD_OK for a numeric IPv4 or IPv6 address or "localhost", else VD_ERR_ARG. */
+VD_NODISCARD vd_status vd_listen_check(const char *host, vd_err *err);
 /* Listens on a numeric IPv4 or IPv6 address or "localhost"; port 0 takes a free one. */
 VD_NODISCARD vd_status vd_listen_open(const char *host, uint16_t port, int *ret_fd,
                                       uint16_t *ret_port, vd_err *err);

@@ -11,11 +11,12 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "serve/http.h"
 #include "serve/listen.h"
 #include "serve/route.h"
 
-enum { CONNECTION_MEMORY = 24 * 1024, WORK_QUEUE_MAX = 4096 };
+enum { CONNECTION_MEMORY = 24 * 1024, WORK_QUEUE_MAX = 4096, MODEL_NAME_MAX = 128 };
 
 #define S 1000000000ull
 #define HEARTBEAT_NS (15 * S)
@@ -76,7 +77,7 @@ static void on_tick(void *ctx, void *request, uint64_t now_ns)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void set_defaults(vd_server_options *o)
+void vd_server_options_fill(vd_server_options *o)
 {
     if (o->host == NULL)
         o->host = "127.0.0.1";
@@ -129,7 +130,7 @@ vd_status vd_server_create(const vd_server_options *options, vd_server **ret_ser
     if (server == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the server");
     server->options = *options;
-    set_defaults(&server->options);
+    vd_server_options_fill(&server->options);
     server->loopback = vd_listen_is_loopback(server->options.host);
     atomic_store(&server->metrics.begin_s, vd_wall_ns() / S);
     vd_gate_options gate = {
@@ -162,6 +163,18 @@ vd_status vd_server_create(const vd_server_options *options, vd_server **ret_ser
 out:
     vd_server_free(server);
     return st;
+}
+
+vd_status vd_model_name_check(const char *name, vd_err *err)
+{
+    size_t n = strlen(name);
+    bool plain = n >= 1 && n <= MODEL_NAME_MAX && vd_utf8_valid(name, n);
+    for (size_t i = 0; i < n && plain; i++)
+        plain = (unsigned char)name[i] >= 0x20 && name[i] != 0x7f;
+    if (plain)
+        return VD_OK;
+    return VD_FAIL(err, VD_ERR_ARG, "a model's name must have 1 to %d bytes of UTF-8 and no "
+                   "control characters", MODEL_NAME_MAX);
 }
 
 vd_status vd_server_add_model(vd_server *server, const char *name, const vd_backend *backend,

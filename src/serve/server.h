@@ -76,6 +76,8 @@ typedef struct vd_server {
     atomic_size_t n_models;
 } vd_server;
 
+/* Puts the defaults in for what is 0. vd_server_create does so by itself. */
+void vd_server_options_fill(vd_server_options *options);
 VD_NODISCARD vd_status vd_server_create(const vd_server_options *options, vd_server **ret_server,
                                         vd_err *err);
 VD_NODISCARD vd_status vd_server_add_model(vd_server *server, const char *name,
@@ -86,6 +88,8 @@ void vd_server_ready(vd_server *server);
 void vd_server_stop(vd_server *server, uint64_t drain_ns, const atomic_bool *hurry);
 void vd_server_free(vd_server *server); /* stops without a drain when it runs; NULL is fine */
 
+/* May a model have this name? 1 to 128 bytes of UTF-8 without control characters; VD_ERR_ARG. */
+VD_NODISCARD vd_status vd_model_name_check(const char *name, vd_err *err);
 uint16_t vd_server_port(const vd_server *server);
 const vd_model_entry *vd_server_model(const vd_server *server, const char *name);
 

@@ -16,9 +16,11 @@
 #define S 1000000000ull
 
 enum {
-    /* The engine's own defaults, said here because the account has to hold them all. */
+    /* The engine's own defaults; the first two are said here because the account has to hold them
+     * all, the third so that the configuration can be compared with it. */
     RUNNING_DEFAULT = 32,
     WAITING_DEFAULT = 1024,
+    STEP_DEFAULT = 512,
     ID_BITS = 48 /* of a request id; the model's number stands above */
 };
 static const uint64_t idle_ns = S / 2, drain_default_ns = 30 * S;
@@ -68,14 +70,16 @@ static bool signal_comes(uint64_t wait_ns)
 
 /* ---- opening ---------------------------------------------------------------------------------*/
 
-static void fill_defaults(vd_service_options *o)
+void vd_service_options_fill(vd_service_options *o)
 {
+    vd_server_options_fill(&o->server);
     if (o->drain_ns == 0)
         o->drain_ns = drain_default_ns;
     for (size_t i = 0; i < o->n_models; i++) {
         vd_engine_options *e = &o->models[i].engine;
         e->max_running = e->max_running != 0 ? e->max_running : RUNNING_DEFAULT;
         e->max_waiting = e->max_waiting != 0 ? e->max_waiting : WAITING_DEFAULT;
+        e->step_tokens = e->step_tokens != 0 ? e->step_tokens : STEP_DEFAULT;
     }
 }
 
@@ -105,12 +109,14 @@ vd_status vd_service_open(const vd_service_options *options, vd_service **ret_se
     if (st != VD_OK)
         return st;
     s->options = *options;
-    fill_defaults(&s->options);
+    vd_service_options_fill(&s->options);
     st = vd_meter_open(NULL, &s->meter, err);
     if (st == VD_OK)
         st = vd_account_create(
             s->meter, &(vd_account_options){.max_residents = most_residents(&s->options)},
             &s->account, err);
+    if (st == VD_ERR_ARG)
+        vd_err_prefix(err, "max_running and max_waiting of all models, added up");
     if (st != VD_OK)
         goto out;
     s->options.server.account = s->account;

@@ -31,6 +31,9 @@ typedef struct vd_service_options {
     size_t n_models;
 } vd_service_options;
 
+/* Puts the defaults in for what is 0. vd_service_open does so by itself. */
+void vd_service_options_fill(vd_service_options *options);
+
 void vd_service_block_signals(void);
 
 VD_NODISCARD vd_status vd_service_open(const vd_service_options *options,
