@@ -28,3 +28,14 @@ vd_status vd_arch_find(const vd_gguf *gguf, const vd_arch **ret_arch, vd_err *er
     return VD_FAIL(err, VD_ERR_UNSUPPORTED, "architecture '%.*s' is not supported; we run: %s",
                    (int)VD_MIN(name.n, (size_t)64), name.data, ours);
 }
+
+vd_status vd_arch_read(const vd_arch *arch, const vd_gguf *gguf, vd_hparams *ret_hp, vd_err *err)
+{
+    vd_hparams hp;
+    vd_status st = vd_hparams_read(gguf, arch->name, &arch->block, &hp, err);
+    if (st == VD_OK && arch->read != NULL)
+        st = arch->read(gguf, &hp, err);
+    if (st == VD_OK)
+        *ret_hp = hp;
+    return st;
+}

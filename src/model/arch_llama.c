@@ -6,12 +6,13 @@
  */
 #include "model/arch.h"
 
-static vd_status read_llama(const vd_gguf *gguf, vd_hparams *ret_hp, vd_err *err)
+static vd_status read_llama(const vd_gguf *gguf, vd_hparams *hp, vd_err *err)
 {
-    vd_status st = vd_hparams_read(gguf, "llama", ret_hp, err);
-    if (st != VD_OK)
-        return st;
-    return vd_hparams_f32(gguf, "llama", "attention.scale", 1e-6f, 1e3f, &ret_hp->attn_scale, err);
+    return vd_hparams_f32(gguf, "llama", "attention.scale", 1e-6f, 1e3f, &hp->attn_scale, err);
 }
 
-const vd_arch vd_arch_llama = {.name = "llama", .read = read_llama};
+const vd_arch vd_arch_llama = {
+    .name = "llama",
+    .block = {.norm_at = VD_NORM_INPUT, .rotation = VD_ROTATION_ADJACENT},
+    .read = read_llama,
+};

@@ -142,9 +142,12 @@ static size_t vocab_size(const vd_gguf *gguf)
     return embed != NULL && embed->dim[1] <= VD_HPARAMS_VOCAB_MAX ? (size_t)embed->dim[1] : 0;
 }
 
-vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, vd_hparams *ret_hp, vd_err *err)
+vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, const vd_block *block,
+                          vd_hparams *ret_hp, vd_err *err)
 {
+    bool rms = block->norm == VD_NORM_RMS;
     vd_hparams hp = {
+        .block = *block,
         .norm_eps = 1e-5f,
         .embed_scale = 1,
         .rope = {.base = 10000, .factor = 1, .attn_factor = 1},
@@ -160,8 +163,10 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, vd_hparams *ret
     if (st == VD_OK)
         st = read_heads(gguf, arch, &hp, err);
     if (st == VD_OK)
-        st = vd_hparams_f32(gguf, arch, "attention.layer_norm_rms_epsilon", 0, 1, &hp.norm_eps,
-                            err);
+        st = vd_hparams_f32(gguf, arch,
+                            rms ? "attention.layer_norm_rms_epsilon"
+                                : "attention.layer_norm_epsilon",
+                            0, 1, &hp.norm_eps, err);
     hp.n_vocab = vocab_size(gguf);
     hp.rope.n_rot = hp.head_dim;
     if (st == VD_OK)

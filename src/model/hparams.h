@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "model/block.h"
 #include "model/gguf.h"
 
 typedef enum vd_rope_scaling {
@@ -20,7 +21,6 @@ typedef enum vd_rope_scaling {
 /* Rotary position embedding (Su et al. 2021) of one kind of layer. */
 typedef struct vd_rope_params {
     size_t n_rot;      /* values rotated per head, even, at most D */
-    bool neox;         /* pairs (i, i + n_rot/2) instead of (2i, 2i+1) */
     float base;
     vd_rope_scaling scaling;
     float factor;      /* the context grew by this; 1 for NONE */
@@ -29,14 +29,13 @@ typedef struct vd_rope_params {
 } vd_rope_params;
 
 typedef struct vd_hparams {
+    vd_block block;
     size_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, ctx_train;
     float norm_eps;
-    float embed_scale;  /* embeddings are multiplied by it */
-    float attn_scale;   /* logits of attention are multiplied by it */
+    float embed_scale;   /* embeddings are multiplied by it */
+    float attn_scale;    /* logits of attention are multiplied by it */
+    float attn_softcap;  /* logits of attention become cap * tanh(logits / cap); 0: off */
     float logit_softcap; /* logits become cap * tanh(logits / cap); 0: off */
-    bool gelu;          /* tanh GELU instead of SiLU in the feed-forward gate */
-    bool qk_norm;       /* RMS norm over D on q and k before RoPE */
-    bool post_norms;    /* RMS norm on the outputs of attention and feed-forward */
     vd_rope_params rope;       /* of global layers */
     vd_rope_params rope_local; /* of layers with a sliding window */
     size_t window;         /* positions a local layer sees, itself included; 0 = none */
@@ -51,10 +50,10 @@ enum {
     VD_HPARAMS_VOCAB_MAX = 1 << 24
 };
 
-/* The keys common to decoder architectures, under "<arch>.", with checked ranges. Fields that an
+/* The keys that all architectures have, under "<arch>.", with checked ranges. Fields that an
  * architecture adds keep the defaults set here. VD_ERR_FORMAT names the key and what is right. */
-VD_NODISCARD vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, vd_hparams *ret_hp,
-                                       vd_err *err);
+VD_NODISCARD vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch,
+                                       const vd_block *block, vd_hparams *ret_hp, vd_err *err);
 
 /* "<arch>.<suffix>" as an optional value: absent leaves *ret as it is; present and out of
  * [min, max], or of another type, is VD_ERR_FORMAT. */

@@ -12,17 +12,28 @@
 #include "model/arch.h"
 #include "model/rope.h"
 
-/* One transformer block. Vectors are f32 in the model's arena, NULL where the model has none. */
+/* The scale and shift of a norm, f32 in the model's arena. No weight: no norm stands here. */
+typedef struct vd_norm {
+    const float *weight, *bias;
+} vd_norm;
+
+/* y = W x + bias. */
+typedef struct vd_dense {
+    vd_weight weight;
+    const float *bias; /* [N], in the model's arena, or NULL */
+} vd_dense;
+
+/* One transformer block; block.h says which parts there are. */
 typedef struct vd_layer {
-    const float *attn_norm, *ffn_norm;           /* [C] */
-    const float *attn_post_norm, *ffn_post_norm; /* [C], post_norms */
-    const float *q_norm, *k_norm;                /* [D], qk_norm */
-    vd_weight q, k, v;                           /* [H*D, C], [Hkv*D, C] twice */
-    vd_weight o;                                 /* [C, H*D] */
-    vd_weight gate, up;                          /* [F, C] */
-    vd_weight down;                              /* [C, F] */
-    const vd_rope *rope;
-    bool local; /* sliding window */
+    vd_norm attn_norm, ffn_norm;         /* [C], at the inputs */
+    vd_norm attn_out_norm, ffn_out_norm; /* [C], at the outputs */
+    vd_norm attn_sum_norm, ffn_sum_norm; /* [C], of the sums */
+    vd_norm q_norm, k_norm;              /* [D], [H, D] and [Hkv, D], or [H*D] and [Hkv*D] */
+    vd_dense q, k, v;                    /* [H*D, C], [Hkv*D, C] twice */
+    vd_dense o;                          /* [C, H*D] */
+    vd_dense gate, up;                   /* [F, C]; gate only where the feed-forward has one */
+    vd_dense down;                       /* [C, F] */
+    bool local;                          /* looks through the sliding window */
 } vd_layer;
 
 typedef struct vd_model {
@@ -34,9 +45,9 @@ typedef struct vd_model {
     vd_arena arena;
     const vd_gguf_tensor *embed; /* [V, C], rows decoded as they are needed */
     size_t embed_row_bytes;
-    const float *output_norm;    /* [C] */
-    vd_weight output;            /* [V, C]; the embedding's rows where the file has no own */
-    vd_rope rope, rope_local;
+    vd_norm output_norm;         /* [C] */
+    vd_dense output;             /* [V, C]; the embedding's rows where the file has no own */
+    vd_rope rope, rope_local;    /* of layers that see everything, and of the others */
     vd_layer *layer;             /* [n_layer] */
     size_t n_params, weight_bytes;
 } vd_model;

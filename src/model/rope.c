@@ -48,8 +48,7 @@ vd_status vd_rope_init(const vd_rope_params *params, const float *factors, vd_ar
     double magnitude = (double)p->attn_factor;
     if (p->scaling == VD_ROPE_SCALING_YARN && p->factor > 1)
         magnitude *= 0.1 * log((double)p->factor) + 1;
-    *ret_rope = (vd_rope){
-        .n_pairs = n_pairs, .freq = freq, .magnitude = magnitude, .neox = p->neox};
+    *ret_rope = (vd_rope){.n_pairs = n_pairs, .freq = freq, .magnitude = magnitude};
     return VD_OK;
 }
 

@@ -15,7 +15,6 @@ typedef struct vd_rope {
     size_t n_pairs;      /* n_rot / 2 */
     const double *freq;  /* [n_pairs] radians per position, arena-owned */
     double magnitude;    /* multiplies cosine and sine */
-    bool neox;
 } vd_rope;
 
 /* `factors` [n_rot/2] divide the frequencies; NULL for none. */

@@ -44,7 +44,8 @@ static void one(const char *name, const vd_kernels *k, op fn, op ref, size_t n,
     apply(ref, want, y, n);
     for (size_t i = 0; i < n; i++) {
         double w = (double)want[i], g = (double)got[i];
-        double limit = relative * fabs(w) + product * fabs((double)x[i] * (fn.binary != NULL ? (double)y[i] : 1)) + 1e-34;
+        double factor = fn.binary != NULL ? (double)y[i] : 1;
+        double limit = relative * fabs(w) + product * fabs((double)x[i] * factor) + 1e-34;
         if (isfinite(w) ? !(fabs(g - w) <= limit) : isfinite(g)) {
             check_expect(false, "value %zu of %g and %g is %.9g and should be %.9g", i,
                          (double)x[i], (double)y[i], g, w);

@@ -1,0 +1,110 @@
+/*
+ * attention.c - from queries, keys and values to what the output product reads: norms, rotation,
+ * the cache, and the sum over earlier positions.
+ */
+#include "model/pass.h"
+
+static void rotate(const vd_worker *w, const vd_layer *layer, size_t token, float *head)
+{
+    const vd_rope *rope = layer->local ? &w->m->rope_local : &w->m->rope;
+    const float *angles = layer->local ? w->f->angles_local : w->f->angles;
+    vd_rotation rotation = w->m->hp.block.rotation;
+    if (rotation != VD_ROTATION_NONE)
+        w->kn->rope(head, angles + token * 2 * rope->n_pairs, 2 * rope->n_pairs,
+                    rotation == VD_ROTATION_HALVES);
+}
+
+/* The `index`-th head of queries or keys: its norm, if it has one of its own, then rotation. */
+static void prepare_head(const vd_worker *w, const vd_layer *layer, const vd_norm *norm,
+                         size_t index, size_t token, float *head)
+{
+    size_t d = w->m->hp.head_dim;
+    vd_norm own = *norm;
+    if (w->m->hp.block.qk_norm == VD_QK_NORM_HEADS)
+        own.weight += index * d;
+    if (w->m->hp.block.qk_norm == VD_QK_NORM_HEAD || w->m->hp.block.qk_norm == VD_QK_NORM_HEADS)
+        vd_pass_norm_row(w, &own, head, head, d);
+    rotate(w, layer, token, head);
+}
+
+/* Prepares one KV head's key and its group's queries, and puts key and value into the cache. */
+static void store_position(vd_worker *w, size_t index, size_t token, size_t head)
+{
+    vd_forward *f = w->f;
+    const vd_hparams *hp = &w->m->hp;
+    const vd_layer *layer = &w->m->layer[index];
+    size_t d = hp->head_dim, group = hp->n_head / hp->n_kv_head;
+    for (size_t h = head * group; h < (head + 1) * group; h++)
+        prepare_head(w, layer, &layer->q_norm, h, token, f->q + (token * hp->n_head + h) * d);
+    float *key = f->k + (token * hp->n_kv_head + head) * d;
+    prepare_head(w, layer, &layer->k_norm, head, token, key);
+    size_t pos = w->pass->batch->pos[token];
+    size_t page = w->pass->batch->seq[token]->page[pos / VD_KV_PAGE_TOKENS];
+    size_t at = page * vd_kv_page_stride(f->kv) +
+                pos % VD_KV_PAGE_TOKENS * vd_kv_row_stride(f->kv);
+    vd_dtype dtype = vd_kv_dtype(f->kv);
+    w->kn->store_kv(dtype, key, vd_kv_keys(f->kv, index, head) + at, d);
+    w->kn->store_kv(dtype, f->v + (token * hp->n_kv_head + head) * d,
+                    vd_kv_values(f->kv, index, head) + at, d);
+}
+
+static void attend(vd_worker *w, size_t index, size_t token, size_t head)
+{
+    vd_forward *f = w->f;
+    const vd_hparams *hp = &w->m->hp;
+    const vd_batch *batch = w->pass->batch;
+    size_t d = hp->head_dim, group = hp->n_head / hp->n_kv_head;
+    size_t n_kv = batch->pos[token] + 1;
+    bool windowed = w->m->layer[index].local && n_kv > hp->window;
+    size_t at = (token * hp->n_head + head * group) * d;
+    vd_attn args = {
+        .q = f->q + at,
+        .out = f->attn + at,
+        .n_group = group,
+        .head_dim = d,
+        .k_base = vd_kv_keys(f->kv, index, head),
+        .v_base = vd_kv_values(f->kv, index, head),
+        .page = batch->seq[token]->page,
+        .page_stride = vd_kv_page_stride(f->kv),
+        .row_stride = vd_kv_row_stride(f->kv),
+        .page_tokens = VD_KV_PAGE_TOKENS,
+        .first = windowed ? n_kv - hp->window : 0,
+        .n_kv = n_kv,
+        .kv_dtype = vd_kv_dtype(f->kv),
+        .scale = hp->attn_scale,
+        .softcap = hp->attn_softcap,
+    };
+    w->kn->attn(&args);
+}
+
+/* Norms over all heads of a token together. */
+static void norm_widths(vd_worker *w, const vd_layer *layer)
+{
+    const vd_hparams *hp = &w->m->hp;
+    size_t q = hp->n_head * hp->head_dim, k = hp->n_kv_head * hp->head_dim, begin, end;
+    vd_pool_range(w->n_tokens, 1, w->thread, w->n_threads, &begin, &end);
+    for (size_t t = begin; t < end; t++) {
+        vd_pass_norm_row(w, &layer->q_norm, w->f->q + t * q, w->f->q + t * q, q);
+        vd_pass_norm_row(w, &layer->k_norm, w->f->k + t * k, w->f->k + t * k, k);
+    }
+    vd_pool_barrier(w->f->pool);
+}
+
+/* (token, KV head) pairs go round the threads, so that long and short sequences mix. */
+void vd_pass_attention(vd_worker *w, size_t layer)
+{
+    size_t n_heads = w->m->hp.n_kv_head, n_items = w->n_tokens * n_heads;
+    if (w->m->hp.block.qk_norm == VD_QK_NORM_WIDTH)
+        norm_widths(w, &w->m->layer[layer]);
+    for (size_t i = w->thread; i < n_items; i += w->n_threads) {
+        store_position(w, layer, i / n_heads, i % n_heads);
+        if (w->pass->one_each)
+            attend(w, layer, i / n_heads, i % n_heads);
+    }
+    vd_pool_barrier(w->f->pool);
+    if (w->pass->one_each)
+        return;
+    for (size_t i = w->thread; i < n_items; i += w->n_threads)
+        attend(w, layer, i / n_heads, i % n_heads);
+    vd_pool_barrier(w->f->pool);
+}

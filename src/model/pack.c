@@ -1,0 +1,70 @@
+/* pack.c - see pack.h. */
+#include "model/pack.h"
+
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+typedef struct pack_job {
+    const vd_kernels *kernels;
+    vd_precision precision;
+    const vd_pack_task *task;
+    size_t n_tasks;
+    atomic_size_t next;
+    atomic_bool failed;
+    vd_err err; /* of the thread that set `failed` first */
+    vd_status status;
+} pack_job;
+
+/* Rows that were packed are not read again: their pages go back to the page cache. */
+static void drop_pages(const unsigned char *data, size_t n_bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)data + n_bytes) / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
+static vd_status run_task(const pack_job *job, const vd_pack_task *task, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = task->tensor;
+    size_t row_bytes = 0; /* a type or width that has none is refused below */
+    (void)vd_dtype_row_bytes(tensor->dtype, task->n_cols, &row_bytes);
+    const unsigned char *rows = tensor->data + task->first_row * row_bytes;
+    vd_status st = vd_weight_prepare(job->kernels, job->precision, (vd_dtype)tensor->dtype,
+                                     task->n_rows, task->n_cols, rows, task->weight, err);
+    if (st == VD_OK && task->weight->packed != NULL)
+        drop_pages(rows, task->n_rows * row_bytes);
+    return st;
+}
+
+static void pack_worker(void *ctx, size_t thread, size_t n_threads)
+{
+    pack_job *job = ctx;
+    for (;;) {
+        size_t i = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+        if (i >= job->n_tasks || atomic_load_explicit(&job->failed, memory_order_acquire))
+            return;
+        vd_err err = {0};
+        vd_status st = run_task(job, &job->task[i], &err);
+        bool no = false;
+        if (st != VD_OK && atomic_compare_exchange_strong(&job->failed, &no, true)) {
+            job->err = err;
+            job->status = st;
+        }
+    }
+}
+
+vd_status vd_pack_run(const vd_kernels *kernels, vd_precision precision, vd_pool *pool,
+                      const vd_pack_task *task, size_t n_tasks, vd_err *err)
+{
+    pack_job job = {
+        .kernels = kernels, .precision = precision, .task = task, .n_tasks = n_tasks};
+    vd_pool_run(pool, pack_worker, &job);
+    if (!atomic_load(&job.failed))
+        return VD_OK;
+    if (err != NULL)
+        *err = job.err;
+    return job.status;
+}

@@ -1,0 +1,88 @@
+/*
+ * pass.h - the inside of a forward pass: what forward.c, attention.c and ffn.c share.
+ *
+ * A pass is one job of the thread pool. Every thread walks the same steps with a vd_worker of its
+ * own and meets the others at barriers, each the same number of times. Products are split by
+ * output rows: a thread computes its rows for all tokens of the batch and adds them to x itself,
+ * so no barrier stands between a product and its residual. What is cheap per token (norms,
+ * rounding to int8) is done by every thread for itself while the batch is small (PRIVATE_MAX
+ * tokens): that costs less than meeting.
+ */
+#ifndef VD_MODEL_PASS_H
+#define VD_MODEL_PASS_H
+
+#include "model/forward.h"
+
+enum { VD_PASS_PRIVATE_MAX = 2 };
+
+/* Scratch of one thread. */
+typedef struct vd_thread_space {
+    float *rows;    /* [PRIVATE_MAX, C] normalized input of a small batch */
+    void *act;      /* vd_act of a small batch */
+    float *scratch; /* [max K] for vd_linear */
+} vd_thread_space;
+
+struct vd_forward {
+    const vd_model *model;
+    vd_kv *kv;
+    vd_pool *pool;
+    size_t max_tokens;
+    float *x;                     /* [T, C] the residual stream */
+    float *h;                     /* [T, C] normalized */
+    float *q, *attn;              /* [T, H*D] */
+    float *k, *v;                 /* [T, Hkv*D] */
+    float *gate, *up;             /* [T, F] */
+    float *y;                     /* [T, C] outputs that are to be added to x */
+    float *angles, *angles_local; /* [T, n_rot] */
+    void *act;                    /* shared vd_act of a large batch */
+    vd_thread_space *space;       /* [n_threads] */
+    void *memory;                 /* all of the above but `space` */
+};
+
+/* One job: the batch and what its threads share. */
+typedef struct vd_pass {
+    vd_forward *f;
+    const vd_batch *batch;
+    bool one_each; /* every token is of another sequence: attention needs only its own K and V */
+} vd_pass;
+
+typedef struct vd_worker {
+    const vd_pass *pass;
+    vd_forward *f;
+    const vd_model *m;
+    const vd_kernels *kn;
+    size_t n_tokens, thread, n_threads;
+    vd_thread_space *space;
+} vd_worker;
+
+/* ---- product.c -------------------------------------------------------------------------------*/
+
+/* One row of n values normalized as this model does it. out may be x. */
+void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, float *out,
+                      size_t n);
+/* Rows x[n, width] made ready for products; with a norm, its form of them. Meets the others where n
+ * is large. */
+vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm);
+/* This thread's share of the rows of a weight with n rows. */
+void vd_pass_rows(const vd_worker *w, size_t n, size_t *ret_begin, size_t *ret_end);
+/* y[T, N] = W act + bias, this thread's rows of W. */
+void vd_pass_product(vd_worker *w, const vd_dense *dense, const vd_act *act, float *y);
+/* x += W act, with what stands between: bias, norm, scale, and the norm of the sum. Ends with a
+ * barrier. */
+void vd_pass_residual(vd_worker *w, const vd_dense *dense, const vd_act *act,
+                      const vd_norm *out_norm, const vd_norm *sum_norm);
+
+/* ---- attention.c -----------------------------------------------------------------------------*/
+
+/* q, k and v of a layer are there; rotates them, fills the cache, leaves f->attn. Ends with a
+ * barrier. */
+void vd_pass_attention(vd_worker *w, size_t layer);
+
+/* ---- ffn.c -----------------------------------------------------------------------------------*/
+
+/* f->gate = what the down product of a layer reads, this thread's columns. */
+void vd_pass_ffn_hidden(vd_worker *w, const vd_layer *layer, const vd_act *act);
+/* x += down product of f->gate. Begins and ends with a barrier. */
+void vd_pass_ffn_down(vd_worker *w, const vd_layer *layer);
+
+#endif

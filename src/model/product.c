@@ -1,0 +1,77 @@
+/* product.c - inputs, products and residuals of a pass; see pass.h. */
+#include "model/pass.h"
+
+void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, float *out,
+                      size_t n)
+{
+    const vd_hparams *hp = &w->m->hp;
+    if (hp->block.norm == VD_NORM_RMS)
+        w->kn->rms_norm(x, norm->weight, hp->norm_eps, out, n);
+    else
+        w->kn->layer_norm(x, norm->weight, norm->bias, hp->norm_eps, out, n);
+}
+
+vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm)
+{
+    vd_forward *f = w->f;
+    vd_act act;
+    bool private = n <= VD_PASS_PRIVATE_MAX;
+    bool normed = norm != NULL && norm->weight != NULL;
+    float *h = private ? w->space->rows : f->h;
+    size_t begin = 0, end = n;
+    if (!private)
+        vd_pool_range(n, 1, w->thread, w->n_threads, &begin, &end);
+    for (size_t t = begin; normed && t < end; t++)
+        vd_pass_norm_row(w, norm, x + t * width, h + t * width, width);
+    vd_act_bind(&act, private ? w->space->act : f->act, normed ? h : x, n, width, width);
+    vd_act_quantize(w->kn, w->m->precision, &act, begin, end);
+    if (!private)
+        vd_pool_barrier(f->pool);
+    return act;
+}
+
+void vd_pass_rows(const vd_worker *w, size_t n, size_t *ret_begin, size_t *ret_end)
+{
+    vd_pool_range(n, VD_ROW_UNIT, w->thread, w->n_threads, ret_begin, ret_end);
+}
+
+void vd_pass_product(vd_worker *w, const vd_dense *dense, const vd_act *act, float *y)
+{
+    size_t n = dense->weight.n_rows, begin, end;
+    vd_pass_rows(w, n, &begin, &end);
+    if (begin >= end)
+        return;
+    vd_linear(w->kn, &dense->weight, act, y, n, begin, end, w->space->scratch);
+    for (size_t t = 0; dense->bias != NULL && t < act->n_rows; t++)
+        w->kn->add(y + t * n + begin, dense->bias + begin, end - begin);
+}
+
+void vd_pass_residual(vd_worker *w, const vd_dense *dense, const vd_act *act,
+                      const vd_norm *out_norm, const vd_norm *sum_norm)
+{
+    vd_forward *f = w->f;
+    size_t c = w->m->hp.n_embd, begin, end;
+    vd_pass_product(w, dense, act, f->y);
+    if (out_norm->weight == NULL) {
+        vd_pass_rows(w, c, &begin, &end);
+        for (size_t t = 0; t < w->n_tokens; t++)
+            w->kn->add(f->x + t * c + begin, f->y + t * c + begin, end - begin);
+        vd_pool_barrier(f->pool);
+        if (sum_norm->weight == NULL)
+            return;
+    } else {
+        vd_pool_barrier(f->pool);
+    }
+    /* A norm needs whole rows: each thread takes some of the tokens. */
+    vd_pool_range(w->n_tokens, 1, w->thread, w->n_threads, &begin, &end);
+    for (size_t t = begin; t < end; t++) {
+        float *x = f->x + t * c, *y = f->y + t * c;
+        if (out_norm->weight != NULL) {
+            vd_pass_norm_row(w, out_norm, y, y, c);
+            w->kn->add(x, y, c);
+        }
+        if (sum_norm->weight != NULL)
+            vd_pass_norm_row(w, sum_norm, x, x, c);
+    }
+    vd_pool_barrier(f->pool);
+}

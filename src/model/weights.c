@@ -1,0 +1,173 @@
+/* weights.c - see weights.h. */
+#include "model/weights.h"
+
+#include "base/checked.h"
+#include "base/fail.h"
+#include "model/loader.h"
+
+static vd_status load_norm(vd_loader *loader, int layer, const char *base, size_t n_cols,
+                           size_t n_rows, vd_need bias, vd_norm *norm, vd_err *err)
+{
+    vd_status st = vd_loader_floats(loader, layer, base, "weight", n_cols, n_rows, VD_ALWAYS,
+                                    &norm->weight, err);
+    if (st == VD_OK)
+        st = vd_loader_floats(loader, layer, base, "bias", n_cols, n_rows, bias, &norm->bias, err);
+    return st;
+}
+
+static vd_status load_norms(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
+{
+    const vd_hparams *hp = &loader->model->hp;
+    const vd_block *block = &hp->block;
+    const struct {
+        const char *base;
+        unsigned at;
+        vd_norm *to;
+    } norms[] = {
+        {"attn_norm", VD_NORM_INPUT, &layer->attn_norm},
+        {"ffn_norm", VD_NORM_INPUT, &layer->ffn_norm},
+        {"post_attention_norm", VD_NORM_OUTPUT, &layer->attn_out_norm},
+        {"post_ffw_norm", VD_NORM_OUTPUT, &layer->ffn_out_norm},
+        {"attn_output_norm", VD_NORM_SUM, &layer->attn_sum_norm},
+        {"layer_output_norm", VD_NORM_SUM, &layer->ffn_sum_norm},
+    };
+    vd_need bias = block->norm_bias ? VD_ALWAYS : VD_NEVER;
+    vd_status st = VD_OK;
+    for (size_t j = 0; st == VD_OK && j < VD_COUNT(norms); j++) {
+        bool wanted = (block->norm_at & norms[j].at) != 0;
+        if (block->parallel && norms[j].to == &layer->ffn_norm)
+            wanted = false; /* the feed-forward reads what attention reads */
+        if (wanted)
+            st = load_norm(loader, i, norms[j].base, hp->n_embd, 1, bias, norms[j].to, err);
+    }
+    if (block->qk_norm == VD_QK_NORM_NONE || st != VD_OK)
+        return st;
+    size_t d = hp->head_dim, q_rows = 1, k_rows = 1, q_cols = d, k_cols = d;
+    if (block->qk_norm == VD_QK_NORM_HEADS) {
+        q_rows = hp->n_head;
+        k_rows = hp->n_kv_head;
+    } else if (block->qk_norm == VD_QK_NORM_WIDTH) {
+        q_cols = hp->n_head * d;
+        k_cols = hp->n_kv_head * d;
+    }
+    st = load_norm(loader, i, "attn_q_norm", q_cols, q_rows, VD_NEVER, &layer->q_norm, err);
+    if (st == VD_OK)
+        st = load_norm(loader, i, "attn_k_norm", k_cols, k_rows, VD_NEVER, &layer->k_norm, err);
+    return st;
+}
+
+/* Queries, keys and values: three tensors, or one that holds them one after the other. */
+static vd_status load_qkv(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
+{
+    const vd_hparams *hp = &loader->model->hp;
+    size_t q = hp->n_head * hp->head_dim, kv = hp->n_kv_head * hp->head_dim;
+    struct {
+        const char *base;
+        size_t first_row, n_rows;
+        vd_dense *to;
+    } parts[] = {{"attn_q", 0, q, &layer->q},
+                 {"attn_k", q, kv, &layer->k},
+                 {"attn_v", q + kv, kv, &layer->v}};
+    vd_need need = hp->block.qkv_bias;
+    vd_status st = VD_OK;
+    if (!vd_loader_has(loader, i, "attn_qkv", "weight")) {
+        for (size_t j = 0; st == VD_OK && j < VD_COUNT(parts); j++)
+            st = vd_loader_dense(loader, i, parts[j].base, hp->n_embd, parts[j].n_rows, need,
+                                 parts[j].to, err);
+        return st;
+    }
+    const vd_gguf_tensor *tensor = NULL;
+    const float *bias = NULL;
+    st = vd_loader_tensor(loader, i, "attn_qkv", "weight", hp->n_embd, q + 2 * kv, &tensor, err);
+    if (st == VD_OK)
+        st = vd_loader_floats(loader, i, "attn_qkv", "bias", q + 2 * kv, 1, need, &bias, err);
+    for (size_t j = 0; st == VD_OK && j < VD_COUNT(parts); j++) {
+        parts[j].to->bias = bias != NULL ? bias + parts[j].first_row : NULL;
+        st = vd_loader_pack(loader, tensor, parts[j].first_row, parts[j].n_rows, hp->n_embd,
+                            &parts[j].to->weight, err);
+    }
+    return st;
+}
+
+static vd_status load_ffn(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
+{
+    const vd_hparams *hp = &loader->model->hp;
+    size_t c = hp->n_embd, f = hp->n_ff;
+    vd_need bias = hp->block.ffn_bias;
+    vd_status st = VD_OK;
+    if (hp->block.ffn != VD_FFN_GELU)
+        st = vd_loader_dense(loader, i, "ffn_gate", c, f, bias, &layer->gate, err);
+    if (st == VD_OK)
+        st = vd_loader_dense(loader, i, "ffn_up", c, f, bias, &layer->up, err);
+    if (st == VD_OK)
+        st = vd_loader_dense(loader, i, "ffn_down", f, c, bias, &layer->down, err);
+    return st;
+}
+
+static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
+{
+    const vd_hparams *hp = &loader->model->hp;
+    vd_layer *layer = &loader->model->layer[index];
+    int i = (int)index;
+    layer->local = vd_hparams_layer_is_local(hp, index);
+    vd_status st = load_norms(loader, i, layer, err);
+    if (st == VD_OK)
+        st = load_qkv(loader, i, layer, err);
+    if (st == VD_OK)
+        st = vd_loader_dense(loader, i, "attn_output", hp->n_head * hp->head_dim, hp->n_embd,
+                             hp->block.o_bias, &layer->o, err);
+    if (st == VD_OK)
+        st = load_ffn(loader, i, layer, err);
+    return st;
+}
+
+static vd_status load_rope(vd_loader *loader, vd_err *err)
+{
+    vd_model *model = loader->model;
+    const float *factors = NULL;
+    vd_status st = vd_loader_floats(loader, -1, "rope_freqs", "weight", model->hp.rope.n_rot / 2, 1,
+                                    VD_MAYBE, &factors, err);
+    if (st == VD_OK)
+        st = vd_rope_init(&model->hp.rope, factors, &model->arena, &model->rope, err);
+    if (st == VD_OK)
+        st = vd_rope_init(&model->hp.rope_local, NULL, &model->arena, &model->rope_local, err);
+    return st;
+}
+
+/* The rows that tokens become, and those that the last ones are compared with. */
+static vd_status load_ends(vd_loader *loader, vd_err *err)
+{
+    vd_model *model = loader->model;
+    const vd_hparams *hp = &model->hp;
+    size_t c = hp->n_embd;
+    vd_status st = vd_loader_tensor(loader, -1, "token_embd", "weight", c, hp->n_vocab,
+                                    &model->embed, err);
+    if (st != VD_OK)
+        return st;
+    if (!vd_dtype_row_bytes(model->embed->dtype, c, &model->embed_row_bytes))
+        return VD_FAIL(err, VD_ERR_FORMAT,
+                       "tensor token_embd.weight: a row of %zu values is no whole block", c);
+    bool tied = !vd_loader_has(loader, -1, "output", "weight");
+    st = vd_loader_dense(loader, -1, tied ? "token_embd" : "output", c, hp->n_vocab, VD_NEVER,
+                         &model->output, err);
+    if (st == VD_OK)
+        st = load_norm(loader, -1, "output_norm", c, 1, hp->block.norm_bias ? VD_ALWAYS : VD_NEVER,
+                       &model->output_norm, err);
+    return st;
+}
+
+vd_status vd_weights_load(vd_model *model, vd_pool *pool, vd_err *err)
+{
+    vd_loader loader = {0};
+    vd_status st = vd_loader_init(model, &loader, err);
+    if (st == VD_OK)
+        st = load_ends(&loader, err);
+    if (st == VD_OK)
+        st = load_rope(&loader, err);
+    for (size_t i = 0; st == VD_OK && i < model->hp.n_layer; i++)
+        st = load_layer(&loader, i, err);
+    if (st == VD_OK)
+        st = vd_loader_finish(&loader, pool, err);
+    vd_loader_done(&loader);
+    return st;
+}

@@ -1,0 +1,94 @@
+/* workspace.c - the memory of a forward pass: one block, laid out once. */
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "model/pass.h"
+
+enum { ALIGN = 64 };
+
+size_t vd_forward_max_tokens(const vd_forward *forward)
+{
+    return forward->max_tokens;
+}
+
+/* Hands out pieces of one block, or counts their bytes while `base` is NULL. */
+typedef struct carver {
+    unsigned char *base;
+    size_t used;
+    bool overflow;
+} carver;
+
+static void *carve(carver *c, size_t n, size_t size)
+{
+    size_t bytes, begin = c->used;
+    if (!vd_mul_size(n, size, &bytes) || !vd_align_size(bytes, ALIGN, &bytes) ||
+        !vd_add_size(c->used, bytes, &c->used))
+        c->overflow = true;
+    return c->base != NULL ? c->base + begin : NULL;
+}
+
+static void lay_out(vd_forward *f, carver *c)
+{
+    const vd_hparams *hp = &f->model->hp;
+    size_t t = f->max_tokens, fl = sizeof(float);
+    size_t q_dim = hp->n_head * hp->head_dim, kv_dim = hp->n_kv_head * hp->head_dim;
+    size_t widest = VD_MAX(VD_MAX(hp->n_embd, hp->n_ff), q_dim);
+    f->x = carve(c, t, hp->n_embd * fl);
+    f->h = carve(c, t, hp->n_embd * fl);
+    f->y = carve(c, t, hp->n_embd * fl);
+    f->q = carve(c, t, q_dim * fl);
+    f->attn = carve(c, t, q_dim * fl);
+    f->k = carve(c, t, kv_dim * fl);
+    f->v = carve(c, t, kv_dim * fl);
+    f->gate = carve(c, t, hp->n_ff * fl);
+    f->up = carve(c, t, hp->n_ff * fl);
+    f->angles = carve(c, t, hp->rope.n_rot * fl);
+    f->angles_local = carve(c, t, hp->rope_local.n_rot * fl);
+    f->act = carve(c, 1, vd_act_bytes(t, widest));
+    for (size_t i = 0; i < vd_pool_n_threads(f->pool); i++) {
+        f->space[i].rows = carve(c, VD_PASS_PRIVATE_MAX, hp->n_embd * fl);
+        f->space[i].act = carve(c, 1, vd_act_bytes(VD_PASS_PRIVATE_MAX, widest));
+        f->space[i].scratch = carve(c, widest, fl);
+    }
+}
+
+vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_pool *pool, size_t max_tokens,
+                            vd_forward **ret_forward, vd_err *err)
+{
+    vd_forward *f = NULL;
+    vd_status st = vd_alloc_array(1, sizeof(*f), "the workspace", &f, err);
+    if (st != VD_OK)
+        return st;
+    f->model = model;
+    f->kv = kv;
+    f->pool = pool;
+    f->max_tokens = max_tokens;
+    st = vd_alloc_array(vd_pool_n_threads(pool), sizeof(*f->space), "thread spaces", &f->space,
+                        err);
+    if (st != VD_OK)
+        goto out;
+    carver count = {0};
+    lay_out(f, &count);
+    f->memory = count.overflow ? NULL : vd_alloc_aligned(count.used, ALIGN);
+    if (f->memory == NULL) {
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a workspace of %zu tokens (%zu MiB)",
+                     max_tokens, count.used >> 20);
+        goto out;
+    }
+    carver place = {.base = f->memory};
+    lay_out(f, &place);
+    *ret_forward = f;
+    f = NULL;
+out:
+    vd_forward_free(f);
+    return st;
+}
+
+void vd_forward_free(vd_forward *forward)
+{
+    if (forward == NULL)
+        return;
+    vd_free(forward->memory);
+    vd_free(forward->space);
+    vd_free(forward);
+}
