@@ -8,10 +8,15 @@ values come from the `gguf` package of PyPI, so neither our decoders nor llama.c
 """
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 from gguf import GGUFReader, GGUFValueType, GGUFWriter, LlamaFileType
 from gguf.quants import dequantize as decode
+
+sys.path.insert(0, str(Path(__file__).parent))
+import gguf_types  # noqa: E402,F401
 
 SKIPPED = (
     "GGUF.",

@@ -14,9 +14,14 @@ grouped queries (Ainslie et al. 2023), position interpolation (Chen et al. 2023)
 import math
 import sys
 
+from pathlib import Path
+
 import numpy as np
 from gguf import GGUFReader
 from gguf.quants import dequantize
+
+sys.path.insert(0, str(Path(__file__).parent))
+import gguf_types  # noqa: E402,F401
 
 
 def rms_norm(x, weight, eps):

@@ -22,36 +22,54 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType as Type
-from gguf import GGUFWriter, RopeScalingType
+from gguf import GGUFWriter, RopeScalingType, quants
 from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import dequantize, quantize
 
 sys.path.insert(0, str(Path(__file__).parent))
+import gguf_types  # noqa: E402,F401
 import vocab as vocabulary  # noqa: E402
 
-# Where the f16 scale fields of a K-block lie: the rest of the block may be any bytes.
-K_SCALES = {
+# Types that the package cannot quantize: where the f16 scales of a block lie, and their sizes. The
+# rest of the block may be any bytes.
+SCALES = {
     Type.Q2_K: ((80, 1.0), (82, 1.5)),
     Type.Q3_K: ((108, 1.0),),
     Type.Q4_K: ((0, 1.0), (2, 7.5)),
     Type.Q5_K: ((0, 1.0), (2, 15.5)),
     Type.Q6_K: ((208, 1.0),),
+    Type.IQ1_S: ((0, 1.0),),
+    Type.IQ2_XXS: ((0, 1.0),),
+    Type.IQ2_XS: ((0, 1.0),),
+    Type.IQ2_S: ((0, 1.0),),
+    Type.IQ3_XXS: ((0, 1.0),),
+    Type.IQ3_S: ((0, 1.0),),
+    Type.IQ4_NL: ((0, 1.0),),
+    Type.IQ4_XS: ((0, 1.0),),
+    Type["Q1_0"]: ((0, 1.0),),
+    Type["Q2_0"]: ((0, 1.0),),
 }
-TYPES = [
-    "F32",
-    "F16",
-    "BF16",
-    "Q8_0",
-    "Q4_0",
-    "Q4_1",
-    "Q5_0",
-    "Q5_1",
-    "Q2_K",
-    "Q3_K",
-    "Q4_K",
-    "Q5_K",
-    "Q6_K",
-]
+
+
+def put_scales(data, kind, unit):
+    """Writes the scale `unit` [blocks, 1] into random blocks [blocks, bytes]."""
+    if kind == Type.IQ1_M:  # four bits in the top of each of the last four 16-bit words
+        words, bits = data[:, 48:].view("<u2"), unit.astype("<f2").view("<u2")
+        words[:] = (words & 0x0FFF) | ((bits >> np.array([0, 4, 8, 12], "<u2")) & 0xF) << 12
+    elif kind == Type.NVFP4:
+        data[:, :4] = quants.NVFP4.fp32_to_ue4m3(unit)
+    else:
+        for at, times in SCALES[kind]:
+            half = (unit * times).astype(np.float16)
+            data[:, at : at + 2] = half.view(np.uint8).reshape(-1, 2)
+
+
+# All that files hold; a tensor of any of them can be multiplied.
+TYPES = (
+    ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"]
+    + ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ2_XXS", "IQ2_XS", "IQ2_S"]
+    + ["IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0"]
+)
 
 
 @dataclasses.dataclass
@@ -85,8 +103,9 @@ class Config:
     softcap: float = 0.0  # gemma3: final_logit_softcapping; 0: absent
 
     def __post_init__(self):
-        if self.type.endswith("_K") and self.n_embd % 256:
-            self.n_embd, self.n_ff = 256, 512  # K-blocks are 256 wide
+        block = GGML_QUANT_SIZES[Type[self.type]][0]
+        if self.n_embd % block or self.n_ff % block:
+            self.n_embd, self.n_ff = 256, 512  # blocks are up to 256 wide
         if self.arch == "gemma3":
             self.tied = True
             self.n_layer = max(self.n_layer, 7)  # five local layers, a global one, a local one
@@ -96,17 +115,12 @@ class Config:
 
 
 def random_blocks(rng, rows, cols, kind, spread):
-    """uint8 [rows, bytes]: K-blocks of random values, mean about 0, deviation `spread`."""
+    """uint8 [rows, bytes]: blocks of random values, mean about 0, deviation `spread`."""
     block, size = GGML_QUANT_SIZES[kind]
     data = rng.integers(0, 256, (rows * cols // block, size), dtype=np.uint8)
-
-    def put_scales(unit):
-        for at, times in K_SCALES[kind]:
-            data[:, at : at + 2] = (unit * times).astype(np.float16).view(np.uint8).reshape(-1, 2)
-
     jitter = rng.uniform(0.5, 1.5, (len(data), 1))
-    put_scales(jitter / 64)
-    put_scales(jitter / 64 * (spread / dequantize(data, kind).std()))
+    put_scales(data, kind, jitter / 64)
+    put_scales(data, kind, jitter / 64 * (spread / dequantize(data, kind).std()))
     return data.reshape(rows, cols // block * size)
 
 
@@ -129,7 +143,7 @@ class Builder:
 
     def matrix(self, name, rows, cols, spread):
         kind = Type[self.config.type]
-        if kind in K_SCALES:
+        if kind in SCALES or kind in (Type.IQ1_M, Type.NVFP4):
             data = random_blocks(self.rng, rows, cols, kind, spread)
         else:
             values = (self.rng.standard_normal((rows, cols)) * spread).astype(np.float32)

@@ -35,17 +35,23 @@ GEMMA3 = {
     "softcap": {"softcap": 3.0},
     "full-ffn": {"ffn_share": 1.0},
 }
+GEMMA3_TYPES = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"]
 # Not exact enough in llama.cpp (GELU by a table in half precision): held against NumPy alone.
 NUMPY_ONLY = {"gemma3-full-ffn"}
+# Left out of ./check quick: one of each family stays.
+SLOW = {
+    f"llama-{kind}"
+    for kind in ["q3_k", "iq4_xs", "iq2_xxs", "iq2_s", "iq3_xxs", "iq3_s", "iq1_m", "tq2_0"]
+    + ["nvfp4"]
+}
 
 
 def variants():
-    """{name: options}; quantized types once per architecture, rope and shapes in F32."""
+    """{name: options}; rope and shapes in F32, every type in a llama, the older in a gemma3."""
     out = {}
     for arch, table in (("llama", LLAMA), ("gemma3", GEMMA3)):
         for name, options in table.items():
             out[f"{arch}-{name}"] = {"arch": arch, **options}
-        for kind in tiny_model.TYPES[1:]:
-            if kind not in ("Q2_K", "Q3_K"):
-                out[f"{arch}-{kind.lower()}"] = {"arch": arch, "type": kind, "seed": 7}
+        for kind in tiny_model.TYPES[1:] if arch == "llama" else GEMMA3_TYPES:
+            out[f"{arch}-{kind.lower()}"] = {"arch": arch, "type": kind, "seed": 7}
     return out

@@ -131,6 +131,20 @@ class QuantizeParams(C.Structure):
     ]
 
 
+class TypeTraits(C.Structure):
+    """ggml_type_traits: what ggml knows of a tensor type."""
+
+    _fields_ = [
+        ("name", C.c_char_p),
+        ("block", C.c_int64),
+        ("block_interleave", C.c_int64),
+        ("bytes", C.c_size_t),
+        ("is_quantized", _bool),
+        ("to_float", C.CFUNCTYPE(None, _ptr, _ptr, C.c_int64)),
+        ("from_float_ref", C.CFUNCTYPE(None, _ptr, _ptr, C.c_int64)),
+    ]
+
+
 class Batch(C.Structure):
     _fields_ = [
         ("n_tokens", _i32),
@@ -175,6 +189,7 @@ def lib():
     if folder is None:
         raise RuntimeError("llama.cpp is not here: run tests/peer/get_peer.sh or set VERDANT_PEER")
     ggml_base = C.CDLL(str(folder / "libggml-base.so"), mode=C.RTLD_GLOBAL)
+    _base_prototypes(ggml_base)
     ggml = C.CDLL(str(folder / f"libggml.v{RELEASE}.so"), mode=C.RTLD_GLOBAL)
     L = C.CDLL(str(folder / f"libllama.v{RELEASE}.so"), mode=C.RTLD_GLOBAL)
     L.llama_version.restype = C.c_char_p
@@ -191,9 +206,21 @@ def lib():
     ggml.ggml_backend_load_all_from_path.restype = None
     ggml.ggml_backend_load_all_from_path(str(folder).encode())
     L.llama_backend_init()
-    L.version = version
+    L.version, L.base = version, ggml_base
     _lib = L
     return L
+
+
+def _base_prototypes(base):
+    """Of libggml-base; checks TypeTraits by three types that we know."""
+    base.ggml_get_type_traits.restype = C.POINTER(TypeTraits)
+    base.ggml_get_type_traits.argtypes = [C.c_int]
+    base.ggml_quantize_chunk.restype = C.c_size_t
+    base.ggml_quantize_chunk.argtypes = [C.c_int, _ptr, _ptr] + [C.c_int64] * 3 + [_ptr]
+    for number, known in ((2, (b"q4_0", 32, 18)), (12, (b"q4_K", 256, 144)), (0, (b"f32", 1, 4))):
+        traits = base.ggml_get_type_traits(number).contents
+        if (traits.name, traits.block, traits.bytes) != known:
+            raise RuntimeError(f"ggml's type {number} is not {known}: another llama.cpp?")
 
 
 def _prototypes(L):
@@ -444,3 +471,37 @@ def quantize(source, target, ftype, pure=False, threads=2):
     status = L.llama_model_quantize(str(source).encode(), str(target).encode(), C.byref(qp))
     if status != 0:
         raise RuntimeError(f"llama_model_quantize: {status}: {''.join(_log_lines)[-400:]}")
+
+
+def type_name(number):
+    """ggml's name of a tensor type, in capitals: "Q4_K"."""
+    return lib().base.ggml_get_type_traits(number).contents.name.decode().upper()
+
+
+def type_shape(number):
+    """(values, bytes) of a block."""
+    traits = lib().base.ggml_get_type_traits(number).contents
+    return traits.block, traits.bytes
+
+
+def decode_blocks(number, raw):
+    """The float32 values of uint8 blocks of a tensor type, by ggml's plain C."""
+    traits = lib().base.ggml_get_type_traits(number).contents
+    raw = np.ascontiguousarray(raw, np.uint8)
+    out = np.empty(raw.size // traits.bytes * traits.block, np.float32)
+    traits.to_float(raw.ctypes.data, out.ctypes.data, out.size)
+    return out
+
+
+def encode_rows(number, values):
+    """uint8 [rows, bytes] of float32 [rows, columns], by ggml's quantizer without an imatrix."""
+    traits = lib().base.ggml_get_type_traits(number).contents
+    values = np.ascontiguousarray(values, np.float32)
+    rows, columns = values.shape
+    out = np.zeros((rows, columns // traits.block * traits.bytes), np.uint8)
+    n = lib().base.ggml_quantize_chunk(
+        number, values.ctypes.data, out.ctypes.data, 0, rows, columns, None
+    )
+    if n != out.size:
+        raise RuntimeError(f"ggml_quantize_chunk: {n} bytes, {out.size} expected")
+    return out

@@ -10,6 +10,7 @@ sys.path[:0] = [str(TESTS / "gen"), str(TESTS / "peer"), str(TESTS.parent / "ben
 
 import accuracy  # noqa: E402
 import dequantize  # noqa: E402
+import iq_grids  # noqa: E402
 import llama_cpp  # noqa: E402
 import metrics  # noqa: E402
 import numpy_forward  # noqa: E402
@@ -19,6 +20,7 @@ import variants  # noqa: E402
 __all__ = [
     "accuracy",
     "dequantize",
+    "iq_grids",
     "llama_cpp",
     "metrics",
     "numpy_forward",
@@ -31,6 +33,12 @@ def need_peer():
     """Skips the test where llama.cpp's libraries are not."""
     if llama_cpp.find_libraries() is None:
         pytest.skip("llama.cpp is not here (tests/peer/get_peer.sh fetches it)")
+
+
+def params(names):
+    """Names of variants as parameters of a test; those in variants.SLOW are marked slow."""
+    marks = {name: [pytest.mark.slow] if name in variants.SLOW else [] for name in names}
+    return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 
 class TinyModels:

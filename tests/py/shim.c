@@ -5,6 +5,7 @@
 
 VD_API void test_decode(int dtype, const void *src, float *dst, size_t n);
 VD_API int test_dtype_row_bytes(unsigned number, size_t n, size_t *ret_bytes);
+VD_API const char *test_dtype_name(unsigned number);
 
 void test_decode(int dtype, const void *src, float *dst, size_t n)
 {
@@ -14,4 +15,9 @@ void test_decode(int dtype, const void *src, float *dst, size_t n)
 int test_dtype_row_bytes(unsigned number, size_t n, size_t *ret_bytes)
 {
     return vd_dtype_row_bytes(number, n, ret_bytes);
+}
+
+const char *test_dtype_name(unsigned number)
+{
+    return vd_dtype_name(number);
 }

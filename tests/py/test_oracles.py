@@ -6,6 +6,9 @@ import hashlib
 import numpy as np
 import oracles
 import pytest
+from gguf import GGMLQuantizationType as Type
+from gguf.constants import GGML_QUANT_SIZES
+from gguf.quants import dequantize
 from oracles import llama_cpp, metrics, numpy_forward, tiny_model, variants
 
 NAMES = sorted(set(variants.variants()) - variants.NUMPY_ONLY)
@@ -26,7 +29,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another(tmp_path, ki
     assert digests[0] == digests[1] != digests[2]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", oracles.params(NAMES))
 def test_numpy_agrees_with_llama_cpp(models, name):
     oracles.need_peer()
     _, ids, want = models.get(name)
@@ -34,6 +37,18 @@ def test_numpy_agrees_with_llama_cpp(models, name):
         got = peer.logits(ids)
     limit = 1e-3 if name.startswith("gemma3") else 5e-5  # gemma3: GELU by a half-precision table
     assert np.abs(got - want).max() < limit
+
+
+@pytest.mark.parametrize("kind", ["Q1_0", "Q2_0"])
+def test_the_decoders_added_to_the_gguf_package_are_llama_cpps(kind):
+    oracles.need_peer()
+    number = Type[kind]
+    assert llama_cpp.type_name(number) == kind
+    assert llama_cpp.type_shape(number) == GGML_QUANT_SIZES[number]
+    raw = np.random.default_rng(1).integers(0, 256, (512, GGML_QUANT_SIZES[number][1]), np.uint8)
+    with np.errstate(all="ignore"):
+        ours, theirs = dequantize(raw, number).ravel(), llama_cpp.decode_blocks(number, raw)
+    assert np.array_equal(ours, theirs, equal_nan=True)
 
 
 MISTAKES = {
