@@ -94,6 +94,10 @@ void vd_doctor_judge(vd_doctor *d)
         say(d->note, &d->n_notes,
             "a quota gives %.1f CPUs to %zu threads: start with --threads %.0f", machine->n_cpu,
             d->cpu.n_usable_cores, machine->n_cpu < 1 ? 1 : machine->n_cpu);
+    if (d->bandwidth.n_passes > 0 && d->bandwidth.bytes < 2 * d->cpu.last_level_bytes)
+        say(d->note, &d->n_notes,
+            "memory came slowly: the bandwidth is that of %s, which caches may partly hold",
+            vd_cli_size(d->bandwidth.bytes).text);
     if (strcmp(d->memory.huge_pages, "never") == 0)
         say(d->note, &d->n_notes,
             "huge pages are switched off, which costs bandwidth: echo madvise | sudo tee "

@@ -2,8 +2,8 @@
  * doctor_memory.c - how much memory there is, and how fast it can be read.
  *
  * A decode step reads all weights once, so bytes per second over bytes of weights is the limit of
- * tokens per second. Each thread writes its own part first, which places it near that thread, and
- * then reads it again and again. The best pass is the figure, as STREAM takes it (McCalpin 1995):
+ * tokens per second. Each thread writes its own pages first, which places them near that thread,
+ * and then reads them again and again. The best pass is the figure, as STREAM takes it (McCalpin 1995):
  * other work of the machine only ever slows a pass down.
  */
 #include <stdio.h>
@@ -23,7 +23,7 @@ enum { HUGE_PAGE = 2 << 20, PASSES_MIN = 5, PASSES_MAX = 200 };
 static const uint64_t least_bytes = UINT64_C(64) << 20;
 /* Shared caches of a host may be larger than what a virtual machine is shown. */
 static const uint64_t wanted_bytes = UINT64_C(512) << 20, most_bytes = UINT64_C(8) << 30;
-static const uint64_t enough_ns = UINT64_C(600000000);
+static const uint64_t enough_ns = UINT64_C(600000000), too_long_ns = UINT64_C(2000000000);
 
 /* A line "MemAvailable:   123 kB" of /proc/meminfo in bytes, or 0. */
 static uint64_t meminfo(const char *key)
@@ -70,7 +70,7 @@ void vd_doctor_memory_find(vd_doctor_memory *memory, uint64_t limit_bytes)
 
 typedef struct job {
     unsigned char *data;
-    size_t bytes;
+    size_t begin, end;                     /* in huge pages, which the threads take in turn */
     bool reads;                            /* else: writes */
     uint64_t sum[VD_POOL_THREADS_MAX * 8]; /* a cache line per thread; keeps reads from vanishing */
 } job;
@@ -97,12 +97,27 @@ static uint64_t sum_of(const lanes *p, size_t n)
 static void run_part(void *ctx, size_t thread, size_t n_threads)
 {
     job *j = ctx;
-    size_t begin, end;
-    vd_pool_range(j->bytes, HUGE_PAGE, thread, n_threads, &begin, &end);
-    if (j->reads)
-        j->sum[thread * 8] += sum_of((const lanes *)(j->data + begin), (end - begin) / 64);
-    else
-        memset(j->data + begin, 1, end - begin);
+    for (size_t i = j->begin + thread; i < j->end; i += n_threads) {
+        unsigned char *page = j->data + i * HUGE_PAGE;
+        if (j->reads)
+            j->sum[thread * 8] += sum_of((const lanes *)page, HUGE_PAGE / sizeof(lanes));
+        else
+            memset(page, 1, HUGE_PAGE);
+    }
+}
+
+/* Writes up to `n_pages`, fewer where the system takes long to give them. */
+static void fill(vd_pool *pool, job *j, size_t n_pages)
+{
+    uint64_t begin = vd_now_ns();
+    size_t n = VD_MAX(least_bytes / HUGE_PAGE, vd_pool_n_threads(pool));
+    while (j->end < n_pages && (j->end == 0 || vd_now_ns() - begin < enough_ns)) {
+        j->begin = j->end;
+        j->end = VD_MIN(j->end + n, n_pages);
+        vd_pool_run(pool, run_part, j);
+    }
+    j->begin = 0;
+    j->reads = true;
 }
 
 static int by_value(const void *a, const void *b)
@@ -115,17 +130,16 @@ static void time_passes(vd_doctor_bandwidth *bandwidth, vd_pool *pool, job *j)
 {
     uint64_t ns[PASSES_MAX], all = 0;
     size_t n = 0;
-    vd_pool_run(pool, run_part, j);
-    j->reads = true;
-    while (n < PASSES_MAX && (n < PASSES_MIN || all < enough_ns)) {
+    while (n < PASSES_MAX && (n < PASSES_MIN ? n == 0 || all < too_long_ns : all < enough_ns)) {
         uint64_t begin = vd_now_ns();
         vd_pool_run(pool, run_part, j);
         ns[n] = VD_MAX(vd_now_ns() - begin, 1);
         all += ns[n++];
     }
     qsort(ns, n, sizeof(ns[0]), by_value);
-    bandwidth->best_gb_s = (double)j->bytes / (double)ns[0];
-    bandwidth->median_gb_s = (double)j->bytes / (double)ns[n / 2];
+    bandwidth->bytes = (uint64_t)j->end * HUGE_PAGE;
+    bandwidth->best_gb_s = (double)bandwidth->bytes / (double)ns[0];
+    bandwidth->median_gb_s = (double)bandwidth->bytes / (double)ns[n / 2];
     bandwidth->n_passes = n;
 }
 
@@ -152,9 +166,8 @@ void vd_doctor_bandwidth_measure(vd_doctor_bandwidth *bandwidth, const vd_doctor
         goto out;
     }
     (void)madvise(j->data, (size_t)bytes, MADV_HUGEPAGE); /* as weights are; a wish */
-    j->bytes = (size_t)bytes;
-    bandwidth->bytes = bytes;
     bandwidth->n_threads = vd_pool_n_threads(pool);
+    fill(pool, j, (size_t)(bytes / HUGE_PAGE));
     time_passes(bandwidth, pool, j);
 out:
     vd_pool_free(pool);
