@@ -3,8 +3,8 @@
  *
  * A decode step reads all weights once, so bytes per second over bytes of weights is the limit of
  * tokens per second. Each thread writes its own pages first, which places them near it, and then
- * reads them again and again. The best pass is the figure, as STREAM takes it (McCalpin 1995): other
- * work of the machine only ever slows a pass down.
+ * reads them again and again. The best pass is the figure, as STREAM takes it (McCalpin 1995): the
+ * other work of a machine only ever slows a pass down.
  */
 #include <stdio.h>
 #include <stdlib.h>
