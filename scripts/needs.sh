@@ -8,7 +8,7 @@ BUILD_LIBS="jansson:libjansson-dev hwloc:libhwloc-dev libpcre2-8:libpcre2-dev
     libcyaml:libcyaml-dev yaml-0.1:libyaml-dev zlib:zlib1g-dev"
 TEST_TOOLS="clang:clang clang-tidy:clang-tidy g++:g++ promtool:prometheus npm:npm groff:groff
     setarch:util-linux"
-TEST_LIBS="cmocka:libcmocka-dev"
+TEST_LIBS="cmocka:libcmocka-dev libudev:libudev-dev" # libudev: of a static hwloc
 
 # Prints the Debian packages that are missing for `build` or `full`.
 missing_packages() {

@@ -21,7 +21,8 @@ typedef struct vd_kernels vd_kernels;
 
 /* How products read their activations.
  *   EXACT  f32 activations against decoded weights: the reference numbers
- *   FAST   activations rounded to int8 in blocks of 32 wherever the weight is quantized */
+ *   FAST   activations rounded in blocks of 32 wherever the weight is quantized: to int8, or where
+ *          more is at stake to twice that ("wide") */
 typedef enum vd_precision { VD_PRECISION_EXACT, VD_PRECISION_FAST } vd_precision;
 
 /* ---- products: Y[T,N] = X[T,K] * W[N,K]^T ---------------------------------------------------- */
@@ -44,9 +45,10 @@ typedef struct vd_act {
     const float *x;   /* [T, K], row stride ld_x */
     size_t n_rows, n_cols, ld_x;
     int8_t *q;        /* [T, K] int8, or unused in EXACT */
-    float *scale;     /* [T, K/32] */
-    float *sum;       /* [T, K/32]: scale * sum of the block's int8, for weights with a minimum */
-    int32_t *neg_sum; /* [T, K/16]: minus the sum of 16 int8, for weights stored with an offset */
+    int8_t *q_low;    /* [T, K] where wide, else NULL: a value is 256 * q + q_low, else q */
+    float *scale;     /* [T, K/32] of a value */
+    float *sum;       /* [T, K/32]: scale * sum of the block's values, for weights with a minimum */
+    int32_t *neg_sum; /* [T, K/16]: minus the sum of 16 values, for weights stored with an offset */
 } vd_act;
 
 /* Fills `weight`. FAST may make a packed copy; EXACT and the plain-C table never do. `rows` must
@@ -60,8 +62,8 @@ void vd_weight_done(vd_weight *weight);
 size_t vd_act_bytes(size_t max_rows, size_t max_cols);
 /* Lays the arrays of `act` out in `scratch` for x[T,K]; computes nothing. */
 void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size_t n_cols,
-                 size_t ld_x);
-/* Rounds rows [begin, end) to int8; nothing to do in EXACT. Threads split the rows. */
+                 size_t ld_x, bool wide);
+/* Rounds rows [begin, end); nothing to do in EXACT. Threads split the rows. */
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
                      size_t end);
 
@@ -96,12 +98,12 @@ typedef struct vd_attn {
 struct vd_kernels {
     const char *name; /* "c", "avx2", "avx512" */
 
-    /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even; sum = d * sum(q), and
-     * neg_sum = -sum(q) for each half of a block. n a multiple of 32. A block of zeros, or one so
-     * small that d is no normal f32, has d = 0; a block with a NaN or an infinity has q = 0 and
-     * d = sum = NaN. All levels give the same bits. */
-    void (*quantize_row)(const float *x, int8_t *q, float *scale, float *sum, int32_t *neg_sum,
-                         size_t n);
+    /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even. With q_low (NULL: without)
+     * also q_low = round(256 * (x/d - q)), at most 127 in size, and the scale is d/256. n a multiple
+     * of 32. A block of zeros, or one so small that the scale is no normal f32, has scale 0; a block
+     * with a NaN or an infinity has values 0 and scale and sum NaN. All levels give the same bits. */
+    void (*quantize_row)(const float *x, int8_t *q, int8_t *q_low, float *scale, float *sum,
+                         int32_t *neg_sum, size_t n);
     /* sum over i of x[i] * row[i], row of n values of `dtype`; f32 activations (EXACT and the
      * float types). scratch: n floats. */
     float (*dot_row)(vd_dtype dtype, const void *row, const float *x, size_t n, float *scratch);

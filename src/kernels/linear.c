@@ -46,9 +46,10 @@ void vd_weight_done(vd_weight *weight)
     memset(weight, 0, sizeof *weight);
 }
 
-/* The four arrays of a vd_act lie one after the other in its scratch, each aligned to 64. */
+/* The arrays of a vd_act lie one after the other in its scratch, each aligned to 64: q, q_low,
+ * scale, sum, neg_sum. */
 typedef struct act_sizes {
-    size_t q, scale, neg_sum; /* `sum` is as large as `scale` */
+    size_t q, scale, neg_sum; /* `q_low` is as large as `q`, `sum` as `scale` */
     size_t total;
 } act_sizes;
 
@@ -60,8 +61,8 @@ static bool size_act(size_t n_rows, size_t n_cols, act_sizes *ret)
         !vd_mul_size(n_rows, n_cols / BLOCK, &n_scales) ||
         !vd_mul_size(n_scales, sizeof(float), &s.scale) ||
         !vd_align_size(s.scale, ALIGN, &s.scale) || !vd_mul_size(s.scale, 2, &s.neg_sum) ||
-        !vd_add_size(s.q, s.scale, &s.total) || !vd_add_size(s.total, s.scale, &s.total) ||
-        !vd_add_size(s.total, s.neg_sum, &s.total))
+        !vd_mul_size(s.q, 2, &s.total) || !vd_add_size(s.total, s.neg_sum, &s.total) ||
+        !vd_add_size(s.total, s.neg_sum, &s.total)) /* scale and sum together are as large */
         return false;
     *ret = s;
     return true;
@@ -75,7 +76,7 @@ size_t vd_act_bytes(size_t max_rows, size_t max_cols)
 }
 
 void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size_t n_cols,
-                 size_t ld_x)
+                 size_t ld_x, bool wide)
 {
     act_sizes s = {0};
     bool fits = size_act(n_rows, n_cols, &s);
@@ -84,9 +85,10 @@ void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size
     if (base == NULL)
         return;
     act->q = (int8_t *)base;
-    act->scale = (float *)(base + s.q);
-    act->sum = (float *)(base + s.q + s.scale);
-    act->neg_sum = (int32_t *)(base + s.q + 2 * s.scale);
+    act->q_low = wide ? act->q + s.q : NULL;
+    act->scale = (float *)(base + 2 * s.q);
+    act->sum = (float *)(base + 2 * s.q + s.scale);
+    act->neg_sum = (int32_t *)(base + 2 * s.q + 2 * s.scale);
 }
 
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
@@ -98,6 +100,7 @@ void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *
     size_t n_blocks = act->n_cols / BLOCK;
     for (size_t t = begin; t < end; t++)
         k->quantize_row(act->x + t * act->ld_x, act->q + t * act->n_cols,
+                        act->q_low != NULL ? act->q_low + t * act->n_cols : NULL,
                         act->scale + t * n_blocks, act->sum + t * n_blocks,
                         act->neg_sum + t * 2 * n_blocks, act->n_cols);
 }

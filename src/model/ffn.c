@@ -30,6 +30,7 @@ void vd_pass_ffn_hidden(vd_worker *w, const vd_layer *layer, const vd_act *act)
 void vd_pass_ffn_down(vd_worker *w, const vd_layer *layer)
 {
     vd_pool_barrier(w->f->pool);
-    vd_act act = vd_pass_input(w, w->f->gate, w->n_tokens, layer->down.weight.n_cols, NULL);
+    vd_act act = vd_pass_input(w, w->f->gate, w->n_tokens, layer->down.weight.n_cols, NULL,
+                               VD_WIDTH_WIDE);
     vd_pass_residual(w, &layer->down, &act, &layer->ffn_out_norm, &layer->ffn_sum_norm);
 }

@@ -14,7 +14,8 @@ static void run_layer(vd_worker *w, size_t index)
     vd_forward *f = w->f;
     const vd_hparams *hp = &w->m->hp;
     const vd_layer *layer = &w->m->layer[index];
-    vd_act act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->attn_norm);
+    vd_act act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->attn_norm,
+                               VD_WIDTH_WIDE);
     vd_pass_product(w, &layer->q, &act, f->q);
     vd_pass_product(w, &layer->k, &act, f->k);
     vd_pass_product(w, &layer->v, &act, f->v);
@@ -22,10 +23,12 @@ static void run_layer(vd_worker *w, size_t index)
         vd_pass_ffn_hidden(w, layer, &act);
     vd_pool_barrier(f->pool);
     vd_pass_attention(w, index);
-    act = vd_pass_input(w, f->attn, w->n_tokens, hp->n_head * hp->head_dim, NULL);
+    act = vd_pass_input(w, f->attn, w->n_tokens, hp->n_head * hp->head_dim, NULL,
+                        VD_WIDTH_NARROW);
     vd_pass_residual(w, &layer->o, &act, &layer->attn_out_norm, &layer->attn_sum_norm);
     if (!hp->block.parallel) {
-        act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->ffn_norm);
+        act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->ffn_norm,
+                            VD_WIDTH_NARROW);
         vd_pass_ffn_hidden(w, layer, &act);
     }
     vd_pass_ffn_down(w, layer);
@@ -68,7 +71,8 @@ static void finish_logits(vd_worker *w)
     for (size_t i = w->thread; i < batch->n_out; i += w->n_threads)
         memcpy(f->y + i * c, f->x + batch->out[i] * c, c * sizeof(float));
     vd_pool_barrier(f->pool);
-    vd_act act = vd_pass_input(w, f->y, batch->n_out, c, &w->m->output_norm);
+    vd_act act = vd_pass_input(w, f->y, batch->n_out, c, &w->m->output_norm,
+                               VD_WIDTH_WIDE);
     vd_pass_product(w, &w->m->output, &act, batch->logits);
     cap_logits(w, batch);
 }

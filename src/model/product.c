@@ -11,7 +11,8 @@ void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, f
         w->kn->layer_norm(x, norm->weight, norm->bias, hp->norm_eps, out, n);
 }
 
-vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm)
+vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm,
+                     vd_width bits)
 {
     vd_forward *f = w->f;
     vd_act act;
@@ -23,7 +24,8 @@ vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const
         vd_pool_range(n, 1, w->thread, w->n_threads, &begin, &end);
     for (size_t t = begin; normed && t < end; t++)
         vd_pass_norm_row(w, norm, x + t * width, h + t * width, width);
-    vd_act_bind(&act, private ? w->space->act : f->act, normed ? h : x, n, width, width);
+    vd_act_bind(&act, private ? w->space->act : f->act, normed ? h : x, n, width, width,
+                bits == VD_WIDTH_WIDE);
     vd_act_quantize(w->kn, w->m->precision, &act, begin, end);
     if (!private)
         vd_pool_barrier(f->pool);

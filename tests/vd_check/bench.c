@@ -73,8 +73,9 @@ static void run_product(void *ctx)
     vd_linear(p->k, w, &p->act, p->y, w->n_rows, 0, w->n_rows, p->scratch);
 }
 
-static void bench_product(const vd_kernels *k, vd_precision precision, vd_dtype dtype, size_t n,
-                          size_t n_cols, size_t n_t, const char *filter, size_t footprint_mb)
+static void bench_product(const vd_kernels *k, vd_precision precision, bool wide, vd_dtype dtype,
+                          size_t n, size_t n_cols, size_t n_t, const char *filter,
+                          size_t footprint_mb)
 {
     enum { COPIES_MAX = 4096 };
     static vd_weight weights[COPIES_MAX];
@@ -83,8 +84,8 @@ static void bench_product(const vd_kernels *k, vd_precision precision, vd_dtype 
     vd_err err = {0};
 
     (void)snprintf(name, sizeof name, "%s %s %zux%zu T=%zu",
-                   precision == VD_PRECISION_FAST ? "packed" : "rows", vd_dtype_name(dtype), n,
-                   n_cols, n_t);
+                   precision == VD_PRECISION_EXACT ? "rows" : wide ? "wide" : "packed",
+                   vd_dtype_name(dtype), n, n_cols, n_t);
     if (strstr(name, filter) == NULL || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes) ||
         (precision == VD_PRECISION_FAST && k->layout_for(dtype, n, n_cols) == 0))
         return;
@@ -105,7 +106,7 @@ static void bench_product(const vd_kernels *k, vd_precision precision, vd_dtype 
             exit(2);
         bytes += w->packed_bytes;
     } while (bytes < footprint_mb << 20 && weights[0].layout != 0 && p.n_weights < COPIES_MAX);
-    vd_act_bind(&p.act, act, x, n_t, n_cols, n_cols);
+    vd_act_bind(&p.act, act, x, n_t, n_cols, n_cols, wide);
     vd_act_quantize(k, precision, &p.act, 0, n_t);
 
     size_t read = weights[0].layout != 0 ? weights[0].packed_bytes : n * row_bytes;
@@ -129,7 +130,7 @@ static uint16_t halves[N];
 
 static void run_quantize(void *k)
 {
-    ((const vd_kernels *)k)->quantize_row(xs, quants, scales, sums, neg_sums, N);
+    ((const vd_kernels *)k)->quantize_row(xs, quants, NULL, scales, sums, neg_sums, N);
 }
 static void run_norm(void *k)
 {
@@ -245,9 +246,10 @@ void bench_all(const vd_kernels *k, const char *filter, size_t footprint_mb)
     for (size_t s = 0; s < VD_COUNT(shapes); s++)
         for (size_t t = 0; t < VD_COUNT(tokens); t++)
             for (size_t i = 0; i < VD_COUNT(types); i++) {
-                bench_product(k, VD_PRECISION_FAST, types[i], shapes[s][0], shapes[s][1], tokens[t],
-                              filter, footprint_mb);
-                bench_product(k, VD_PRECISION_EXACT, types[i], shapes[s][0], shapes[s][1],
+                for (int wide = 0; wide < 2; wide++)
+                    bench_product(k, VD_PRECISION_FAST, wide != 0, types[i], shapes[s][0],
+                                  shapes[s][1], tokens[t], filter, footprint_mb);
+                bench_product(k, VD_PRECISION_EXACT, false, types[i], shapes[s][0], shapes[s][1],
                               tokens[t], filter, footprint_mb);
             }
     bench_small(k, filter);

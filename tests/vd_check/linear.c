@@ -101,12 +101,13 @@ static void one_rows(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_col
     check_done_all("linear_rows");
 }
 
-/* int8 activations as the table's own quantize_row makes them, in guarded memory. */
-static vd_act quantized(const vd_kernels *k, const float *x, size_t n_t, size_t n_cols)
+/* Activations as the table's own quantize_row makes them, in guarded memory. */
+static vd_act quantized(const vd_kernels *k, const float *x, size_t n_t, size_t n_cols, bool wide)
 {
     size_t n_blocks = n_cols / 32;
     vd_act act = {.x = x, .n_rows = n_t, .n_cols = n_cols, .ld_x = n_cols,
                   .q = check_memory(n_t * n_cols),
+                  .q_low = wide ? check_memory(n_t * n_cols) : NULL,
                   .scale = check_memory(n_t * n_blocks * sizeof(float)),
                   .sum = check_memory(n_t * n_blocks * sizeof(float)),
                   .neg_sum = check_memory(n_t * n_blocks * 2 * sizeof(int32_t))};
@@ -121,8 +122,9 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     size_t row_bytes = 0, ld_y = n + 3, begin = n > 16 ? 16 : 0;
     int layout = k->layout_for(dtype, n, n_cols);
 
-    check_now("linear_packed %s %s N=%zu K=%zu T=%zu kind=%d", k->name, vd_dtype_name(dtype), n,
-              n_cols, n_t, kind);
+    bool wide = check_random_below(2) != 0;
+    check_now("linear_packed %s %s N=%zu K=%zu T=%zu kind=%d wide=%d", k->name,
+              vd_dtype_name(dtype), n, n_cols, n_t, kind, wide);
     if (layout == 0 || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
         return;
     unsigned char *rows = check_memory(n * row_bytes);
@@ -134,7 +136,7 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     check_fill_floats(x, n_t * n_cols);
     check_spoil(x, n_cols, kind);
     k->pack(layout, dtype, rows, n, n_cols, packed);
-    vd_act act = quantized(k, x, n_t, n_cols);
+    vd_act act = quantized(k, x, n_t, n_cols, wide);
     k->linear_packed(layout, packed, n, n_cols, &act, got, ld_y, begin, n);
     check_expect(only_between(got, n_t, ld_y, n, begin, n), "wrote outside its rows");
     c->linear_packed(layout, packed, n, n_cols, &act, want, ld_y, begin, n);
@@ -142,7 +144,7 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     compare("packed against plain C", got, want, n_t, ld_y, begin, n, energy, 1e-12);
 
     for (size_t i = 0; i < n_t * n_cols; i++) /* what the int8 stand for */
-        x[i] = act.scale[i / 32] * (float)act.q[i];
+        x[i] = act.scale[i / 32] * (float)(wide ? 256 * act.q[i] + act.q_low[i] : act.q[i]);
     vd_weight weight = {.dtype = dtype, .n_rows = n, .n_cols = n_cols, .rows = rows,
                         .row_bytes = row_bytes};
     c->linear_rows(&weight, &act, exact, ld_y, begin, n, scratch);

@@ -16,15 +16,17 @@ static int q_at(int layout, const uint8_t *q, size_t r, size_t c)
     return c < 16 ? byte & 15 : byte >> 4;
 }
 
-/* What block b adds to row r: x are its int8 activations, with their scale and sum. */
+/* What a block adds to row r: its activations begin at `at`, with their scale and sum. */
 static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const uint8_t *t, size_t r,
-                        const int8_t *x, double scale, double sum)
+                        const vd_act *act, size_t at, double scale, double sum)
 {
     int dot[2] = {0, 0};
-    for (size_t c = 0; c < VD_BLOCK; c++)
-        dot[c / 16] += (q_at(layout, q, r, c) - vd_layout_infos[layout].offset) * x[c];
+    for (size_t c = 0; c < VD_BLOCK; c++) {
+        int x = act->q_low != NULL ? 256 * act->q[at + c] + act->q_low[at + c] : act->q[at + c];
+        dot[c / 16] += (q_at(layout, q, r, c) - vd_layout_infos[layout].offset) * x;
+    }
 
-    double both = dot[0] + dot[1];
+    double both = (double)dot[0] + dot[1];
     switch (layout) {
     case VD_LAYOUT_Q4:
     case VD_LAYOUT_Q8:
@@ -39,7 +41,7 @@ static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const ui
                (double)vd_load_f16(t + 32 + 2 * r) * s[16 + r] * sum;
     default: /* VD_LAYOUT_Q6K */
         return (double)vd_load_f16(t + 2 * r) * scale *
-               ((int8_t)s[r] * dot[0] + (int8_t)s[16 + r] * dot[1]);
+               ((int8_t)s[r] * (double)dot[0] + (int8_t)s[16 + r] * (double)dot[1]);
     }
 }
 
@@ -58,7 +60,7 @@ void vd_ref_linear_packed(int layout, const void *packed, size_t n_rows, size_t 
                 total += block_dot(layout, group + vd_layout_q_at(info, b),
                                    group + vd_layout_s_at(info, b),
                                    group + vd_layout_t_at(info, b), n % VD_GROUP,
-                                   act->q + t * n_cols + b * VD_BLOCK,
+                                   act, t * n_cols + b * VD_BLOCK,
                                    (double)act->scale[t * n_blocks + b],
                                    (double)act->sum[t * n_blocks + b]);
             y[t * ld_y + n] = (float)total;

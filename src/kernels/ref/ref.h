@@ -8,8 +8,8 @@
 
 #include "kernels/kernels.h"
 
-void vd_ref_quantize_row(const float *x, int8_t *q, float *scale, float *sum, int32_t *neg_sum,
-                         size_t n);
+void vd_ref_quantize_row(const float *x, int8_t *q, int8_t *q_low, float *scale, float *sum,
+                         int32_t *neg_sum, size_t n);
 float vd_ref_dot_row(vd_dtype dtype, const void *row, const float *x, size_t n, float *scratch);
 void vd_ref_linear_rows(const vd_weight *weight, const vd_act *act, float *y, size_t ld_y,
                         size_t begin, size_t end, float *scratch);

@@ -105,7 +105,7 @@ static void a_product_in_parts_is_the_product(void **state)
     const vd_kernels *k = vd_kernels_get();
     assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, VD_DTYPE_F32, N, K, rows, &weight,
                                        NULL), VD_OK);
-    vd_act_bind(&act, memory, x, T, K, K);
+    vd_act_bind(&act, memory, x, T, K, K, false);
     vd_act_quantize(k, VD_PRECISION_FAST, &act, 0, T);
     vd_linear(k, &weight, &act, whole, N, 0, N, scratch);
     vd_linear(k, &weight, &act, parts, N, 32, N, scratch);

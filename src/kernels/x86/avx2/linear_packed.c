@@ -9,7 +9,8 @@
  *   Q6K         q <= 63, 2 * 63 * 127: 2 quads fit
  *   Q8          full bytes do not; |q| and the activation with q's sign do, 2 * 128 * 127, one quad
  *
- * vpmaddwd with ones then widens to 32 bits. Whole-number sums and the order of f32 operations are
+ * vpmaddwd with ones then widens to 32 bits. Wide activations are two such rounds, and 256 times the
+ * first sum plus the second. Whole-number sums and the order of f32 operations are
  * those of AVX-512, so both levels give the same bits.
  */
 #include <immintrin.h>
@@ -151,8 +152,24 @@ INLINE void dot_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, _
     }
 }
 
+/* Sums of a block against one plane of activations, by halves of the block where the layout has
+ * bytes; nibbles give one sum for both. */
+INLINE void dot_block(int layout, int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
+                      __m256i dot[2][TOKENS])
+{
+    if (has_nibbles(layout)) {
+        dot_nibbles(n_t, q, x, ld_x, dot[0]);
+    } else if (layout == VD_LAYOUT_Q8) {
+        dot_bytes(n_t, q, x, ld_x, dot[0]);
+        dot_bytes(n_t, q + 256, x + 16, ld_x, dot[1]);
+    } else {
+        dot_small_bytes(n_t, q, x, ld_x, dot[0]);
+        dot_small_bytes(n_t, q + 256, x + 16, ld_x, dot[1]);
+    }
+}
+
 /* 8 rows against tokens [t, t + n_t). */
-INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, size_t n_cols,
+INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t half, size_t n_cols,
                  const vd_act *act, size_t t, __m256 *sum)
 {
     size_t n_blocks = n_cols / VD_BLOCK;
@@ -172,14 +189,13 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, size_t 
             load_super(layout, pair + 8 * (q_bytes + s_bytes), half, &super);
         const uint8_t *q = pair + b % 2 * q_bytes + 32 * half;
         scales sc = load_scales(layout, pair + 2 * q_bytes + b % 2 * s_bytes, half, &super);
-        if (has_nibbles(layout)) {
-            dot_nibbles(n_t, q, x + b * VD_BLOCK, n_cols, dot[0]);
-        } else if (layout == VD_LAYOUT_Q8) {
-            dot_bytes(n_t, q, x + b * VD_BLOCK, n_cols, dot[0]);
-            dot_bytes(n_t, q + 256, x + b * VD_BLOCK + 16, n_cols, dot[1]);
-        } else {
-            dot_small_bytes(n_t, q, x + b * VD_BLOCK, n_cols, dot[0]);
-            dot_small_bytes(n_t, q + 256, x + b * VD_BLOCK + 16, n_cols, dot[1]);
+        dot_block(layout, n_t, q, x + b * VD_BLOCK, n_cols, dot);
+        if (wide) {
+            __m256i low[2][TOKENS];
+            dot_block(layout, n_t, q, act->q_low + t * n_cols + b * VD_BLOCK, n_cols, low);
+            for (int h = 0; h < (has_nibbles(layout) ? 1 : 2); h++)
+                for (int i = 0; i < n_t; i++)
+                    dot[h][i] = _mm256_add_epi32(_mm256_slli_epi32(dot[h][i], 8), low[h][i]);
         }
         for (int i = 0; i < n_t; i++) {
             size_t at = (size_t)i * n_blocks + b;
@@ -213,12 +229,12 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, size_t half, size_t 
 }
 
 /* Both halves of a row group, then the outputs that are asked for. */
-INLINE void tile_pair(int layout, int n_t, const uint8_t *group, size_t n_cols,
+INLINE void tile_pair(int layout, bool wide, int n_t, const uint8_t *group, size_t n_cols,
                       const vd_act *act, size_t t, float *y, size_t ld_y, size_t n_rows)
 {
     for (size_t half = 0; 8 * half < n_rows; half++) {
         __m256 sum[TOKENS];
-        tile(layout, n_t, group, half, n_cols, act, t, sum);
+        tile(layout, wide, n_t, group, half, n_cols, act, t, sum);
         for (int i = 0; i < n_t; i++) {
             float *out = y + (t + (size_t)i) * ld_y + 8 * half;
             if (n_rows >= 8 * half + 8) {
@@ -233,22 +249,31 @@ INLINE void tile_pair(int layout, int n_t, const uint8_t *group, size_t n_cols,
 }
 
 /* Row groups outside, tokens inside: a group's weights stay in cache for all tokens. */
-INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
-                    size_t ld_y, size_t begin, size_t end)
+INLINE void tiles(int layout, bool wide, const uint8_t *packed, size_t n_cols, const vd_act *act,
+                  float *y, size_t ld_y, size_t begin, size_t end)
 {
     size_t stride = vd_layout_stride(layout, n_cols);
     for (size_t n = begin; n < end; n += VD_GROUP) {
         const uint8_t *group = packed + n / VD_GROUP * stride;
         size_t n_rows = end - n < VD_GROUP ? end - n : VD_GROUP, t = 0;
         for (; t + 4 <= act->n_rows; t += 4)
-            tile_pair(layout, 4, group, n_cols, act, t, y + n, ld_y, n_rows);
+            tile_pair(layout, wide, 4, group, n_cols, act, t, y + n, ld_y, n_rows);
         if (act->n_rows - t >= 2) {
-            tile_pair(layout, 2, group, n_cols, act, t, y + n, ld_y, n_rows);
+            tile_pair(layout, wide, 2, group, n_cols, act, t, y + n, ld_y, n_rows);
             t += 2;
         }
         if (t < act->n_rows)
-            tile_pair(layout, 1, group, n_cols, act, t, y + n, ld_y, n_rows);
+            tile_pair(layout, wide, 1, group, n_cols, act, t, y + n, ld_y, n_rows);
     }
+}
+
+INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
+                    size_t ld_y, size_t begin, size_t end)
+{
+    if (act->q_low != NULL)
+        tiles(layout, true, packed, n_cols, act, y, ld_y, begin, end);
+    else
+        tiles(layout, false, packed, n_cols, act, y, ld_y, begin, end);
 }
 
 void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,

@@ -4,12 +4,13 @@
  * A register holds 16 rows x 4 columns of q; vpdpbusd multiplies it with 4 activations, the same
  * for all rows, and adds the four products of each row to that row's 32-bit sum. A block of 32
  * columns is 8 such steps: the sum is exact (at most 32 * 255 * 127). Layouts whose q have an
- * offset start their sums at offset * neg_sum instead of 0. Each block is then scaled and added
- * in f32.
+ * offset start their sums at offset * neg_sum instead of 0. Wide activations take a second 8 steps
+ * on the same weights, and 256 times the first sum plus the second is exact too. Each block is then
+ * scaled and added in f32.
  *
- * The body is written once for all layouts and numbers of tokens: `layout` and `n_t` are constants
- * at each call and the compiler drops what does not apply. With eight tokens the unpacked weights
- * of a block stay in eight registers and the sums in eight more.
+ * The body is written once for all layouts, widths and numbers of tokens: `layout`, `wide` and `n_t`
+ * are constants at each call and the compiler drops what does not apply. With eight tokens the
+ * unpacked weights of a block stay in eight registers and the sums in eight more.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -119,20 +120,40 @@ INLINE __m512i quad_at(const int8_t *x)
     return _mm512_set1_epi32(quad);
 }
 
-/* One token against a block: its share of the 16 outputs is added to `sum`. */
-INLINE __m512 add_block(int layout, const __m512i w[8], const scales *s, const int8_t *x,
-                        float x_scale, float x_sum, const int32_t *neg_sum, __m512 sum)
+/* The 32 activations of one token in a block. */
+typedef struct activations {
+    const int8_t *q, *q_low;
+    float scale, sum;
+    const int32_t *neg_sum;
+} activations;
+
+INLINE void add_quads(const __m512i w[8], const int8_t *x, __m512i dot[2])
 {
-    __m512i dot[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-    if (offset_shift(layout) >= 0)
-        for (int h = 0; h < 2; h++)
-            dot[h] = _mm512_slli_epi32(_mm512_set1_epi32(neg_sum[h]),
-                                       (unsigned)offset_shift(layout));
     for (int v = 0; v < 4; v++) {
         dot[0] = _mm512_dpbusd_epi32(dot[0], w[v], quad_at(x + 4 * v));
         dot[1] = _mm512_dpbusd_epi32(dot[1], w[4 + v], quad_at(x + 16 + 4 * v));
     }
-    __m512 scale = _mm512_set1_ps(x_scale);
+}
+
+/* One token against a block: its share of the 16 outputs is added to `sum`. */
+INLINE __m512 add_block(int layout, bool wide, const __m512i w[8], const scales *s,
+                        const activations *x, __m512 sum)
+{
+    __m512i dot[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    if (offset_shift(layout) >= 0)
+        for (int h = 0; h < 2; h++)
+            dot[h] = _mm512_slli_epi32(_mm512_set1_epi32(x->neg_sum[h]),
+                                       (unsigned)offset_shift(layout));
+    if (wide) {
+        __m512i high[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+        add_quads(w, x->q, high);
+        add_quads(w, x->q_low, dot);
+        for (int h = 0; h < 2; h++)
+            dot[h] = _mm512_add_epi32(dot[h], _mm512_slli_epi32(high[h], 8));
+    } else {
+        add_quads(w, x->q, dot);
+    }
+    __m512 scale = _mm512_set1_ps(x->scale);
     if (layout == VD_LAYOUT_Q6K) {
         __m512 both = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), s->d[0]);
         both = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), s->d[1], both);
@@ -141,20 +162,17 @@ INLINE __m512 add_block(int layout, const __m512i w[8], const scales *s, const i
     __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(dot[0], dot[1]));
     sum = _mm512_fmadd_ps(_mm512_mul_ps(whole, scale), s->d[0], sum);
     if (has_min(layout))
-        sum = _mm512_fmadd_ps(s->m, _mm512_set1_ps(x_sum), sum);
+        sum = _mm512_fmadd_ps(s->m, _mm512_set1_ps(x->sum), sum);
     return sum;
 }
 
 /* 16 rows against tokens [t, t + n_t). */
-INLINE void tile(int layout, int n_t, const uint8_t *group, size_t n_cols,
+INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t n_cols,
                  const vd_act *act, size_t t, float *y, size_t ld_y, __mmask16 rows)
 {
     size_t n_blocks = n_cols / VD_BLOCK, q_bytes = has_nibbles(layout) ? 256 : 512;
     size_t s_bytes = has_min(layout) && !is_k(layout) ? 64 : 32;
     const uint8_t *pair = group;
-    const int8_t *x = act->q + t * n_cols;
-    const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
-    const int32_t *neg_sum = act->neg_sum + t * 2 * n_blocks;
     const uint8_t *ahead = group + AHEAD;
     __m512 sum[TOKENS];
     scales super = {{_mm512_setzero_ps(), _mm512_setzero_ps()}, _mm512_setzero_ps()};
@@ -172,10 +190,15 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, size_t n_cols,
         }
         load_q(layout, pair + b % 2 * q_bytes, w);
         scales s = load_scales(layout, pair + 2 * q_bytes + b % 2 * s_bytes, &super);
-        for (int i = 0; i < n_t; i++)
-            sum[i] = add_block(layout, w, &s, x + (size_t)i * n_cols + b * VD_BLOCK,
-                               x_scale[(size_t)i * n_blocks + b], x_sum[(size_t)i * n_blocks + b],
-                               neg_sum + ((size_t)i * n_blocks + b) * 2, sum[i]);
+        for (int i = 0; i < n_t; i++) {
+            size_t at = (t + (size_t)i) * n_blocks + b;
+            const activations x = {.q = act->q + at * VD_BLOCK,
+                                   .q_low = wide ? act->q_low + at * VD_BLOCK : NULL,
+                                   .scale = act->scale[at],
+                                   .sum = act->sum[at],
+                                   .neg_sum = act->neg_sum + 2 * at};
+            sum[i] = add_block(layout, wide, w, &s, &x, sum[i]);
+        }
         pair += b % 2 * 2 * (q_bytes + s_bytes);
         if (has_super(layout) && b % 8 == 7)
             pair += 64;
@@ -185,8 +208,8 @@ INLINE void tile(int layout, int n_t, const uint8_t *group, size_t n_cols,
 }
 
 /* Row groups outside, tokens inside: a group's weights stay in cache for all tokens. */
-INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
-                    size_t ld_y, size_t begin, size_t end)
+INLINE void tiles(int layout, bool wide, const uint8_t *packed, size_t n_cols, const vd_act *act,
+                  float *y, size_t ld_y, size_t begin, size_t end)
 {
     size_t stride = vd_layout_stride(layout, n_cols);
     for (size_t n = begin; n < end; n += VD_GROUP) {
@@ -194,18 +217,27 @@ INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_a
         size_t left = end - n, t = 0;
         __mmask16 rows = left >= VD_GROUP ? 0xffff : (__mmask16)((1u << left) - 1);
         for (; t + 8 <= act->n_rows; t += 8)
-            tile(layout, 8, group, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, wide, 8, group, n_cols, act, t, y + n, ld_y, rows);
         if (act->n_rows - t >= 4) {
-            tile(layout, 4, group, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, wide, 4, group, n_cols, act, t, y + n, ld_y, rows);
             t += 4;
         }
         if (act->n_rows - t >= 2) {
-            tile(layout, 2, group, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, wide, 2, group, n_cols, act, t, y + n, ld_y, rows);
             t += 2;
         }
         if (t < act->n_rows)
-            tile(layout, 1, group, n_cols, act, t, y + n, ld_y, rows);
+            tile(layout, wide, 1, group, n_cols, act, t, y + n, ld_y, rows);
     }
+}
+
+INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
+                    size_t ld_y, size_t begin, size_t end)
+{
+    if (act->q_low != NULL)
+        tiles(layout, true, packed, n_cols, act, y, ld_y, begin, end);
+    else
+        tiles(layout, false, packed, n_cols, act, y, ld_y, begin, end);
 }
 
 void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
