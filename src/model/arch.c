@@ -7,7 +7,12 @@
 #include "base/checked.h"
 #include "base/fail.h"
 
-static const vd_arch *const architectures[] = {&vd_arch_llama, &vd_arch_gemma3};
+static const vd_arch *const architectures[] = {
+    &vd_arch_llama,
+    &vd_arch_gemma3,
+    &vd_arch_qwen2,
+    &vd_arch_qwen3,
+};
 
 vd_status vd_arch_find(const vd_gguf *gguf, const vd_arch **ret_arch, vd_err *err)
 {
@@ -15,7 +20,7 @@ vd_status vd_arch_find(const vd_gguf *gguf, const vd_arch **ret_arch, vd_err *er
     vd_status st = vd_gguf_require_str(gguf, "general.architecture", &name, err);
     if (st != VD_OK)
         return st;
-    char ours[256] = "";
+    char ours[512] = "";
     size_t n = 0;
     for (size_t i = 0; i < VD_COUNT(architectures); i++) {
         const char *known = architectures[i]->name;

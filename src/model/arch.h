@@ -16,6 +16,8 @@ typedef struct vd_arch {
 
 extern const vd_arch vd_arch_llama;
 extern const vd_arch vd_arch_gemma3;
+extern const vd_arch vd_arch_qwen2;
+extern const vd_arch vd_arch_qwen3;
 
 /* The architecture of a file, or VD_ERR_UNSUPPORTED that names it and lists ours. */
 VD_NODISCARD vd_status vd_arch_find(const vd_gguf *gguf, const vd_arch **ret_arch, vd_err *err);

@@ -13,6 +13,10 @@ static vd_status read_llama(const vd_gguf *gguf, vd_hparams *hp, vd_err *err)
 
 const vd_arch vd_arch_llama = {
     .name = "llama",
-    .block = {.norm_at = VD_NORM_INPUT, .rotation = VD_ROTATION_ADJACENT},
+    .block = {.norm_at = VD_NORM_INPUT,
+              .qkv_bias = VD_MAYBE,
+              .o_bias = VD_MAYBE,
+              .ffn_bias = VD_MAYBE,
+              .rotation = VD_ROTATION_ADJACENT},
     .read = read_llama,
 };

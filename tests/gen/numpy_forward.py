@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""A forward pass of llama and gemma3 GGUF files in double precision, written from the papers.
+"""A forward pass of GGUF files in double precision, written from the papers.
 
 An oracle that shares nothing with our C code: weights come through the `gguf` package, every
-product and sum is float64, and nothing is clever. Good for tiny models only.
+product and sum is float64, and nothing is clever. Good for tiny models only. archs.py says what the
+blocks of each architecture are made of; numpy_parts.py has norms, activations and positions.
 
-Papers: RMSNorm (Zhang and Sennrich 2019), rotary positions (Su et al. 2021), SwiGLU (Shazeer 2020),
-grouped queries (Ainslie et al. 2023), position interpolation (Chen et al. 2023), YaRN (Peng et al.
-2023), Gemma 3 (Gemma Team 2025). T tokens, C channels, H heads, D head dimension, V vocabulary.
+Papers: SwiGLU (Shazeer 2020), grouped queries (Ainslie et al. 2023), Gemma 3 (Gemma Team 2025). T
+tokens, C channels, H heads, D head dimension, V vocabulary.
 
     python3 tests/gen/numpy_forward.py MODEL.gguf 1,2,3 [OUT.npy]
 """
 
 import math
 import sys
-
 from pathlib import Path
 
 import numpy as np
@@ -22,79 +21,8 @@ from gguf.quants import dequantize
 
 sys.path.insert(0, str(Path(__file__).parent))
 import gguf_types  # noqa: E402,F401
-
-
-def rms_norm(x, weight, eps):
-    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def silu(x):
-    return x / (1 + np.exp(-x))
-
-
-def gelu_tanh(x):
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-
-
-class Rope:
-    """Angles per position and pair, and the factor on the length of rotated vectors.
-
-    linear: every frequency divided by the factor. llama3: divided one by one, by a tensor of the
-    file. yarn: pairs that turn more than beta_fast times within the original context stay, those
-    that turn fewer than beta_slow times are divided, a ramp between; vectors grow by
-    1 + 0.1 ln(factor). llama.cpp v0.5.0 reads rope.scaling.attn_factor (one more factor on that
-    length), but for these architectures none of the keys yarn_ext_factor, yarn_beta_fast,
-    yarn_beta_slow and yarn_log_multiplier; so do we.
-    """
-
-    def __init__(
-        self,
-        dim,
-        base,
-        scaling="none",
-        factor=1.0,
-        divisors=None,
-        orig_ctx=0,
-        attn_factor=1.0,
-        beta_fast=32.0,
-        beta_slow=1.0,
-    ):
-        pair = np.arange(dim // 2)
-        full = base ** (-2.0 * pair / dim)
-        if divisors is not None:
-            full = full / divisors.astype(np.float64)
-        self.length = attn_factor
-        self.frequency = full
-        if scaling in ("linear", "yarn"):
-            self.frequency = full / factor
-        if scaling == "yarn":
-
-            def pair_of(turns):
-                return dim * math.log(orig_ctx / (turns * 2 * math.pi)) / (2 * math.log(base))
-
-            low = max(0, math.floor(pair_of(beta_fast)))
-            high = min(dim - 1, math.ceil(pair_of(beta_slow)))
-            keep = 1 - np.clip((pair - low) / max(0.001, high - low), 0, 1)
-            self.frequency = full / factor * (1 - keep) + full * keep
-            self.length *= 1 + 0.1 * math.log(factor)
-
-    def turn(self, x, adjacent):
-        """x [T, H, D]; adjacent: pairs are (0,1), (2,3) …, else (0, D/2), (1, D/2+1) …"""
-        angle = np.arange(len(x))[:, None, None] * self.frequency
-        cos, sin = np.cos(angle) * self.length, np.sin(angle) * self.length
-        half = x.shape[-1] // 2
-        a, b = (x[..., 0::2], x[..., 1::2]) if adjacent else (x[..., :half], x[..., half:])
-        out = np.empty_like(x)
-        if adjacent:
-            out[..., 0::2], out[..., 1::2] = a * cos - b * sin, a * sin + b * cos
-        else:
-            out[..., :half], out[..., half:] = a * cos - b * sin, a * sin + b * cos
-        return out
+from archs import ARCHS  # noqa: E402
+from numpy_parts import Rope, cap, gelu_tanh, layer_norm, rms_norm, silu, softmax  # noqa: E402
 
 
 class Model:
@@ -105,85 +33,132 @@ class Model:
             for f in reader.fields.values()
             if not f.name.startswith(("GGUF.", "tokenizer."))
         }
-        self.arch = self.meta["general.architecture"]
-        if self.arch not in ("llama", "gemma3"):
-            raise ValueError(f"no NumPy forward for architecture {self.arch}")
+        self.name = self.meta["general.architecture"]
+        if self.name not in ARCHS:
+            raise ValueError(f"no NumPy forward for architecture {self.name}")
+        self.arch = ARCHS[self.name]
         self.w = {}
         for t in reader.tensors:
             shape = tuple(int(n) for n in reversed(t.shape))
             self.w[t.name] = dequantize(t.data, t.tensor_type).reshape(shape).astype(np.float64)
+        self.read_numbers()
+        self.read_positions()
+
+    def read_numbers(self):
         self.n_embd, self.n_layer = self.key("embedding_length"), self.key("block_count")
         self.n_head = self.key("attention.head_count")
         self.n_kv_head = self.key("attention.head_count_kv", self.n_head)
         self.head_dim = self.key("attention.key_length", self.n_embd // self.n_head)
-        self.eps = self.key("attention.layer_norm_rms_epsilon")
-        gemma = self.arch == "gemma3"
-        scaling = self.key("rope.scaling.type", "none")
+        rms = self.arch.norm == "rms"
+        self.eps = self.key("attention.layer_norm_rms_epsilon" if rms else
+                            "attention.layer_norm_epsilon")
+        self.window = self.key("attention.sliding_window") if self.arch.window_pattern else 0
+        self.softcap = self.key("final_logit_softcapping", 0.0)
+        self.attn_scale = self.key("attention.scale", 1 / math.sqrt(self.head_dim))
+        self.embed_scale = math.sqrt(self.n_embd) if self.name.startswith("gemma") else 1.0
+
+    def read_positions(self):
+        n_rot = self.key("rope.dimension_count", self.head_dim)
         self.rope = Rope(
-            self.head_dim,
+            n_rot,
             self.key("rope.freq_base", 10000.0),
-            scaling,
+            self.key("rope.scaling.type", "none"),
             self.key("rope.scaling.factor", 1.0),
             self.w.get("rope_freqs.weight"),
             self.key("rope.scaling.original_context_length", self.key("context_length")),
             attn_factor=self.key("rope.scaling.attn_factor", 1.0),
         )
-        self.local_rope = (
-            Rope(self.head_dim, self.key("rope.freq_base_swa", 10000.0)) if gemma else None
-        )
-        self.window = self.key("attention.sliding_window") if gemma else 0
-        self.softcap = self.key("final_logit_softcapping", 0.0) if gemma else 0.0
+        self.local_rope = self.rope
+        if self.name == "gemma3":
+            self.local_rope = Rope(n_rot, self.key("rope.freq_base_swa", 10000.0))
 
     def key(self, name, default=None):
-        value = self.meta.get(f"{self.arch}.{name}", default)
+        value = self.meta.get(f"{self.name}.{name}", default)
         if value is None:
-            raise ValueError(f"the file lacks {self.arch}.{name}")
+            raise ValueError(f"the file lacks {self.name}.{name}")
         return value
 
-    def attention(self, x, at, local):
-        """x [T, C] normed; local: within the sliding window, with the local base."""
-        w, n = self.w, len(x)
-        q = (x @ w[at + "attn_q.weight"].T).reshape(n, self.n_head, self.head_dim)
-        k = (x @ w[at + "attn_k.weight"].T).reshape(n, self.n_kv_head, self.head_dim)
-        v = (x @ w[at + "attn_v.weight"].T).reshape(n, self.n_kv_head, self.head_dim)
-        if self.arch == "gemma3":
-            q = rms_norm(q, w[at + "attn_q_norm.weight"], self.eps)
-            k = rms_norm(k, w[at + "attn_k_norm.weight"], self.eps)
-        rope = self.local_rope if local else self.rope
-        q, k = (rope.turn(u, adjacent=self.arch == "llama") for u in (q, k))
+    def norm(self, x, base, heads=None):
+        """x normalized by the tensors of that name; as it is where there are none. With heads, x is
+        [T, H * D] and each head is normalized by itself."""
+        weight = self.w.get(base + ".weight")
+        if weight is None:
+            return x
+        if heads:
+            x = x.reshape(len(x), heads, -1)
+        if self.arch.norm == "rms":
+            out = rms_norm(x, weight, self.eps)
+        else:
+            out = layer_norm(x, weight, self.w.get(base + ".bias", 0.0), self.eps)
+        return out.reshape(len(x), -1)
+
+    def dense(self, x, base):
+        return x @ self.w[base + ".weight"].T + self.w.get(base + ".bias", 0.0)
+
+    def is_local(self, layer):
+        pattern = self.arch.window_pattern
+        return bool(self.window and pattern and layer % pattern != pattern - 1)
+
+    def queries_keys_values(self, x, at):
+        """Three arrays [T, heads * D]."""
+        if at + "attn_qkv.weight" in self.w:
+            q, kv = self.n_head * self.head_dim, self.n_kv_head * self.head_dim
+            return np.split(self.dense(x, at + "attn_qkv"), [q, q + kv], axis=1)
+        return (self.dense(x, at + f"attn_{letter}") for letter in "qkv")
+
+    def attention(self, x, layer):
+        """x [T, C] normed."""
+        at, n, local = f"blk.{layer}.", len(x), self.is_local(layer)
+        q, k, v = self.queries_keys_values(x, at)
+        by_head = self.arch.qk_norm in ("head", "heads")
+        q = self.norm(q, at + "attn_q_norm", self.n_head if by_head else None)
+        k = self.norm(k, at + "attn_k_norm", self.n_kv_head if by_head else None)
+        q = q.reshape(n, self.n_head, self.head_dim)
+        k, v = (u.reshape(n, self.n_kv_head, self.head_dim) for u in (k, v))
+        if self.arch.rotation:
+            rope = self.local_rope if local else self.rope
+            q, k = (rope.turn(u, self.arch.rotation == "adjacent") for u in (q, k))
         far = np.arange(n)[:, None] - np.arange(n)[None, :]  # how far back key j lies from query i
         hidden = (far < 0) | ((far >= self.window) if local else False)
         out = np.empty((n, self.n_head, self.head_dim))
         for h in range(self.n_head):
             g = h // (self.n_head // self.n_kv_head)
-            score = q[:, h] @ k[:, g].T / math.sqrt(self.head_dim)
+            score = q[:, h] @ k[:, g].T * self.attn_scale
             out[:, h] = softmax(np.where(hidden, -np.inf, score)) @ v[:, g]
-        return out.reshape(n, -1) @ w[at + "attn_output.weight"].T
+        return self.dense(out.reshape(n, -1), at + "attn_output")
 
-    def feed_forward(self, x, at):
-        w = self.w
-        gate = gelu_tanh if self.arch == "gemma3" else silu
-        return (gate(x @ w[at + "ffn_gate.weight"].T) * (x @ w[at + "ffn_up.weight"].T)) @ w[
-            at + "ffn_down.weight"
-        ].T
+    def feed_forward(self, x, layer):
+        at = f"blk.{layer}."
+        unit = silu if self.arch.ffn == "silu" else gelu_tanh
+        up = self.dense(x, at + "ffn_up")
+        if self.arch.ffn == "gelu alone":
+            return self.dense(unit(up), at + "ffn_down")
+        return self.dense(unit(self.dense(x, at + "ffn_gate")) * up, at + "ffn_down")
+
+    def block(self, x, layer):
+        at = f"blk.{layer}."
+        first = self.norm(x, at + "attn_norm")
+        y = self.norm(self.attention(first, layer), at + "post_attention_norm")
+        if self.arch.parallel:
+            return x + y + self.feed_forward(first, layer)
+        x = self.norm(x + y, at + "attn_output_norm")
+        y = self.feed_forward(self.norm(x, at + "ffn_norm"), layer)
+        return self.norm(x + self.norm(y, at + "post_ffw_norm"), at + "layer_output_norm")
+
+    def embed(self, ids):
+        return self.w["token_embd.weight"][np.asarray(ids)] * self.embed_scale
+
+    def hidden(self, ids):
+        """float64 [T, C]: what leaves the last block."""
+        x = self.embed(ids)
+        for layer in range(self.n_layer):
+            x = self.block(x, layer)
+        return x
 
     def logits(self, ids):
         """float64 [T, V]: what the model says after each of the ids."""
-        w, gemma = self.w, self.arch == "gemma3"
-        x = w["token_embd.weight"][np.asarray(ids)]
-        if gemma:
-            x = x * math.sqrt(self.n_embd)
-        for i in range(self.n_layer):
-            at = f"blk.{i}."
-            y = self.attention(
-                rms_norm(x, w[at + "attn_norm.weight"], self.eps), at, local=gemma and i % 6 != 5
-            )
-            x = x + (rms_norm(y, w[at + "post_attention_norm.weight"], self.eps) if gemma else y)
-            y = self.feed_forward(rms_norm(x, w[at + "ffn_norm.weight"], self.eps), at)
-            x = x + (rms_norm(y, w[at + "post_ffw_norm.weight"], self.eps) if gemma else y)
-        head = w.get("output.weight", w["token_embd.weight"])
-        out = rms_norm(x, w["output_norm.weight"], self.eps) @ head.T
-        return self.softcap * np.tanh(out / self.softcap) if self.softcap else out
+        head = self.w.get("output.weight", self.w["token_embd.weight"])
+        return cap(self.norm(self.hidden(ids), "output_norm") @ head.T, self.softcap)
 
 
 def main():

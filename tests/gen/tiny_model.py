@@ -29,6 +29,7 @@ from gguf.quants import dequantize, quantize
 sys.path.insert(0, str(Path(__file__).parent))
 import gguf_types  # noqa: E402,F401
 import vocab as vocabulary  # noqa: E402
+from archs import ARCHS  # noqa: E402
 
 # Types that the package cannot quantize: where the f16 scales of a block lie, and their sizes. The
 # rest of the block may be any bytes.
@@ -74,7 +75,7 @@ TYPES = (
 
 @dataclasses.dataclass
 class Config:
-    arch: str = "llama"  # llama or gemma3
+    arch: str = "llama"  # of archs.ARCHS
     seed: int = 1
     type: str = "F32"  # of every matrix; norms stay F32, as converters write them
     vocab: str = "spm"
@@ -85,9 +86,10 @@ class Config:
     head_dim: int = 0  # 0: n_embd / n_head
     n_ff: int = 96
     n_ctx: int = 256
-    eps: float = 1e-5
     tied: bool = False
-    rope_base: float = 0.0  # 0: 10000 for llama, 1e6 for gemma3
+    bias: bool = False  # the biases that some files of the architecture have
+    fused_qkv: bool = False  # queries, keys and values in one tensor
+    rope_base: float = 0.0  # 0: the architecture's
     rope_scaling: str = "none"  # none linear llama3 yarn
     rope_factor: float = 4.0
     rope_orig_ctx: int = 32  # trained context before scaling (llama3, yarn)
@@ -96,22 +98,22 @@ class Config:
     # llama.cpp reads neither for these architectures: a file that has them gives the same logits.
     ext_factor: float = -1.0
     beta_fast: float = 0.0
-    window: int = 8  # gemma3: sliding window of 5 layers in 6
-    # gemma3: mean of post_ffw_norm. Small, because llama.cpp looks GELU up in a table of half
-    # precision: at 1 its F32 logits are 2e-3 away from exact ones, and the tests want 1e-3.
+    window: int = 8  # sliding window of the layers that have one
+    # Size of what GELU feed-forwards add to x. Small, because llama.cpp looks GELU up in a table
+    # of half precision: at 1 its F32 logits are 2e-3 away from exact ones, and the tests want 1e-3.
     ffn_share: float = 0.2
-    softcap: float = 0.0  # gemma3: final_logit_softcapping; 0: absent
+    softcap: float = 0.0  # final_logit_softcapping; 0: absent
 
     def __post_init__(self):
         block = GGML_QUANT_SIZES[Type[self.type]][0]
         if self.n_embd % block or self.n_ff % block:
             self.n_embd, self.n_ff = 256, 512  # blocks are up to 256 wide
-        if self.arch == "gemma3":
-            self.tied = True
-            self.n_layer = max(self.n_layer, 7)  # five local layers, a global one, a local one
-            self.eps = 1e-6
+        arch = ARCHS[self.arch]
+        self.tied = self.tied or arch.tied
+        if arch.window_pattern:  # local layers, a global one, a local one
+            self.n_layer = max(self.n_layer, arch.window_pattern + 1)
         self.head_dim = self.head_dim or self.n_embd // self.n_head
-        self.rope_base = self.rope_base or (1e6 if self.arch == "gemma3" else 1e4)
+        self.rope_base = self.rope_base or arch.rope_base
 
 
 def random_blocks(rng, rows, cols, kind, spread):
@@ -138,6 +140,7 @@ def rope_factors_llama3(dim, base, factor, original, low=1.0, high=4.0):
 class Builder:
     def __init__(self, path, config):
         self.config = config
+        self.arch = ARCHS[config.arch]
         self.rng = np.random.default_rng(config.seed)
         self.writer = GGUFWriter(path, config.arch)
 
@@ -150,11 +153,21 @@ class Builder:
             data = values if kind == Type.F32 else quantize(values, kind)
         self.writer.add_tensor(name, data, raw_dtype=kind)
 
-    def norm(self, name, n, mean=1.0):
+    def vector(self, name, n, mean=0.0, spread=0.2):
+        values = mean + spread * self.rng.standard_normal(n)
+        self.writer.add_tensor(name, values.astype(np.float32))
+
+    def norm(self, base, n, mean=1.0, bias=False):
         """Weights near `mean`, as files hold them: the converter has already added Gemma's 1."""
-        self.writer.add_tensor(
-            name, (mean * (1 + 0.2 * self.rng.standard_normal(n))).astype(np.float32)
-        )
+        self.vector(base + ".weight", n, mean, 0.2 * mean)
+        if bias:
+            self.vector(base + ".bias", n)
+
+    def dense(self, base, rows, cols, spread, letter):
+        """A matrix, and its bias where the architecture or this file has one."""
+        self.matrix(base + ".weight", rows, cols, spread)
+        if letter in self.arch.bias + (self.arch.maybe_bias if self.config.bias else ""):
+            self.vector(base + ".bias", rows)
 
     def metadata(self):
         c, w = self.config, self.writer
@@ -165,17 +178,21 @@ class Builder:
         w.add_feed_forward_length(c.n_ff)
         w.add_head_count(c.n_head)
         w.add_head_count_kv(c.n_kv_head)
-        w.add_layer_norm_rms_eps(c.eps)
-        w.add_rope_freq_base(c.rope_base)
+        if self.arch.norm == "rms":
+            w.add_layer_norm_rms_eps(self.arch.eps)
+        else:
+            w.add_layer_norm_eps(self.arch.eps)
+        if self.arch.rotation:
+            w.add_rope_freq_base(c.rope_base)
         if c.arch == "gemma3" or c.head_dim * c.n_head != c.n_embd:
             w.add_key_length(c.head_dim)
             w.add_value_length(c.head_dim)
         if c.arch == "llama":
             w.add_rope_dimension_count(c.head_dim)
-        else:
+        if self.arch.window_pattern:
             w.add_sliding_window(c.window)
-            if c.softcap:
-                w.add_final_logit_softcapping(c.softcap)
+        if c.softcap:
+            w.add_final_logit_softcapping(c.softcap)
         if c.rope_scaling in ("linear", "yarn"):
             w.add_rope_scaling_type(RopeScalingType(c.rope_scaling))
             w.add_rope_scaling_factor(c.rope_factor)
@@ -188,16 +205,54 @@ class Builder:
             if c.beta_fast:
                 w.add_rope_scaling_yarn_beta_fast(c.beta_fast)
 
-    def tensors(self, n_vocab):
-        c = self.config
-        gemma = c.arch == "gemma3"
+    def attention(self, at):
+        c, arch, wide = self.config, self.arch, self.config.n_embd**-0.5
         q, kv = c.n_head * c.head_dim, c.n_kv_head * c.head_dim
-        wide = c.n_embd**-0.5
+        if c.fused_qkv:
+            self.dense(at + "attn_qkv", q + 2 * kv, c.n_embd, 1.2 * wide, "q")
+        else:
+            self.dense(at + "attn_q", q, c.n_embd, 1.4 * wide, "q")
+            self.dense(at + "attn_k", kv, c.n_embd, 1.4 * wide, "q")
+            self.dense(at + "attn_v", kv, c.n_embd, wide, "q")
+        self.dense(at + "attn_output", c.n_embd, q, q**-0.5, "o")
+        if arch.qk_norm:
+            shape = {
+                "head": (c.head_dim, c.head_dim),
+                "heads": ((c.n_head, c.head_dim), (c.n_kv_head, c.head_dim)),
+                "width": (q, kv),
+            }[arch.qk_norm]
+            self.norm(at + "attn_q_norm", shape[0])
+            self.norm(at + "attn_k_norm", shape[1])
+
+    def feed_forward(self, at):
+        c, wide = self.config, self.config.n_embd**-0.5
+        small = c.ffn_share if "gelu" in self.arch.ffn and "output" not in self.arch.norm_at else 1
+        if self.arch.ffn != "gelu alone":
+            self.dense(at + "ffn_gate", c.n_ff, c.n_embd, wide, "f")
+        self.dense(at + "ffn_up", c.n_ff, c.n_embd, wide, "f")
+        self.dense(at + "ffn_down", c.n_embd, c.n_ff, small * c.n_ff**-0.5, "f")
+
+    def norms(self, at):
+        c, arch = self.config, self.arch
+        share = c.ffn_share if "gelu" in arch.ffn else 1
+        if "input" in arch.norm_at:
+            self.norm(at + "attn_norm", c.n_embd, bias=arch.norm_bias)
+            if not arch.parallel:
+                self.norm(at + "ffn_norm", c.n_embd, bias=arch.norm_bias)
+        if "output" in arch.norm_at:
+            self.norm(at + "post_attention_norm", c.n_embd, bias=arch.norm_bias)
+            self.norm(at + "post_ffw_norm", c.n_embd, share, bias=arch.norm_bias)
+        if "sum" in arch.norm_at:
+            self.norm(at + "attn_output_norm", c.n_embd, bias=arch.norm_bias)
+            self.norm(at + "layer_output_norm", c.n_embd, bias=arch.norm_bias)
+
+    def tensors(self, n_vocab):
+        c, wide = self.config, self.config.n_embd**-0.5
         # Gemma scales the rows by sqrt(n_embd) on the way in and uses them again on the way out.
         self.matrix("token_embd.weight", n_vocab, c.n_embd, wide if c.tied else 1.0)
         if not c.tied:
             self.matrix("output.weight", n_vocab, c.n_embd, wide)
-        self.norm("output_norm.weight", c.n_embd)
+        self.norm("output_norm", c.n_embd, bias=self.arch.norm_bias)
         if c.rope_scaling == "llama3":
             self.writer.add_tensor(
                 "rope_freqs.weight",
@@ -205,20 +260,9 @@ class Builder:
             )
         for i in range(c.n_layer):
             at = f"blk.{i}."
-            self.norm(at + "attn_norm.weight", c.n_embd)
-            self.matrix(at + "attn_q.weight", q, c.n_embd, 1.4 * wide)
-            self.matrix(at + "attn_k.weight", kv, c.n_embd, 1.4 * wide)
-            self.matrix(at + "attn_v.weight", kv, c.n_embd, wide)
-            self.matrix(at + "attn_output.weight", c.n_embd, q, q**-0.5)
-            self.norm(at + "ffn_norm.weight", c.n_embd)
-            self.matrix(at + "ffn_gate.weight", c.n_ff, c.n_embd, wide)
-            self.matrix(at + "ffn_up.weight", c.n_ff, c.n_embd, wide)
-            self.matrix(at + "ffn_down.weight", c.n_embd, c.n_ff, c.n_ff**-0.5)
-            if gemma:
-                self.norm(at + "attn_q_norm.weight", c.head_dim)
-                self.norm(at + "attn_k_norm.weight", c.head_dim)
-                self.norm(at + "post_attention_norm.weight", c.n_embd)
-                self.norm(at + "post_ffw_norm.weight", c.n_embd, c.ffn_share)
+            self.norms(at)
+            self.attention(at)
+            self.feed_forward(at)
 
     def build(self):
         self.metadata()
@@ -251,7 +295,7 @@ def main():
     )
     parser.add_argument("out")
     choices = {
-        "arch": ["llama", "gemma3"],
+        "arch": list(ARCHS),
         "type": TYPES,
         "vocab": ["spm", "bpe"],
         "rope_scaling": ["none", "linear", "llama3", "yarn"],

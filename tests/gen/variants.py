@@ -2,40 +2,57 @@
 
 import tiny_model
 
-LLAMA = {
-    "plain": {},
-    "bpe-tied": {"vocab": "bpe", "tied": True},
-    "one-kv-head": {"n_kv_head": 1},
-    "all-kv-heads": {"n_kv_head": 4},
-    "wide-heads": {"head_dim": 24},
-    "linear": {"rope_scaling": "linear"},
-    "llama3": {"rope_scaling": "llama3", "head_dim": 32},
-    "yarn": {"rope_scaling": "yarn", "head_dim": 32},
-    "yarn-attn-factor": {"rope_scaling": "yarn", "head_dim": 32, "attn_factor": 1.25},
-    "yarn-keys-unread": {
-        "rope_scaling": "yarn",
-        "head_dim": 32,
-        "rope_orig_ctx": 128,
-        "rope_factor": 16.0,
-        "ext_factor": 0.5,
-        "beta_fast": 4.0,
+VARIANTS = {
+    "llama": {
+        "plain": {},
+        "biases": {"bias": True},
+        "fused-qkv": {"bias": True, "fused_qkv": True},
+        "bpe-tied": {"vocab": "bpe", "tied": True},
+        "one-kv-head": {"n_kv_head": 1},
+        "all-kv-heads": {"n_kv_head": 4},
+        "wide-heads": {"head_dim": 24},
+        "linear": {"rope_scaling": "linear"},
+        "llama3": {"rope_scaling": "llama3", "head_dim": 32},
+        "yarn": {"rope_scaling": "yarn", "head_dim": 32},
+        "yarn-attn-factor": {"rope_scaling": "yarn", "head_dim": 32, "attn_factor": 1.25},
+        "yarn-keys-unread": {
+            "rope_scaling": "yarn",
+            "head_dim": 32,
+            "rope_orig_ctx": 128,
+            "rope_factor": 16.0,
+            "ext_factor": 0.5,
+            "beta_fast": 4.0,
+        },
+        "yarn-long": {
+            "rope_scaling": "yarn",
+            "head_dim": 32,
+            "rope_orig_ctx": 128,
+            "rope_factor": 16.0,
+        },
     },
-    "yarn-long": {
-        "rope_scaling": "yarn",
-        "head_dim": 32,
-        "rope_orig_ctx": 128,
-        "rope_factor": 16.0,
+    "gemma3": {
+        "plain": {},
+        "one-kv-head": {"n_kv_head": 1, "head_dim": 32},
+        "linear": {"rope_scaling": "linear", "rope_base": 1e4},
+        "wide-window": {"window": 64},
+        "softcap": {"softcap": 3.0},
+        "full-ffn": {"ffn_share": 1.0},
+    },
+    "qwen2": {
+        "plain": {},
+        "tied-yarn": {"tied": True, "rope_scaling": "yarn"},
+    },
+    "qwen3": {
+        "plain": {},
+        "wide-heads": {"head_dim": 24, "tied": True},
+        "linear": {"rope_scaling": "linear"},
     },
 }
-GEMMA3 = {
-    "plain": {},
-    "one-kv-head": {"n_kv_head": 1, "head_dim": 32},
-    "linear": {"rope_scaling": "linear", "rope_base": 1e4},
-    "wide-window": {"window": 64},
-    "softcap": {"softcap": 3.0},
-    "full-ffn": {"ffn_share": 1.0},
+# Types held against NumPy and llama.cpp in models of an architecture; Q8_0 where nothing is said.
+TYPES = {
+    "llama": tiny_model.TYPES[1:],
+    "gemma3": "F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K Q6_K".split(),
 }
-GEMMA3_TYPES = ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K", "Q6_K"]
 # Not exact enough in llama.cpp (GELU by a table in half precision): held against NumPy alone.
 NUMPY_ONLY = {"gemma3-full-ffn"}
 # Left out of ./check quick: one of each family stays.
@@ -49,9 +66,9 @@ SLOW = {
 def variants():
     """{name: options}; rope and shapes in F32, every type in a llama, the older in a gemma3."""
     out = {}
-    for arch, table in (("llama", LLAMA), ("gemma3", GEMMA3)):
+    for arch, table in VARIANTS.items():
         for name, options in table.items():
             out[f"{arch}-{name}"] = {"arch": arch, **options}
-        for kind in tiny_model.TYPES[1:] if arch == "llama" else GEMMA3_TYPES:
+        for kind in TYPES.get(arch, ["Q8_0"]):
             out[f"{arch}-{kind.lower()}"] = {"arch": arch, "type": kind, "seed": 7}
     return out

@@ -9,20 +9,24 @@ TESTS = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS / "gen"), str(TESTS / "peer"), str(TESTS.parent / "bench")]
 
 import accuracy  # noqa: E402
+import archs  # noqa: E402
 import dequantize  # noqa: E402
 import iq_grids  # noqa: E402
 import llama_cpp  # noqa: E402
 import metrics  # noqa: E402
+import models_doc  # noqa: E402
 import numpy_forward  # noqa: E402
 import tiny_model  # noqa: E402
 import variants  # noqa: E402
 
 __all__ = [
     "accuracy",
+    "archs",
     "dequantize",
     "iq_grids",
     "llama_cpp",
     "metrics",
+    "models_doc",
     "numpy_forward",
     "tiny_model",
     "variants",
@@ -44,7 +48,7 @@ def params(names):
 class TinyModels:
     """The models of variants.py, written when first asked for."""
 
-    def __init__(self, folder, n_tokens=48):
+    def __init__(self, folder, n_tokens=64):
         self.folder, self.n_tokens, self.made = folder, n_tokens, {}
 
     def get(self, name):

@@ -17,7 +17,7 @@ static void apply(op f, float *x, const float *y, size_t n)
 {
     if (f.binary != NULL)
         f.binary(x, y, n);
-    else
+    else if (f.unary != NULL)
         f.unary(x, n);
 }
 

@@ -1,0 +1,41 @@
+"""What the blocks of each architecture are made of, as the generator writes them and the NumPy pass
+computes them. Written from the papers and from the names that PyPI's gguf gives tensors and keys;
+llama.cpp is the referee (tests/py/test_oracles.py)."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Arch:
+    models: str  # published under this name
+    norm: str = "rms"  # rms, layer
+    norm_bias: bool = False
+    norm_at: tuple = ("input",)  # input, output, sum
+    qk_norm: str = ""  # head, heads, width
+    rotation: str = "adjacent"  # adjacent, halves, ""
+    bias: str = ""  # products that always have one: q (queries, keys, values), o, f (feed-forward)
+    maybe_bias: str = ""  # those that some files have
+    ffn: str = "silu"  # silu or gelu with a gate, "gelu alone" without
+    parallel: bool = False
+    tied: bool = False  # no output.weight
+    window_pattern: int = 0  # every n-th layer sees everything, the others a window; 0: all do
+    rope_base: float = 1e4
+    eps: float = 1e-5
+
+
+ARCHS = {
+    "llama": Arch("Llama, Mistral, SmolLM2, TinyLlama", maybe_bias="qof"),
+    "gemma3": Arch(
+        "Gemma 3",
+        norm_at=("input", "output"),
+        qk_norm="head",
+        rotation="halves",
+        ffn="gelu",
+        tied=True,
+        window_pattern=6,
+        rope_base=1e6,
+        eps=1e-6,
+    ),
+    "qwen2": Arch("Qwen2, Qwen2.5", bias="q", rotation="halves", rope_base=1e6, eps=1e-6),
+    "qwen3": Arch("Qwen3", qk_norm="head", rotation="halves", rope_base=1e6, eps=1e-6),
+}
