@@ -10,7 +10,10 @@
 
 #include "text/jinja/value.h"
 
-enum { SMALL = 8 }; /* up to this many entries are searched one by one */
+enum {
+    SMALL = 8,       /* up to this many entries are searched one by one */
+    FREE_LOOKS = 64, /* at other people's slots, for one key */
+};
 
 static uint64_t mix(uint64_t h)
 {
@@ -84,18 +87,25 @@ vd_status vd_j_dict_new(vd_jrender *r, vd_jdict **ret)
     return vd_j_alloc(r, 1, sizeof(vd_jdict), ret);
 }
 
+/* One step, however many slots are looked at: their number depends on the seed, and the same render
+ * must not meet its limit in one run and not in another. Beyond what chance makes of a table that is
+ * half empty, each costs a step. */
 static vd_status find(vd_jrender *r, const vd_jdict *dict, vd_jval key, uint64_t hash,
                       vd_jentry **ret_entry)
 {
     vd_jentry *found = NULL;
-    vd_status st = VD_OK;
+    vd_status st = vd_j_charge(r, dict->slot != NULL);
+    if (st != VD_OK)
+        return st;
+    size_t n_looks = 0;
     size_t at = dict->slot != NULL ? (size_t)hash & (dict->n_slots - 1) : 0;
     for (;;) {
         if (dict->slot != NULL ? dict->slot[at] == 0 : at == dict->n)
             break;
         vd_jentry *entry = &dict->entry[dict->slot != NULL ? dict->slot[at] - 1 : at];
         bool equal = false;
-        st = vd_j_charge(r, dict->slot != NULL);
+        if (++n_looks > FREE_LOOKS)
+            st = vd_j_charge(r, 1);
         if (st == VD_OK && entry->hash == hash)
             st = vd_j_equal(r, entry->key, key, &equal);
         if (st != VD_OK)

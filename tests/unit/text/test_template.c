@@ -220,6 +220,40 @@ static void errors_name_the_line(void **state)
     check_fails("{% macro m(a=1, b) %}{% endmacro %}", "default");
 }
 
+static bool renders_within(const vd_template *tmpl, size_t max_steps)
+{
+    vd_render_options few = {.max_steps = max_steps, .now_unix = options.now_unix};
+    char *text = NULL;
+    size_t n = 0;
+    vd_status st = vd_template_render(tmpl, "{}", 2, &few, &text, &n, NULL);
+    assert_true(st == VD_OK || st == VD_ERR_LIMIT);
+    if (st == VD_OK)
+        vd_text_free(text);
+    return st == VD_OK;
+}
+
+/* Hashes are seeded anew in every render; what a limit allows must not depend on them. */
+static void a_render_costs_the_same_every_time(void **state)
+{
+    static const char source[] = "{{ range(300) | map('string') | unique | list | length }}";
+    vd_template *tmpl = NULL;
+    assert_int_equal(vd_template_parse(source, sizeof(source) - 1, &tmpl, NULL), VD_OK);
+    size_t low = 0, high = 100000;
+    assert_true(renders_within(tmpl, high));
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (renders_within(tmpl, middle))
+            high = middle;
+        else
+            low = middle;
+    }
+    for (int i = 0; i < 20; i++) {
+        assert_true(renders_within(tmpl, high));
+        assert_false(low > 0 && renders_within(tmpl, low));
+    }
+    vd_template_free(tmpl);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +270,7 @@ int main(void)
         cmocka_unit_test(the_clock_is_the_callers),
         cmocka_unit_test(json_is_written_as_python_writes_it),
         cmocka_unit_test(errors_name_the_line),
+        cmocka_unit_test(a_render_costs_the_same_every_time),
     };
     vd_json_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
