@@ -9,7 +9,9 @@
 
 static const vd_arch *const architectures[] = {
     &vd_arch_llama,
+    &vd_arch_gemma2,
     &vd_arch_gemma3,
+    &vd_arch_olmo2,
     &vd_arch_qwen2,
     &vd_arch_qwen3,
 };

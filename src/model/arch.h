@@ -15,7 +15,9 @@ typedef struct vd_arch {
 } vd_arch;
 
 extern const vd_arch vd_arch_llama;
+extern const vd_arch vd_arch_gemma2;
 extern const vd_arch vd_arch_gemma3;
+extern const vd_arch vd_arch_olmo2;
 extern const vd_arch vd_arch_qwen2;
 extern const vd_arch vd_arch_qwen3;
 

@@ -13,9 +13,7 @@ enum { LAYERS_OF_27B = 62 };
 
 static vd_status read_gemma3(const vd_gguf *gguf, vd_hparams *hp, vd_err *err)
 {
-    vd_status st =
-        vd_hparams_u32(gguf, "gemma3", "attention.sliding_window", 0, UINT32_MAX, &hp->window, err);
-    hp->window_pattern = 6;
+    vd_status st = vd_hparams_read_windows(gguf, "gemma3", 6, hp, err);
     hp->embed_scale = sqrtf((float)hp->n_embd);
     hp->rope_local.base = 10000;
     hp->rope_local.scaling = VD_ROPE_SCALING_NONE;

@@ -17,6 +17,7 @@ const vd_arch vd_arch_llama = {
               .qkv_bias = VD_MAYBE,
               .o_bias = VD_MAYBE,
               .ffn_bias = VD_MAYBE,
-              .rotation = VD_ROTATION_ADJACENT},
+              .rotation = VD_ROTATION_ADJACENT,
+              .rope_factors = VD_MAYBE},
     .read = read_llama,
 };

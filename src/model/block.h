@@ -58,6 +58,7 @@ typedef struct vd_block {
     vd_qk_norm qk_norm;
     vd_need qkv_bias, o_bias, ffn_bias;
     vd_rotation rotation;
+    vd_need rope_factors; /* rope_freqs.weight, a divisor of each frequency */
     bool parallel;
     vd_ffn_kind ffn;
 } vd_block;

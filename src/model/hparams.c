@@ -52,6 +52,25 @@ vd_status vd_hparams_f32(const vd_gguf *gguf, const char *arch, const char *suff
     return VD_OK;
 }
 
+vd_status vd_hparams_bool(const vd_gguf *gguf, const char *arch, const char *suffix, bool *ret,
+                          vd_err *err)
+{
+    char key[KEY_MAX];
+    make_key(key, arch, suffix);
+    const vd_gguf_kv *kv = vd_gguf_find(gguf, key);
+    if (kv != NULL && !vd_gguf_get_bool(gguf, key, ret))
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s is of type %s, true or false is expected", key,
+                       vd_gguf_type_name(kv->type));
+    return VD_OK;
+}
+
+bool vd_hparams_str(const vd_gguf *gguf, const char *arch, const char *suffix, vd_str *ret)
+{
+    char key[KEY_MAX];
+    make_key(key, arch, suffix);
+    return vd_gguf_get_str(gguf, key, ret);
+}
+
 static vd_status require_u32(const vd_gguf *gguf, const char *arch, const char *suffix, size_t max,
                              size_t *ret, vd_err *err)
 {
@@ -62,43 +81,6 @@ static vd_status require_u32(const vd_gguf *gguf, const char *arch, const char *
     if (st == VD_OK)
         *ret = value;
     return st;
-}
-
-static vd_status read_scaling(const vd_gguf *gguf, const char *arch, vd_rope_params *rope,
-                              vd_err *err)
-{
-    char key[KEY_MAX];
-    vd_str type;
-    vd_status st = vd_hparams_f32(gguf, arch, "rope.scale_linear", 1e-3f, 1e6f, &rope->factor, err);
-    if (st == VD_OK)
-        st = vd_hparams_f32(gguf, arch, "rope.scaling.factor", 0, 1e6f, &rope->factor, err);
-    if (st == VD_OK)
-        st = vd_hparams_f32(gguf, arch, "rope.scaling.attn_factor", 1e-3f, 1e3f,
-                            &rope->attn_factor, err);
-    /* yarn_beta_fast, yarn_beta_slow, yarn_ext_factor and yarn_log_multiplier may stand in the
-     * file, but for the architectures here the field's reference engine reads none of them, and
-     * neither do we: the same file has to give the same logits. */
-    if (st == VD_OK)
-        st = vd_hparams_u32(gguf, arch, "rope.scaling.original_context_length", 1, UINT32_MAX,
-                            &rope->ctx_original, err);
-    if (st != VD_OK)
-        return st;
-    if (rope->factor == 0)
-        rope->factor = 1; /* what some converters write for "no scaling" */
-    make_key(key, arch, "rope.scaling.type");
-    /* Without the key a factor means linear, as llama.cpp reads it. */
-    if (!vd_gguf_get_str(gguf, key, &type))
-        type = (vd_str){"linear", 6};
-    if (type.n == 4 && memcmp(type.data, "none", 4) == 0)
-        rope->factor = 1;
-    else if (type.n == 4 && memcmp(type.data, "yarn", 4) == 0)
-        rope->scaling = VD_ROPE_SCALING_YARN;
-    else if (type.n == 6 && memcmp(type.data, "linear", 6) == 0)
-        rope->scaling = rope->factor != 1 ? VD_ROPE_SCALING_LINEAR : VD_ROPE_SCALING_NONE;
-    else
-        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s is '%.*s'; none, linear and yarn are supported",
-                       key, (int)(type.n < 64 ? type.n : 64), type.data);
-    return VD_OK;
 }
 
 static vd_status read_heads(const vd_gguf *gguf, const char *arch, vd_hparams *hp, vd_err *err)
@@ -150,7 +132,6 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, const vd_block 
         .block = *block,
         .norm_eps = 1e-5f,
         .embed_scale = 1,
-        .rope = {.base = 10000, .factor = 1, .attn_factor = 1},
     };
     vd_status st =
         require_u32(gguf, arch, "block_count", VD_HPARAMS_LAYERS_MAX, &hp.n_layer, err);
@@ -167,29 +148,48 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, const vd_block 
                             rms ? "attention.layer_norm_rms_epsilon"
                                 : "attention.layer_norm_epsilon",
                             0, 1, &hp.norm_eps, err);
-    hp.n_vocab = vocab_size(gguf);
-    hp.rope.n_rot = hp.head_dim;
     if (st == VD_OK)
-        st = vd_hparams_u32(gguf, arch, "rope.dimension_count", 2, hp.head_dim,
-                            &hp.rope.n_rot, err);
-    if (st == VD_OK)
-        st = vd_hparams_f32(gguf, arch, "rope.freq_base", 1, 1e12f, &hp.rope.base, err);
-    hp.rope.ctx_original = hp.ctx_train;
-    if (st == VD_OK)
-        st = read_scaling(gguf, arch, &hp.rope, err);
+        st = vd_hparams_read_rope(gguf, arch, &hp, err);
     if (st != VD_OK)
         return st;
-    if (hp.rope.n_rot % 2 != 0)
-        return VD_FAIL(err, VD_ERR_FORMAT, "%s.rope.dimension_count is %zu, not an even number",
-                       arch, hp.rope.n_rot);
+    hp.n_vocab = vocab_size(gguf);
     hp.attn_scale = 1.0f / sqrtf((float)hp.head_dim);
-    hp.rope_local = hp.rope;
     *ret_hp = hp;
     return VD_OK;
 }
 
-bool vd_hparams_layer_is_local(const vd_hparams *hp, size_t layer)
+/* Every `period`-th layer sees everything, the others a window. */
+static void set_period(vd_hparams *hp, size_t period)
 {
-    return hp->window != 0 && hp->window_pattern != 0 &&
-           layer % hp->window_pattern != hp->window_pattern - 1;
+    for (size_t i = 0; i < hp->n_layer; i++)
+        hp->local[i] = i % period != period - 1;
+}
+
+vd_status vd_hparams_read_windows(const vd_gguf *gguf, const char *arch, size_t period,
+                                  vd_hparams *hp, vd_err *err)
+{
+    vd_status st =
+        vd_hparams_u32(gguf, arch, "attention.sliding_window", 0, UINT32_MAX, &hp->window, err);
+    if (st != VD_OK || hp->window == 0)
+        return st;
+    char key[KEY_MAX];
+    make_key(key, arch, "attention.sliding_window_pattern");
+    const vd_gguf_kv *kv = vd_gguf_find(gguf, key);
+    if (kv == NULL || kv->type != VD_GGUF_TYPE_ARRAY) {
+        st = vd_hparams_u32(gguf, arch, "attention.sliding_window_pattern", 1,
+                            VD_HPARAMS_LAYERS_MAX, &period, err);
+        if (st == VD_OK)
+            set_period(hp, period);
+        return st;
+    }
+    if (kv->n_items != hp->n_layer)
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s has %llu items for %zu layers", key,
+                       (unsigned long long)kv->n_items, hp->n_layer);
+    for (size_t i = 0; i < hp->n_layer; i++) {
+        uint64_t local;
+        if (!vd_gguf_item_u64(kv, i, &local) || local > 1)
+            return VD_FAIL(err, VD_ERR_FORMAT, "%s: item %zu is neither true nor false", key, i);
+        hp->local[i] = local == 1;
+    }
+    return VD_OK;
 }

@@ -18,6 +18,8 @@ typedef enum vd_rope_scaling {
     VD_ROPE_SCALING_YARN    /* Peng et al. 2023 */
 } vd_rope_scaling;
 
+enum { VD_HPARAMS_LAYERS_MAX = 1024 };
+
 /* Rotary position embedding (Su et al. 2021) of one kind of layer. */
 typedef struct vd_rope_params {
     size_t n_rot;      /* values rotated per head, even, at most D */
@@ -38,12 +40,11 @@ typedef struct vd_hparams {
     float logit_softcap; /* logits become cap * tanh(logits / cap); 0: off */
     vd_rope_params rope;       /* of global layers */
     vd_rope_params rope_local; /* of layers with a sliding window */
-    size_t window;         /* positions a local layer sees, itself included; 0 = none */
-    size_t window_pattern; /* every window_pattern-th layer is global; 0 = all are */
+    size_t window; /* positions a local layer sees, itself included; 0 = none */
+    bool local[VD_HPARAMS_LAYERS_MAX]; /* layers that look through the window */
 } vd_hparams;
 
 enum {
-    VD_HPARAMS_LAYERS_MAX = 1024,
     VD_HPARAMS_HEADS_MAX = 1024,
     VD_HPARAMS_HEAD_DIM_MAX = 1024,
     VD_HPARAMS_WIDTH_MAX = 1 << 20,
@@ -62,7 +63,17 @@ VD_NODISCARD vd_status vd_hparams_u32(const vd_gguf *gguf, const char *arch, con
 VD_NODISCARD vd_status vd_hparams_f32(const vd_gguf *gguf, const char *arch, const char *suffix,
                                       float min, float max, float *ret, vd_err *err);
 
-/* True when this layer looks through the sliding window. */
-bool vd_hparams_layer_is_local(const vd_hparams *hp, size_t layer);
+VD_NODISCARD vd_status vd_hparams_bool(const vd_gguf *gguf, const char *arch, const char *suffix,
+                                       bool *ret, vd_err *err);
+/* False where it is absent or no string; *ret then stays as it is. */
+bool vd_hparams_str(const vd_gguf *gguf, const char *arch, const char *suffix, vd_str *ret);
+
+/* rope and rope_local, the same; part of vd_hparams_read. */
+VD_NODISCARD vd_status vd_hparams_read_rope(const vd_gguf *gguf, const char *arch, vd_hparams *hp,
+                                            vd_err *err);
+/* window and local, for architectures that have windows: every period-th layer sees everything,
+ * where the file says nothing else. hp->window may hold a default. */
+VD_NODISCARD vd_status vd_hparams_read_windows(const vd_gguf *gguf, const char *arch,
+                                               size_t period, vd_hparams *hp, vd_err *err);
 
 #endif

@@ -109,7 +109,7 @@ static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
     const vd_hparams *hp = &loader->model->hp;
     vd_layer *layer = &loader->model->layer[index];
     int i = (int)index;
-    layer->local = vd_hparams_layer_is_local(hp, index);
+    layer->local = hp->local[index];
     vd_status st = load_norms(loader, i, layer, err);
     if (st == VD_OK)
         st = load_qkv(loader, i, layer, err);
@@ -126,7 +126,7 @@ static vd_status load_rope(vd_loader *loader, vd_err *err)
     vd_model *model = loader->model;
     const float *factors = NULL;
     vd_status st = vd_loader_floats(loader, -1, "rope_freqs", "weight", model->hp.rope.n_rot / 2, 1,
-                                    VD_MAYBE, &factors, err);
+                                    model->hp.block.rope_factors, &factors, err);
     if (st == VD_OK)
         st = vd_rope_init(&model->hp.rope, factors, &model->arena, &model->rope, err);
     if (st == VD_OK)

@@ -19,12 +19,26 @@ class Arch:
     parallel: bool = False
     tied: bool = False  # no output.weight
     window_pattern: int = 0  # every n-th layer sees everything, the others a window; 0: all do
+    window_optional: bool = False  # a file without attention.sliding_window has none
+    embed_scaled: bool = False  # embeddings times sqrt(C)
+    softcaps: tuple = ()  # of attention's logits and of the model's, where the file says nothing
     rope_base: float = 1e4
     eps: float = 1e-5
 
 
 ARCHS = {
     "llama": Arch("Llama, Mistral, SmolLM2, TinyLlama", maybe_bias="qof"),
+    "gemma2": Arch(
+        "Gemma 2",
+        norm_at=("input", "output"),
+        rotation="halves",
+        ffn="gelu",
+        tied=True,
+        window_pattern=2,
+        embed_scaled=True,
+        softcaps=(50.0, 30.0),
+        eps=1e-6,
+    ),
     "gemma3": Arch(
         "Gemma 3",
         norm_at=("input", "output"),
@@ -33,7 +47,18 @@ ARCHS = {
         ffn="gelu",
         tied=True,
         window_pattern=6,
+        embed_scaled=True,
         rope_base=1e6,
+        eps=1e-6,
+    ),
+    "olmo2": Arch(
+        "OLMo 2, OLMo 3",
+        norm_at=("output",),
+        qk_norm="width",
+        rotation="halves",
+        window_pattern=4,
+        window_optional=True,
+        rope_base=5e5,
         eps=1e-6,
     ),
     "qwen2": Arch("Qwen2, Qwen2.5", bias="q", rotation="halves", rope_base=1e6, eps=1e-6),

@@ -52,10 +52,15 @@ class Model:
         rms = self.arch.norm == "rms"
         self.eps = self.key("attention.layer_norm_rms_epsilon" if rms else
                             "attention.layer_norm_epsilon")
-        self.window = self.key("attention.sliding_window") if self.arch.window_pattern else 0
-        self.softcap = self.key("final_logit_softcapping", 0.0)
+        windows = self.arch.window_pattern
+        default = 0 if self.arch.window_optional or not windows else None
+        self.window = self.key("attention.sliding_window", default)
+        self.window_pattern = self.key("attention.sliding_window_pattern", windows)
+        caps = self.arch.softcaps or (0.0, 0.0)
+        self.attn_softcap = self.key("attn_logit_softcapping", caps[0])
+        self.softcap = self.key("final_logit_softcapping", caps[1])
         self.attn_scale = self.key("attention.scale", 1 / math.sqrt(self.head_dim))
-        self.embed_scale = math.sqrt(self.n_embd) if self.name.startswith("gemma") else 1.0
+        self.embed_scale = math.sqrt(self.n_embd) if self.arch.embed_scaled else 1.0
 
     def read_positions(self):
         n_rot = self.key("rope.dimension_count", self.head_dim)
@@ -71,6 +76,8 @@ class Model:
         self.local_rope = self.rope
         if self.name == "gemma3":
             self.local_rope = Rope(n_rot, self.key("rope.freq_base_swa", 10000.0))
+        elif self.name == "olmo2":  # windows never see a stretched position
+            self.local_rope = Rope(n_rot, self.key("rope.freq_base", 10000.0))
 
     def key(self, name, default=None):
         value = self.meta.get(f"{self.name}.{name}", default)
@@ -96,8 +103,10 @@ class Model:
         return x @ self.w[base + ".weight"].T + self.w.get(base + ".bias", 0.0)
 
     def is_local(self, layer):
-        pattern = self.arch.window_pattern
-        return bool(self.window and pattern and layer % pattern != pattern - 1)
+        pattern = self.window_pattern
+        if not self.window or not pattern:
+            return False
+        return pattern[layer] if isinstance(pattern, list) else layer % pattern != pattern - 1
 
     def queries_keys_values(self, x, at):
         """Three arrays [T, heads * D]."""
@@ -123,7 +132,7 @@ class Model:
         out = np.empty((n, self.n_head, self.head_dim))
         for h in range(self.n_head):
             g = h // (self.n_head // self.n_kv_head)
-            score = q[:, h] @ k[:, g].T * self.attn_scale
+            score = cap(q[:, h] @ k[:, g].T * self.attn_scale, self.attn_softcap)
             out[:, h] = softmax(np.where(hidden, -np.inf, score)) @ v[:, g]
         return self.dense(out.reshape(n, -1), at + "attn_output")
 

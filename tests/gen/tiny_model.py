@@ -98,11 +98,14 @@ class Config:
     # llama.cpp reads neither for these architectures: a file that has them gives the same logits.
     ext_factor: float = -1.0
     beta_fast: float = 0.0
-    window: int = 8  # sliding window of the layers that have one
+    window: int = 8  # sliding window of the layers that have one; 0: none
+    # attention.sliding_window_pattern: a period, or a list with a bool per layer; 0: absent
+    window_pattern: object = 0
     # Size of what GELU feed-forwards add to x. Small, because llama.cpp looks GELU up in a table
     # of half precision: at 1 its F32 logits are 2e-3 away from exact ones, and the tests want 1e-3.
     ffn_share: float = 0.2
     softcap: float = 0.0  # final_logit_softcapping; 0: absent
+    attn_softcap: float = 0.0  # attn_logit_softcapping; 0: absent
 
     def __post_init__(self):
         block = GGML_QUANT_SIZES[Type[self.type]][0]
@@ -110,8 +113,10 @@ class Config:
             self.n_embd, self.n_ff = 256, 512  # blocks are up to 256 wide
         arch = ARCHS[self.arch]
         self.tied = self.tied or arch.tied
-        if arch.window_pattern:  # local layers, a global one, a local one
+        if arch.window_pattern and self.window:  # local layers, a global one, a local one
             self.n_layer = max(self.n_layer, arch.window_pattern + 1)
+        if isinstance(self.window_pattern, list):
+            self.n_layer = len(self.window_pattern)
         self.head_dim = self.head_dim or self.n_embd // self.n_head
         self.rope_base = self.rope_base or arch.rope_base
 
@@ -184,13 +189,17 @@ class Builder:
             w.add_layer_norm_eps(self.arch.eps)
         if self.arch.rotation:
             w.add_rope_freq_base(c.rope_base)
-        if c.arch == "gemma3" or c.head_dim * c.n_head != c.n_embd:
+        if c.arch.startswith("gemma") or c.head_dim * c.n_head != c.n_embd:
             w.add_key_length(c.head_dim)
             w.add_value_length(c.head_dim)
         if c.arch == "llama":
             w.add_rope_dimension_count(c.head_dim)
-        if self.arch.window_pattern:
+        if self.arch.window_pattern and (c.window or not self.arch.window_optional):
             w.add_sliding_window(c.window)
+        if c.window_pattern:
+            w.add_sliding_window_pattern(c.window_pattern)
+        if c.attn_softcap:
+            w.add_attn_logit_softcapping(c.attn_softcap)
         if c.softcap:
             w.add_final_logit_softcapping(c.softcap)
         if c.rope_scaling in ("linear", "yarn"):

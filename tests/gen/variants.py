@@ -37,6 +37,19 @@ VARIANTS = {
         "wide-window": {"window": 64},
         "softcap": {"softcap": 3.0},
         "full-ffn": {"ffn_share": 1.0},
+        "pattern": {"window_pattern": 3},
+    },
+    "gemma2": {
+        "plain": {},
+        "softcaps": {"attn_softcap": 1.0, "softcap": 2.0},
+        "linear": {"rope_scaling": "linear", "n_kv_head": 1},
+        "pattern": {"window_pattern": 3, "head_dim": 32},
+    },
+    "olmo2": {
+        "plain": {"window": 0},
+        "windows": {},
+        "windows-yarn": {"rope_scaling": "yarn", "attn_factor": 1.25, "n_kv_head": 1},
+        "windows-listed": {"window_pattern": [True, False, True, True]},
     },
     "qwen2": {
         "plain": {},

@@ -1,0 +1,47 @@
+"""Files that claim what we cannot keep are refused, with the name of what is wrong."""
+
+import oracles  # noqa: F401
+import pytest
+from oracles import tiny_model
+
+
+def refused(verdant, tmp_path, change=None, **options):
+    """What opening such a file says. change(builder) adds keys or tensors to it."""
+    path = tmp_path / "odd.gguf"
+    builder = tiny_model.Builder(str(path), tiny_model.Config(**options))
+    if change:
+        change(builder)
+    builder.build()
+    result = verdant("logits", path, "--ids", "1", "-o", tmp_path / "x")
+    assert result.returncode == 1
+    assert str(path) in result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize("name", ["blk.1.attn_z.bias", "blk.2.attn_q.weight", "rope_other.weight"])
+def test_a_tensor_that_nobody_would_read_is_named(verdant, tmp_path, name):
+    assert name in refused(verdant, tmp_path, lambda b: b.vector(name, 64))
+
+
+def test_a_bias_of_an_architecture_without_is_named(verdant, tmp_path):
+    change = lambda b: b.vector("blk.0.attn_output.bias", 64)  # noqa: E731
+    assert "blk.0.attn_output.bias" in refused(verdant, tmp_path, change, arch="qwen3")
+
+
+def test_an_unknown_rope_scaling_is_named(verdant, tmp_path):
+    def change(b):
+        b.writer.add_string("llama.rope.scaling.type", "spiral")
+
+    said = refused(verdant, tmp_path, change)
+    assert "spiral" in said
+    assert "yarn" in said
+
+
+@pytest.mark.parametrize(
+    ("windows", "what"), [([True, False], "2 items"), ([2, 0, 1, 1, 1], "item 0"), (5000, "5000")]
+)
+def test_a_wrong_pattern_of_windows_is_said(verdant, tmp_path, windows, what):
+    def change(b):
+        b.writer.add_sliding_window_pattern(windows)
+
+    assert what in refused(verdant, tmp_path, change, arch="olmo2")
