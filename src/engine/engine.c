@@ -143,6 +143,12 @@ vd_status vd_engine_open(const char *path, const vd_engine_options *options,
     if (st != VD_OK)
         goto out;
     fill_defaults(&e->options, &e->model->hp);
+    if (e->options.ctx_tokens > vd_model_ctx_max(e->model)) {
+        st = VD_FAIL(err, VD_ERR_ARG,
+                     "%s: a context of %zu tokens; the model has positions for %zu", path,
+                     e->options.ctx_tokens, vd_model_ctx_max(e->model));
+        goto out;
+    }
     st = vd_kv_create(&e->model->hp, e->options.kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16,
                       e->options.kv_tokens, &e->kv, err);
     if (st == VD_OK)

@@ -9,11 +9,16 @@
 
 static const vd_arch *const architectures[] = {
     &vd_arch_llama,
+    &vd_arch_command_r,
     &vd_arch_gemma2,
     &vd_arch_gemma3,
+    &vd_arch_gpt2,
+    &vd_arch_granite,
     &vd_arch_olmo2,
     &vd_arch_qwen2,
     &vd_arch_qwen3,
+    &vd_arch_smollm3,
+    &vd_arch_starcoder2,
 };
 
 vd_status vd_arch_find(const vd_gguf *gguf, const vd_arch **ret_arch, vd_err *err)

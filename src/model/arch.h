@@ -14,12 +14,17 @@ typedef struct vd_arch {
     vd_status (*read)(const vd_gguf *gguf, vd_hparams *hp, vd_err *err);
 } vd_arch;
 
-extern const vd_arch vd_arch_llama;
+extern const vd_arch vd_arch_command_r;
 extern const vd_arch vd_arch_gemma2;
 extern const vd_arch vd_arch_gemma3;
+extern const vd_arch vd_arch_gpt2;
+extern const vd_arch vd_arch_granite;
+extern const vd_arch vd_arch_llama;
 extern const vd_arch vd_arch_olmo2;
 extern const vd_arch vd_arch_qwen2;
 extern const vd_arch vd_arch_qwen3;
+extern const vd_arch vd_arch_smollm3;
+extern const vd_arch vd_arch_starcoder2;
 
 /* The architecture of a file, or VD_ERR_UNSUPPORTED that names it and lists ours. */
 VD_NODISCARD vd_status vd_arch_find(const vd_gguf *gguf, const vd_arch **ret_arch, vd_err *err);

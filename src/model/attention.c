@@ -9,7 +9,7 @@ static void rotate(const vd_worker *w, const vd_layer *layer, size_t token, floa
     const vd_rope *rope = layer->local ? &w->m->rope_local : &w->m->rope;
     const float *angles = layer->local ? w->f->angles_local : w->f->angles;
     vd_rotation rotation = w->m->hp.block.rotation;
-    if (rotation != VD_ROTATION_NONE)
+    if (layer->rotated)
         w->kn->rope(head, angles + token * 2 * rope->n_pairs, 2 * rope->n_pairs,
                     rotation == VD_ROTATION_HALVES);
 }

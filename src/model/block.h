@@ -37,7 +37,7 @@ typedef enum vd_qk_norm {
 
 /* Which two values of a head a rotary embedding turns. */
 typedef enum vd_rotation {
-    VD_ROTATION_NONE,     /* positions are learned */
+    VD_ROTATION_NONE,
     VD_ROTATION_ADJACENT, /* 2i and 2i + 1 */
     VD_ROTATION_HALVES    /* i and i + n_rot/2 ("NeoX") */
 } vd_rotation;
@@ -59,6 +59,7 @@ typedef struct vd_block {
     vd_need qkv_bias, o_bias, ffn_bias;
     vd_rotation rotation;
     vd_need rope_factors; /* rope_freqs.weight, a divisor of each frequency */
+    bool learned_positions; /* position_embd.weight, added to the embeddings */
     bool parallel;
     vd_ffn_kind ffn;
 } vd_block;

@@ -38,7 +38,7 @@ static void begin_tokens(vd_worker *w)
 {
     const vd_batch *batch = w->pass->batch;
     for (size_t t = w->thread; t < w->n_tokens; t += w->n_threads) {
-        vd_model_embed(w->m, batch->token[t], w->f->x + t * w->m->hp.n_embd);
+        vd_model_embed(w->m, batch->token[t], batch->pos[t], w->f->x + t * w->m->hp.n_embd);
         vd_rope_angles(&w->m->rope, batch->pos[t], w->f->angles + t * 2 * w->m->rope.n_pairs);
         if (w->m->hp.window != 0)
             vd_rope_angles(&w->m->rope_local, batch->pos[t],
@@ -47,18 +47,20 @@ static void begin_tokens(vd_worker *w)
     vd_pool_barrier(w->f->pool);
 }
 
-/* This thread's columns of the logits: cap * tanh(x / cap), where the architecture has a cap. */
-static void cap_logits(const vd_worker *w, const vd_batch *batch)
+/* This thread's columns of the logits: scaled, then cap * tanh(x / cap), where there are such. */
+static void shape_logits(const vd_worker *w, const vd_batch *batch)
 {
-    float cap = w->m->hp.logit_softcap;
-    if (cap == 0)
+    float scale = w->m->hp.logit_scale, cap = w->m->hp.logit_softcap;
+    if (scale == 1 && cap == 0)
         return;
     size_t n_vocab = w->m->hp.n_vocab, begin, end;
     vd_pass_rows(w, n_vocab, &begin, &end);
     for (size_t i = 0; i < batch->n_out; i++)
         for (size_t n = begin; n < end; n++) {
             float *x = batch->logits + i * n_vocab + n;
-            *x = cap * tanhf(*x / cap);
+            *x *= scale;
+            if (cap != 0)
+                *x = cap * tanhf(*x / cap);
         }
 }
 
@@ -74,7 +76,7 @@ static void finish_logits(vd_worker *w)
     vd_act act = vd_pass_input(w, f->y, batch->n_out, c, &w->m->output_norm,
                                VD_WIDTH_WIDE);
     vd_pass_product(w, &w->m->output, &act, batch->logits);
-    cap_logits(w, batch);
+    shape_logits(w, batch);
 }
 
 static void run_pass(void *ctx, size_t thread, size_t n_threads)

@@ -132,6 +132,8 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, const vd_block 
         .block = *block,
         .norm_eps = 1e-5f,
         .embed_scale = 1,
+        .resid_scale = 1,
+        .logit_scale = 1,
     };
     vd_status st =
         require_u32(gguf, arch, "block_count", VD_HPARAMS_LAYERS_MAX, &hp.n_layer, err);

@@ -35,11 +35,14 @@ typedef struct vd_hparams {
     size_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, ctx_train;
     float norm_eps;
     float embed_scale;   /* embeddings are multiplied by it */
+    float resid_scale;   /* what attention and feed-forward add is multiplied by it */
     float attn_scale;    /* logits of attention are multiplied by it */
     float attn_softcap;  /* logits of attention become cap * tanh(logits / cap); 0: off */
+    float logit_scale;   /* logits are multiplied by it */
     float logit_softcap; /* logits become cap * tanh(logits / cap); 0: off */
     vd_rope_params rope;       /* of global layers */
     vd_rope_params rope_local; /* of layers with a sliding window */
+    size_t no_rope_period; /* every n-th layer is not rotated; 0: all are */
     size_t window; /* positions a local layer sees, itself included; 0 = none */
     bool local[VD_HPARAMS_LAYERS_MAX]; /* layers that look through the window */
 } vd_hparams;

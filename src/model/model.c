@@ -78,7 +78,12 @@ void vd_model_free(vd_model *model)
     vd_free(model);
 }
 
-void vd_model_embed(const vd_model *model, int32_t token, float *x)
+size_t vd_model_ctx_max(const vd_model *model)
+{
+    return model->positions != NULL ? model->hp.ctx_train : SIZE_MAX;
+}
+
+void vd_model_embed(const vd_model *model, int32_t token, size_t pos, float *x)
 {
     size_t c = model->hp.n_embd;
     vd_dtype_decode((vd_dtype)model->embed->dtype,
@@ -86,4 +91,6 @@ void vd_model_embed(const vd_model *model, int32_t token, float *x)
     if (model->hp.embed_scale != 1)
         for (size_t i = 0; i < c; i++)
             x[i] *= model->hp.embed_scale;
+    if (model->positions != NULL)
+        model->kernels->add(x, model->positions + pos * c, c);
 }

@@ -34,6 +34,7 @@ typedef struct vd_layer {
     vd_dense gate, up;                   /* [F, C]; gate only where the feed-forward has one */
     vd_dense down;                       /* [C, F] */
     bool local;                          /* looks through the sliding window */
+    bool rotated;                        /* queries and keys turn with their position */
 } vd_layer;
 
 typedef struct vd_model {
@@ -45,6 +46,7 @@ typedef struct vd_model {
     vd_arena arena;
     const vd_gguf_tensor *embed; /* [V, C], rows decoded as they are needed */
     size_t embed_row_bytes;
+    const float *positions;      /* [ctx_train, C], learned_positions */
     vd_norm output_norm;         /* [C] */
     vd_dense output;             /* [V, C]; the embedding's rows where the file has no own */
     vd_rope rope, rope_local;    /* of layers that see everything, and of the others */
@@ -58,7 +60,10 @@ VD_NODISCARD vd_status vd_model_open(const char *path, vd_precision precision, v
                                      vd_model **ret_model, vd_err *err);
 void vd_model_free(vd_model *model);
 
-/* Row `token` of the embedding, scaled, to x[C]. token must lie in the vocabulary. */
-void vd_model_embed(const vd_model *model, int32_t token, float *x);
+/* How many positions a sequence may have: SIZE_MAX where they are not learned. */
+size_t vd_model_ctx_max(const vd_model *model);
+/* What enters the first layer for a token at a position, to x[C]. The token lies in the
+ * vocabulary, the position below vd_model_ctx_max. */
+void vd_model_embed(const vd_model *model, int32_t token, size_t pos, float *x);
 
 #endif

@@ -48,12 +48,24 @@ void vd_pass_product(vd_worker *w, const vd_dense *dense, const vd_act *act, flo
         w->kn->add(y + t * n + begin, dense->bias + begin, end - begin);
 }
 
+/* This thread's columns of y. */
+static void scale_outputs(vd_worker *w)
+{
+    float scale = w->m->hp.resid_scale;
+    size_t c = w->m->hp.n_embd, begin, end;
+    vd_pass_rows(w, c, &begin, &end);
+    for (size_t t = 0; scale != 1 && t < w->n_tokens; t++)
+        for (size_t i = begin; i < end; i++)
+            w->f->y[t * c + i] *= scale;
+}
+
 void vd_pass_residual(vd_worker *w, const vd_dense *dense, const vd_act *act,
                       const vd_norm *out_norm, const vd_norm *sum_norm)
 {
     vd_forward *f = w->f;
     size_t c = w->m->hp.n_embd, begin, end;
     vd_pass_product(w, dense, act, f->y);
+    scale_outputs(w);
     if (out_norm->weight == NULL) {
         vd_pass_rows(w, c, &begin, &end);
         for (size_t t = 0; t < w->n_tokens; t++)

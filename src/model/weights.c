@@ -110,6 +110,8 @@ static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
     vd_layer *layer = &loader->model->layer[index];
     int i = (int)index;
     layer->local = hp->local[index];
+    layer->rotated = hp->block.rotation != VD_ROTATION_NONE &&
+                     (hp->no_rope_period == 0 || (index + 1) % hp->no_rope_period != 0);
     vd_status st = load_norms(loader, i, layer, err);
     if (st == VD_OK)
         st = load_qkv(loader, i, layer, err);
@@ -147,6 +149,11 @@ static vd_status load_ends(vd_loader *loader, vd_err *err)
     if (!vd_dtype_row_bytes(model->embed->dtype, c, &model->embed_row_bytes))
         return VD_FAIL(err, VD_ERR_FORMAT,
                        "tensor token_embd.weight: a row of %zu values is no whole block", c);
+    st = vd_loader_floats(loader, -1, "position_embd", "weight", c, hp->ctx_train,
+                          hp->block.learned_positions ? VD_ALWAYS : VD_NEVER, &model->positions,
+                          err);
+    if (st != VD_OK)
+        return st;
     bool tied = !vd_loader_has(loader, -1, "output", "weight");
     st = vd_loader_dense(loader, -1, tied ? "token_embd" : "output", c, hp->n_vocab, VD_NEVER,
                          &model->output, err);

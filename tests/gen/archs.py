@@ -16,11 +16,15 @@ class Arch:
     bias: str = ""  # products that always have one: q (queries, keys, values), o, f (feed-forward)
     maybe_bias: str = ""  # those that some files have
     ffn: str = "silu"  # silu or gelu with a gate, "gelu alone" without
+    fused_qkv: bool = False
+    positions: bool = False  # learned ones
+    no_rope_period: int = 0  # every n-th layer has no rotation
     parallel: bool = False
     tied: bool = False  # no output.weight
     window_pattern: int = 0  # every n-th layer sees everything, the others a window; 0: all do
     window_optional: bool = False  # a file without attention.sliding_window has none
     embed_scaled: bool = False  # embeddings times sqrt(C)
+    scaled: bool = False  # embeddings, attention, residuals and logits, by keys of the file
     softcaps: tuple = ()  # of attention's logits and of the model's, where the file says nothing
     rope_base: float = 1e4
     eps: float = 1e-5
@@ -51,6 +55,36 @@ ARCHS = {
         rope_base=1e6,
         eps=1e-6,
     ),
+    "gpt2": Arch(
+        "GPT-2",
+        norm="layer",
+        norm_bias=True,
+        rotation="",
+        bias="qof",
+        ffn="gelu alone",
+        fused_qkv=True,
+        positions=True,
+    ),
+    "starcoder2": Arch(
+        "StarCoder2",
+        norm="layer",
+        norm_bias=True,
+        rotation="halves",
+        bias="of",
+        maybe_bias="q",
+        ffn="gelu alone",
+        rope_base=1e5,
+    ),
+    "command-r": Arch(
+        "Command R, Command R+",
+        norm="layer",
+        maybe_bias="q",
+        parallel=True,
+        tied=True,
+        rope_base=8e6,
+    ),
+    "granite": Arch("Granite 3", maybe_bias="qof", scaled=True),
+    "smollm3": Arch("SmolLM3", maybe_bias="q", no_rope_period=4, rope_base=5e6, eps=1e-6),
     "olmo2": Arch(
         "OLMo 2, OLMo 3",
         norm_at=("output",),

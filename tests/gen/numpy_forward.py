@@ -61,6 +61,13 @@ class Model:
         self.softcap = self.key("final_logit_softcapping", caps[1])
         self.attn_scale = self.key("attention.scale", 1 / math.sqrt(self.head_dim))
         self.embed_scale = math.sqrt(self.n_embd) if self.arch.embed_scaled else 1.0
+        self.embed_scale = self.key("embedding_scale", self.embed_scale)
+        self.residual_scale = self.key("residual_scale", 1.0)
+        self.logit_scale = self.key("logit_scale", 1.0)
+        if self.arch.scaled:
+            self.logit_scale = 1 / self.logit_scale
+        self.rotated = self.arch.rotation and self.key("rope.scaling.finetuned", True)
+        self.no_rope_period = self.arch.no_rope_period
 
     def read_positions(self):
         n_rot = self.key("rope.dimension_count", self.head_dim)
@@ -119,12 +126,13 @@ class Model:
         """x [T, C] normed."""
         at, n, local = f"blk.{layer}.", len(x), self.is_local(layer)
         q, k, v = self.queries_keys_values(x, at)
-        by_head = self.arch.qk_norm in ("head", "heads")
+        by_head = self.arch.qk_norm != "width"
         q = self.norm(q, at + "attn_q_norm", self.n_head if by_head else None)
         k = self.norm(k, at + "attn_k_norm", self.n_kv_head if by_head else None)
         q = q.reshape(n, self.n_head, self.head_dim)
         k, v = (u.reshape(n, self.n_kv_head, self.head_dim) for u in (k, v))
-        if self.arch.rotation:
+        period = self.no_rope_period
+        if self.rotated and not (period and (layer + 1) % period == 0):
             rope = self.local_rope if local else self.rope
             q, k = (rope.turn(u, self.arch.rotation == "adjacent") for u in (q, k))
         far = np.arange(n)[:, None] - np.arange(n)[None, :]  # how far back key j lies from query i
@@ -150,12 +158,13 @@ class Model:
         y = self.norm(self.attention(first, layer), at + "post_attention_norm")
         if self.arch.parallel:
             return x + y + self.feed_forward(first, layer)
-        x = self.norm(x + y, at + "attn_output_norm")
-        y = self.feed_forward(self.norm(x, at + "ffn_norm"), layer)
+        x = self.norm(x + y * self.residual_scale, at + "attn_output_norm")
+        y = self.feed_forward(self.norm(x, at + "ffn_norm"), layer) * self.residual_scale
         return self.norm(x + self.norm(y, at + "post_ffw_norm"), at + "layer_output_norm")
 
     def embed(self, ids):
-        return self.w["token_embd.weight"][np.asarray(ids)] * self.embed_scale
+        x = self.w["token_embd.weight"][np.asarray(ids)] * self.embed_scale
+        return x + self.w["position_embd.weight"][: len(ids)] if self.arch.positions else x
 
     def hidden(self, ids):
         """float64 [T, C]: what leaves the last block."""
@@ -167,7 +176,8 @@ class Model:
     def logits(self, ids):
         """float64 [T, V]: what the model says after each of the ids."""
         head = self.w.get("output.weight", self.w["token_embd.weight"])
-        return cap(self.norm(self.hidden(ids), "output_norm") @ head.T, self.softcap)
+        logits = self.norm(self.hidden(ids), "output_norm") @ head.T
+        return cap(logits * self.logit_scale, self.softcap)
 
 
 def main():

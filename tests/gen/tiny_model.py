@@ -89,6 +89,8 @@ class Config:
     tied: bool = False
     bias: bool = False  # the biases that some files of the architecture have
     fused_qkv: bool = False  # queries, keys and values in one tensor
+    head_norms: bool = False  # command-r: norms of the heads, as Command R+ has them
+    unrotated: bool = False  # granite: rope.scaling.finetuned says that there is no rotation
     rope_base: float = 0.0  # 0: the architecture's
     rope_scaling: str = "none"  # none linear llama3 yarn
     rope_factor: float = 4.0
@@ -113,6 +115,9 @@ class Config:
             self.n_embd, self.n_ff = 256, 512  # blocks are up to 256 wide
         arch = ARCHS[self.arch]
         self.tied = self.tied or arch.tied
+        self.fused_qkv = self.fused_qkv or arch.fused_qkv
+        if arch.no_rope_period:
+            self.n_layer = max(self.n_layer, arch.no_rope_period + 1)
         if arch.window_pattern and self.window:  # local layers, a global one, a local one
             self.n_layer = max(self.n_layer, arch.window_pattern + 1)
         if isinstance(self.window_pattern, list):
@@ -198,6 +203,15 @@ class Builder:
             w.add_sliding_window(c.window)
         if c.window_pattern:
             w.add_sliding_window_pattern(c.window_pattern)
+        if self.arch.scaled:
+            w.add_embedding_scale(3.0)
+            w.add_residual_scale(0.6)
+            w.add_attention_scale(0.4)
+            w.add_logit_scale(1.6)
+        if c.arch == "command-r":
+            w.add_logit_scale(0.8)
+        if c.unrotated:
+            w.add_rope_scaling_finetuned(False)
         if c.attn_softcap:
             w.add_attn_logit_softcapping(c.attn_softcap)
         if c.softcap:
@@ -224,12 +238,13 @@ class Builder:
             self.dense(at + "attn_k", kv, c.n_embd, 1.4 * wide, "q")
             self.dense(at + "attn_v", kv, c.n_embd, wide, "q")
         self.dense(at + "attn_output", c.n_embd, q, q**-0.5, "o")
-        if arch.qk_norm:
+        kind = "heads" if c.head_norms else arch.qk_norm
+        if kind:
             shape = {
                 "head": (c.head_dim, c.head_dim),
                 "heads": ((c.n_head, c.head_dim), (c.n_kv_head, c.head_dim)),
                 "width": (q, kv),
-            }[arch.qk_norm]
+            }[kind]
             self.norm(at + "attn_q_norm", shape[0])
             self.norm(at + "attn_k_norm", shape[1])
 
@@ -259,6 +274,8 @@ class Builder:
         c, wide = self.config, self.config.n_embd**-0.5
         # Gemma scales the rows by sqrt(n_embd) on the way in and uses them again on the way out.
         self.matrix("token_embd.weight", n_vocab, c.n_embd, wide if c.tied else 1.0)
+        if self.arch.positions:
+            self.matrix("position_embd.weight", c.n_ctx, c.n_embd, 0.5)
         if not c.tied:
             self.matrix("output.weight", n_vocab, c.n_embd, wide)
         self.norm("output_norm", c.n_embd, bias=self.arch.norm_bias)

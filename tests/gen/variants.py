@@ -45,6 +45,30 @@ VARIANTS = {
         "linear": {"rope_scaling": "linear", "n_kv_head": 1},
         "pattern": {"window_pattern": 3, "head_dim": 32},
     },
+    "gpt2": {
+        "plain": {"vocab": "bpe"},
+        "tied": {"tied": True},
+    },
+    "starcoder2": {
+        "plain": {"bias": True},
+        "no-qkv-bias": {"tied": True, "n_kv_head": 1},
+    },
+    "command-r": {
+        "plain": {},
+        "plus": {"head_norms": True, "n_layer": 64},
+        "biases": {"bias": True, "n_kv_head": 4},
+    },
+    "granite": {
+        "plain": {},
+        "biases": {"bias": True, "tied": True},
+        "no-positions": {"unrotated": True},
+        "llama3": {"rope_scaling": "llama3", "head_dim": 32},
+    },
+    "smollm3": {
+        "plain": {},
+        "biases": {"bias": True, "tied": True},
+        "yarn": {"rope_scaling": "yarn"},
+    },
     "olmo2": {
         "plain": {"window": 0},
         "windows": {},

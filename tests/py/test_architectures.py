@@ -45,3 +45,14 @@ def test_a_wrong_pattern_of_windows_is_said(verdant, tmp_path, windows, what):
         b.writer.add_sliding_window_pattern(windows)
 
     assert what in refused(verdant, tmp_path, change, arch="olmo2")
+
+
+def test_learned_positions_end_where_they_end(verdant, tmp_path):
+    path = tmp_path / "gpt2.gguf"
+    tiny_model.write_model(path, arch="gpt2", n_ctx=16)
+    out = tmp_path / "logits.bin"
+    ids = ",".join(["5"] * 16)
+    assert verdant("logits", path, "--ids", ids, "-o", out).returncode == 0
+    result = verdant("logits", path, "--ids", ids + ",5", "-o", out)
+    assert result.returncode == 1
+    assert "positions for 16" in result.stderr
