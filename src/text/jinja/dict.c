@@ -88,8 +88,8 @@ vd_status vd_j_dict_new(vd_jrender *r, vd_jdict **ret)
 }
 
 /* One step, however many slots are looked at: their number depends on the seed, and the same render
- * must not meet its limit in one run and not in another. Beyond what chance makes of a table that is
- * half empty, each costs a step. */
+ * must not meet its limit in one run and not in another. Beyond what chance makes of a half empty
+ * table, each costs a step. */
 static vd_status find(vd_jrender *r, const vd_jdict *dict, vd_jval key, uint64_t hash,
                       vd_jentry **ret_entry)
 {
