@@ -152,7 +152,8 @@ vd_status vd_engine_open(const char *path, const vd_engine_options *options,
     st = vd_kv_create(&e->model->hp, e->options.kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16,
                       e->options.kv_tokens, &e->kv, err);
     if (st == VD_OK)
-        st = vd_forward_create(e->model, e->kv, e->pool, e->options.step_tokens, &e->forward, err);
+        st = vd_forward_create(e->model, e->kv, e->pool, e->options.step_tokens,
+                               e->options.ctx_tokens, &e->forward, err);
     if (st == VD_OK)
         st = vd_sampler_create(e->model->hp.n_vocab, &e->sampler, err);
     if (st == VD_OK)

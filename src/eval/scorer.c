@@ -41,7 +41,8 @@ static vd_status make_buffers(vd_scorer *s, size_t max_tokens, bool kv_f32, vd_e
     if (st == VD_OK)
         st = vd_kv_seq_init(s->kv, max_tokens, &s->seq, err);
     if (st == VD_OK)
-        st = vd_forward_create(s->model, s->kv, s->pool, s->step, &s->forward, err);
+        st = vd_forward_create(s->model, s->kv, s->pool, s->step, max_tokens, &s->forward,
+                               err);
     for (size_t i = 0; st == VD_OK && i < s->step; i++)
         s->seqs[i] = &s->seq;
     return st;

@@ -6,7 +6,7 @@
 
 static void rotate(const vd_worker *w, const vd_layer *layer, size_t token, float *head)
 {
-    const vd_rope *rope = layer->local ? &w->m->rope_local : &w->m->rope;
+    const vd_rope *rope = layer->local ? w->f->rope_local : w->f->rope;
     const float *angles = layer->local ? w->f->angles_local : w->f->angles;
     vd_rotation rotation = w->m->hp.block.rotation;
     if (layer->rotated)

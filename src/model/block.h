@@ -58,10 +58,11 @@ typedef struct vd_block {
     vd_qk_norm qk_norm;
     vd_need qkv_bias, o_bias, ffn_bias;
     vd_rotation rotation;
-    vd_need rope_factors; /* rope_freqs.weight, a divisor of each frequency */
+    vd_need rope_factors; /* rope_freqs.weight, or LongRoPE's two: divisors of the frequencies */
     bool learned_positions; /* position_embd.weight, added to the embeddings */
     bool parallel;
     vd_ffn_kind ffn;
+    bool gate_in_up; /* ffn_up.weight holds the gate's rows, then its own */
 } vd_block;
 
 #endif

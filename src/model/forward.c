@@ -37,14 +37,16 @@ static void run_layer(vd_worker *w, size_t index)
 static void begin_tokens(vd_worker *w)
 {
     const vd_batch *batch = w->pass->batch;
+    vd_forward *f = w->f;
     for (size_t t = w->thread; t < w->n_tokens; t += w->n_threads) {
-        vd_model_embed(w->m, batch->token[t], batch->pos[t], w->f->x + t * w->m->hp.n_embd);
-        vd_rope_angles(&w->m->rope, batch->pos[t], w->f->angles + t * 2 * w->m->rope.n_pairs);
+        vd_model_embed(w->m, batch->token[t], batch->pos[t], f->x + t * w->m->hp.n_embd);
+        if (!w->m->hp.block.learned_positions)
+            vd_rope_angles(f->rope, batch->pos[t], f->angles + t * 2 * f->rope->n_pairs);
         if (w->m->hp.window != 0)
-            vd_rope_angles(&w->m->rope_local, batch->pos[t],
-                           w->f->angles_local + t * 2 * w->m->rope_local.n_pairs);
+            vd_rope_angles(f->rope_local, batch->pos[t],
+                           f->angles_local + t * 2 * f->rope_local->n_pairs);
     }
-    vd_pool_barrier(w->f->pool);
+    vd_pool_barrier(f->pool);
 }
 
 /* This thread's columns of the logits: scaled, then cap * tanh(x / cap), where there are such. */

@@ -26,9 +26,11 @@ typedef struct vd_batch {
     float *logits;                 /* [n_out, V], the caller's */
 } vd_batch;
 
-/* Workspace for batches of at most max_tokens. model, kv and pool are borrowed. */
+/* Workspace for batches of at most max_tokens, of sequences of at most ctx_tokens (LongRoPE's
+ * factors depend on it). model, kv and pool are borrowed. */
 VD_NODISCARD vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_pool *pool,
-                                         size_t max_tokens, vd_forward **ret_forward, vd_err *err);
+                                         size_t max_tokens, size_t ctx_tokens,
+                                         vd_forward **ret_forward, vd_err *err);
 void vd_forward_free(vd_forward *forward);
 size_t vd_forward_max_tokens(const vd_forward *forward);
 

@@ -15,7 +15,8 @@
 typedef enum vd_rope_scaling {
     VD_ROPE_SCALING_NONE,
     VD_ROPE_SCALING_LINEAR, /* positions divided by a factor (Chen et al. 2023) */
-    VD_ROPE_SCALING_YARN    /* Peng et al. 2023 */
+    VD_ROPE_SCALING_YARN,   /* Peng et al. 2023 */
+    VD_ROPE_SCALING_LONG    /* LongRoPE (Ding et al. 2024): factors from the file, two sets */
 } vd_rope_scaling;
 
 enum { VD_HPARAMS_LAYERS_MAX = 1024 };

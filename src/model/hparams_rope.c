@@ -12,6 +12,7 @@ static const struct {
     {"none", VD_ROPE_SCALING_NONE},
     {"linear", VD_ROPE_SCALING_LINEAR},
     {"yarn", VD_ROPE_SCALING_YARN},
+    {"longrope", VD_ROPE_SCALING_LONG},
 };
 
 static vd_status read_kind(const vd_gguf *gguf, const char *arch, vd_rope_params *rope,
@@ -29,7 +30,7 @@ static vd_status read_kind(const vd_gguf *gguf, const char *arch, vd_rope_params
         }
     }
     return VD_FAIL(err, VD_ERR_UNSUPPORTED,
-                   "%s.rope.scaling.type is '%.*s'; none, linear and yarn are supported", arch,
+                   "%s.rope.scaling.type is '%.*s'; we know none, linear, yarn, longrope", arch,
                    (int)VD_MIN(type.n, (size_t)64), type.data);
 }
 

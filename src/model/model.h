@@ -50,6 +50,8 @@ typedef struct vd_model {
     vd_norm output_norm;         /* [C] */
     vd_dense output;             /* [V, C]; the embedding's rows where the file has no own */
     vd_rope rope, rope_local;    /* of layers that see everything, and of the others */
+    vd_rope rope_long;           /* LongRoPE: of layers that see everything, beyond the context
+                                    that was trained first; else n_pairs is 0 */
     vd_layer *layer;             /* [n_layer] */
     size_t n_params, weight_bytes;
 } vd_model;

@@ -27,6 +27,7 @@ struct vd_forward {
     vd_kv *kv;
     vd_pool *pool;
     size_t max_tokens;
+    const vd_rope *rope, *rope_local; /* of layers that see everything, and of the others */
     float *x;                     /* [T, C] the residual stream */
     float *h;                     /* [T, C] normalized */
     float *q, *attn;              /* [T, H*D] */

@@ -1,6 +1,6 @@
 /*
  * rope.h - the angles of rotary position embedding, with linear, YaRN and per-frequency scaling
- * (the factors that Llama 3 files carry in rope_freqs.weight).
+ * (the factors that files of Llama 3 and of LongRoPE models carry).
  *
  * Frequencies are computed once in double precision; a step asks for the cosines and sines of its
  * positions. Immutable after init; threads: any.

@@ -89,12 +89,28 @@ static vd_status load_qkv(vd_loader *loader, int i, vd_layer *layer, vd_err *err
     return st;
 }
 
+static vd_status load_gate_and_up(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
+{
+    size_t c = loader->model->hp.n_embd, f = loader->model->hp.n_ff;
+    const vd_gguf_tensor *tensor = NULL;
+    vd_status st = vd_loader_tensor(loader, i, "ffn_up", "weight", c, 2 * f, &tensor, err);
+    if (st == VD_OK)
+        st = vd_loader_pack(loader, tensor, 0, f, c, &layer->gate.weight, err);
+    if (st == VD_OK)
+        st = vd_loader_pack(loader, tensor, f, f, c, &layer->up.weight, err);
+    if (st == VD_OK)
+        st = vd_loader_dense(loader, i, "ffn_down", f, c, VD_NEVER, &layer->down, err);
+    return st;
+}
+
 static vd_status load_ffn(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
 {
     const vd_hparams *hp = &loader->model->hp;
     size_t c = hp->n_embd, f = hp->n_ff;
     vd_need bias = hp->block.ffn_bias;
     vd_status st = VD_OK;
+    if (hp->block.gate_in_up)
+        return load_gate_and_up(loader, i, layer, err);
     if (hp->block.ffn != VD_FFN_GELU)
         st = vd_loader_dense(loader, i, "ffn_gate", c, f, bias, &layer->gate, err);
     if (st == VD_OK)
@@ -123,16 +139,30 @@ static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
     return st;
 }
 
+/* LongRoPE's two sets of factors, or Llama 3's one, where the file has them. */
 static vd_status load_rope(vd_loader *loader, vd_err *err)
 {
     vd_model *model = loader->model;
-    const float *factors = NULL;
-    vd_status st = vd_loader_floats(loader, -1, "rope_freqs", "weight", model->hp.rope.n_rot / 2, 1,
-                                    model->hp.block.rope_factors, &factors, err);
+    vd_arena *arena = &model->arena;
+    vd_rope_params *p = &model->hp.rope;
+    const float *factors = NULL, *beyond = NULL;
+    vd_need need = model->hp.block.rope_factors;
+    size_t n = p->n_rot / 2;
+    bool two = need != VD_NEVER && vd_loader_has(loader, -1, "rope_factors_short", "weight");
+    const char *base = two ? "rope_factors_short" : "rope_freqs";
+    if (!two && p->scaling == VD_ROPE_SCALING_LONG)
+        return VD_FAIL(err, VD_ERR_FORMAT,
+                       "rope.scaling.type is longrope, but rope_factors_short.weight is missing");
+    vd_status st = vd_loader_floats(loader, -1, base, "weight", n, 1, need, &factors, err);
+    if (st == VD_OK && two)
+        st = vd_loader_floats(loader, -1, "rope_factors_long", "weight", n, 1, VD_ALWAYS, &beyond,
+                              err);
     if (st == VD_OK)
-        st = vd_rope_init(&model->hp.rope, factors, &model->arena, &model->rope, err);
+        st = vd_rope_init(p, factors, arena, &model->rope, err);
+    if (st == VD_OK && two)
+        st = vd_rope_init(p, beyond, arena, &model->rope_long, err);
     if (st == VD_OK)
-        st = vd_rope_init(&model->hp.rope_local, NULL, &model->arena, &model->rope_local, err);
+        st = vd_rope_init(&model->hp.rope_local, NULL, arena, &model->rope_local, err);
     return st;
 }
 

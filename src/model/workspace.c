@@ -53,7 +53,7 @@ static void lay_out(vd_forward *f, carver *c)
 }
 
 vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_pool *pool, size_t max_tokens,
-                            vd_forward **ret_forward, vd_err *err)
+                            size_t ctx_tokens, vd_forward **ret_forward, vd_err *err)
 {
     vd_forward *f = NULL;
     vd_status st = vd_alloc_array(1, sizeof(*f), "the workspace", &f, err);
@@ -63,6 +63,9 @@ vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_pool *pool, siz
     f->kv = kv;
     f->pool = pool;
     f->max_tokens = max_tokens;
+    bool beyond = model->rope_long.n_pairs != 0 && ctx_tokens > model->hp.rope.ctx_original;
+    f->rope = beyond ? &model->rope_long : &model->rope;
+    f->rope_local = &model->rope_local;
     st = vd_alloc_array(vd_pool_n_threads(pool), sizeof(*f->space), "thread spaces", &f->space,
                         err);
     if (st != VD_OK)

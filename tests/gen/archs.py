@@ -17,6 +17,7 @@ class Arch:
     maybe_bias: str = ""  # those that some files have
     ffn: str = "silu"  # silu or gelu with a gate, "gelu alone" without
     fused_qkv: bool = False
+    gate_in_up: bool = False  # ffn_up holds the gate, then its own rows
     positions: bool = False  # learned ones
     no_rope_period: int = 0  # every n-th layer has no rotation
     parallel: bool = False
@@ -85,6 +86,7 @@ ARCHS = {
     ),
     "granite": Arch("Granite 3", maybe_bias="qof", scaled=True),
     "smollm3": Arch("SmolLM3", maybe_bias="q", no_rope_period=4, rope_base=5e6, eps=1e-6),
+    "phi3": Arch("Phi-3, Phi-4", rotation="halves", fused_qkv=True, gate_in_up=True),
     "olmo2": Arch(
         "OLMo 2, OLMo 3",
         norm_at=("output",),

@@ -71,15 +71,24 @@ class Model:
 
     def read_positions(self):
         n_rot = self.key("rope.dimension_count", self.head_dim)
-        self.rope = Rope(
-            n_rot,
-            self.key("rope.freq_base", 10000.0),
-            self.key("rope.scaling.type", "none"),
-            self.key("rope.scaling.factor", 1.0),
-            self.w.get("rope_freqs.weight"),
-            self.key("rope.scaling.original_context_length", self.key("context_length")),
-            attn_factor=self.key("rope.scaling.attn_factor", 1.0),
-        )
+        self.orig_ctx = self.key("rope.scaling.original_context_length", self.key("context_length"))
+
+        def rope(factors):
+            return Rope(
+                n_rot,
+                self.key("rope.freq_base", 10000.0),
+                self.key("rope.scaling.type", "none"),
+                self.key("rope.scaling.factor", 1.0),
+                self.w.get(factors),
+                self.orig_ctx,
+                attn_factor=self.key("rope.scaling.attn_factor", 1.0),
+            )
+
+        self.rope = rope("rope_freqs.weight")
+        self.rope_long = None  # LongRoPE: where the context is longer than what was trained first
+        if "rope_factors_long.weight" in self.w:
+            self.rope = rope("rope_factors_short.weight")
+            self.rope_long = rope("rope_factors_long.weight")
         self.local_rope = self.rope
         if self.name == "gemma3":
             self.local_rope = Rope(n_rot, self.key("rope.freq_base_swa", 10000.0))
@@ -133,7 +142,8 @@ class Model:
         k, v = (u.reshape(n, self.n_kv_head, self.head_dim) for u in (k, v))
         period = self.no_rope_period
         if self.rotated and not (period and (layer + 1) % period == 0):
-            rope = self.local_rope if local else self.rope
+            rope = self.rope_long if self.rope_long and n > self.orig_ctx else self.rope
+            rope = self.local_rope if local else rope
             q, k = (rope.turn(u, self.arch.rotation == "adjacent") for u in (q, k))
         far = np.arange(n)[:, None] - np.arange(n)[None, :]  # how far back key j lies from query i
         hidden = (far < 0) | ((far >= self.window) if local else False)
@@ -148,6 +158,9 @@ class Model:
         at = f"blk.{layer}."
         unit = silu if self.arch.ffn == "silu" else gelu_tanh
         up = self.dense(x, at + "ffn_up")
+        if self.arch.gate_in_up:
+            gate, up = np.split(up, 2, axis=1)
+            return self.dense(unit(gate) * up, at + "ffn_down")
         if self.arch.ffn == "gelu alone":
             return self.dense(unit(up), at + "ffn_down")
         return self.dense(unit(self.dense(x, at + "ffn_gate")) * up, at + "ffn_down")

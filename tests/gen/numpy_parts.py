@@ -40,12 +40,13 @@ def gelu_tanh(x):
 class Rope:
     """Angles per position and pair, and the factor on the length of rotated vectors.
 
-    linear: every frequency divided by the factor. llama3: divided one by one, by a tensor of the
-    file. yarn: pairs that turn more than beta_fast times within the original context stay, those
-    that turn fewer than beta_slow times are divided, a ramp between; vectors grow by
-    1 + 0.1 ln(factor). llama.cpp v0.5.0 reads rope.scaling.attn_factor (one more factor on that
-    length), but for these architectures none of the keys yarn_ext_factor, yarn_beta_fast,
-    yarn_beta_slow and yarn_log_multiplier; so do we.
+    linear: every frequency divided by the factor. llama3 and longrope: divided one by one, by a
+    tensor of the file; longrope also by the factor, where the file has one. yarn: pairs that
+    turn more than beta_fast times within the original context stay, those that turn fewer than
+    beta_slow times are divided, a ramp between; vectors grow by 1 + 0.1 ln(factor). llama.cpp
+    v0.5.0 reads rope.scaling.attn_factor (one more factor on that length), but for these
+    architectures none of the keys yarn_ext_factor, yarn_beta_fast, yarn_beta_slow and
+    yarn_log_multiplier; so do we.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Rope:
             full = full / divisors.astype(np.float64)
         self.length = attn_factor
         self.frequency = full
-        if scaling in ("linear", "yarn"):
+        if scaling in ("linear", "yarn", "longrope"):
             self.frequency = full / factor
         if scaling == "yarn":
 

@@ -92,7 +92,8 @@ class Config:
     head_norms: bool = False  # command-r: norms of the heads, as Command R+ has them
     unrotated: bool = False  # granite: rope.scaling.finetuned says that there is no rotation
     rope_base: float = 0.0  # 0: the architecture's
-    rope_scaling: str = "none"  # none linear llama3 yarn
+    rope_scaling: str = "none"  # none linear llama3 yarn longrope
+    rope_untyped: bool = False  # as in Phi-3 files: factors, no rope.scaling.type
     rope_factor: float = 4.0
     rope_orig_ctx: int = 32  # trained context before scaling (llama3, yarn)
     attn_factor: float = 0.0  # yarn: metadata key rope.scaling.attn_factor; 0: absent
@@ -181,7 +182,7 @@ class Builder:
 
     def metadata(self):
         c, w = self.config, self.writer
-        w.add_name(f"tiny random {c.arch}")
+        w.add_name("tiny")  # llama.cpp expects special tokens of a model named after Phi-3
         w.add_context_length(c.n_ctx)
         w.add_embedding_length(c.n_embd)
         w.add_block_count(c.n_layer)
@@ -216,6 +217,13 @@ class Builder:
             w.add_attn_logit_softcapping(c.attn_softcap)
         if c.softcap:
             w.add_final_logit_softcapping(c.softcap)
+        if c.rope_scaling == "longrope":
+            w.add_rope_scaling_orig_ctx_len(c.rope_orig_ctx)
+            if not c.rope_untyped:
+                w.add_rope_scaling_type(RopeScalingType.LONGROPE)
+                w.add_rope_scaling_factor(c.rope_factor)
+            if c.attn_factor:
+                w.add_rope_scaling_attn_factors(c.attn_factor)
         if c.rope_scaling in ("linear", "yarn"):
             w.add_rope_scaling_type(RopeScalingType(c.rope_scaling))
             w.add_rope_scaling_factor(c.rope_factor)
@@ -251,6 +259,10 @@ class Builder:
     def feed_forward(self, at):
         c, wide = self.config, self.config.n_embd**-0.5
         small = c.ffn_share if "gelu" in self.arch.ffn and "output" not in self.arch.norm_at else 1
+        if self.arch.gate_in_up:
+            self.matrix(at + "ffn_up.weight", 2 * c.n_ff, c.n_embd, wide)
+            self.matrix(at + "ffn_down.weight", c.n_embd, c.n_ff, c.n_ff**-0.5)
+            return
         if self.arch.ffn != "gelu alone":
             self.dense(at + "ffn_gate", c.n_ff, c.n_embd, wide, "f")
         self.dense(at + "ffn_up", c.n_ff, c.n_embd, wide, "f")
@@ -284,6 +296,10 @@ class Builder:
                 "rope_freqs.weight",
                 rope_factors_llama3(c.head_dim, c.rope_base, c.rope_factor, c.rope_orig_ctx),
             )
+        if c.rope_scaling == "longrope":
+            for name, most in (("rope_factors_short.weight", 2), ("rope_factors_long.weight", 8)):
+                factors = np.sort(self.rng.uniform(1, most, c.head_dim // 2))
+                self.writer.add_tensor(name, factors.astype(np.float32))
         for i in range(c.n_layer):
             at = f"blk.{i}."
             self.norms(at)
@@ -324,7 +340,7 @@ def main():
         "arch": list(ARCHS),
         "type": TYPES,
         "vocab": ["spm", "bpe"],
-        "rope_scaling": ["none", "linear", "llama3", "yarn"],
+        "rope_scaling": ["none", "linear", "llama3", "yarn", "longrope"],
     }
     for field in dataclasses.fields(Config):
         flag = "--" + field.name.replace("_", "-")

@@ -29,6 +29,7 @@ VARIANTS = {
             "rope_orig_ctx": 128,
             "rope_factor": 16.0,
         },
+        "longrope": {"rope_scaling": "longrope", "rope_factor": 2.0},
     },
     "gemma3": {
         "plain": {},
@@ -68,6 +69,18 @@ VARIANTS = {
         "plain": {},
         "biases": {"bias": True, "tied": True},
         "yarn": {"rope_scaling": "yarn"},
+    },
+    "phi3": {
+        "plain": {},
+        "tied": {"tied": True, "n_kv_head": 4, "window": 8},
+        "longrope": {"rope_scaling": "longrope", "rope_untyped": True, "attn_factor": 1.2},
+        "longrope-typed": {"rope_scaling": "longrope", "attn_factor": 1.2},
+        "longrope-within": {
+            "rope_scaling": "longrope",
+            "rope_untyped": True,
+            "rope_orig_ctx": 256,  # llama.cpp rounds a context of 64 up to that
+            "attn_factor": 1.2,
+        },
     },
     "olmo2": {
         "plain": {"window": 0},

@@ -37,6 +37,13 @@ def test_an_unknown_rope_scaling_is_named(verdant, tmp_path):
     assert "yarn" in said
 
 
+def test_longrope_without_its_factors_is_refused(verdant, tmp_path):
+    def change(b):
+        b.writer.add_string("llama.rope.scaling.type", "longrope")
+
+    assert "rope_factors_short.weight" in refused(verdant, tmp_path, change)
+
+
 @pytest.mark.parametrize(
     ("windows", "what"), [([True, False], "2 items"), ([2, 0, 1, 1, 1], "item 0"), (5000, "5000")]
 )

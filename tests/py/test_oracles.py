@@ -73,6 +73,8 @@ MISTAKES = {
     "granite-plain": lambda m: setattr(m, "residual_scale", 1.0),
     "granite-no-positions": lambda m: setattr(m, "rotated", True),
     "smollm3-plain": lambda m: setattr(m, "no_rope_period", 0),
+    "phi3-longrope-within": lambda m: setattr(m, "rope", m.rope_long),
+    "phi3-longrope": lambda m: setattr(m, "rope_long", None),
     "gemma2-plain": lambda m: setattr(m, "window_pattern", 3),
     "gemma2-softcaps": lambda m: setattr(m, "attn_softcap", 0.0),
     "olmo2-windows": lambda m: setattr(m, "window", 0),
