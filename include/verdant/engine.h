@@ -45,7 +45,8 @@ VD_API void vd_engine_free(vd_engine *engine);
 
 /* Answers one user message through the model's chat template (or as plain text where the model has
  * none), greedily, with at most max_tokens tokens (0: 256). *ret_answer is NUL-terminated UTF-8,
- * the caller's (vd_text_free). Blocks. */
+ * the caller's (vd_text_free). Blocks, and drives vd_engine_step itself unless vd_engine_start ran:
+ * then any number of threads may ask at once. */
 VD_API VD_NODISCARD vd_status vd_engine_ask(vd_engine *engine, const char *question,
                                             size_t max_tokens, char **ret_answer, vd_err *err);
 
@@ -133,7 +134,7 @@ typedef struct vd_request_options {
     size_t n_top;          /* top_logprobs, 0..20 */
     bool want_logprobs;
     bool ignore_end;       /* benches: go on after an end token */
-    uint64_t cache_salt;   /* prefixes are shared only between equal salts */
+    uint64_t cache_salt;   /* prefixes are shared only between equal salts; 63 bits count */
     vd_event_fn on_event;
     void *ctx;
 } vd_request_options;

@@ -66,8 +66,12 @@ static vd_status wait_for_answer(vd_engine *e, asking *a, vd_err *err)
         }
         bool worked = false;
         pthread_mutex_unlock(&a->lock);
-        st = vd_engine_step(e, &worked, err);
+        st = vd_engine_step(e, &worked, NULL);
         pthread_mutex_lock(&a->lock);
+        if (st == VD_ERR_BUSY) { /* vd_engine_start was called meanwhile: its thread goes on */
+            has_thread = true;
+            st = VD_OK;
+        }
     }
     if (st == VD_OK && a->finish == VD_FINISH_CANCELLED)
         st = VD_FAIL(err, VD_ERR_CANCELLED, "the answer was cancelled");

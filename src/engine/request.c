@@ -109,13 +109,14 @@ out:
     return st;
 }
 
-vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, vd_kv *kv, vd_err *err)
+vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, size_t n_vocab, vd_kv *kv,
+                           vd_err *err)
 {
     int32_t *token = vd_realloc(r->token, r->n_limit * sizeof(int32_t));
     if (token == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu tokens", r->n_limit);
     r->token = token;
-    vd_status st = make_counts(r, vd_tokenizer_n_vocab(tokenizer), err);
+    vd_status st = make_counts(r, n_vocab, err);
     if (st == VD_OK)
         st = vd_kv_seq_init(kv, r->n_limit, &r->kv, err);
     if (st == VD_OK)

@@ -44,9 +44,10 @@ typedef struct vd_request {
 /* Copies all of `options`, checks them against the model's limits. n_ctx: longest sequence. */
 VD_NODISCARD vd_status vd_request_create(const vd_request_options *options, size_t n_vocab,
                                          size_t n_ctx, vd_request **ret_request, vd_err *err);
-/* Takes the memory that running needs. Once; a preempted request has it already. */
+/* Takes the memory that running needs. Once; a preempted request has it already. n_vocab: the
+ * model's, of which the vocabulary may name fewer. */
 VD_NODISCARD vd_status vd_request_start(vd_request *request, const vd_tokenizer *tokenizer,
-                                        vd_kv *kv, vd_err *err);
+                                        size_t n_vocab, vd_kv *kv, vd_err *err);
 /* Its pages go back to `kv`, which may be NULL before the start. A NULL request is fine. */
 void vd_request_free(vd_request *request, vd_kv *kv);
 

@@ -63,7 +63,9 @@ static void admit(vd_engine *e)
             vd_finish_request(e, r, VD_FINISH_CANCELLED, VD_OK);
             continue;
         }
-        vd_status st = r->started ? VD_OK : vd_request_start(r, e->tokenizer, e->kv, NULL);
+        vd_status st = r->started ? VD_OK
+                                  : vd_request_start(r, e->tokenizer, e->model->hp.n_vocab, e->kv,
+                                                     NULL);
         if (st != VD_OK) {
             vd_finish_request(e, r, VD_FINISH_ERROR, st);
             continue;

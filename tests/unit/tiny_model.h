@@ -43,10 +43,10 @@ static void tiny_vocabulary(gguf_writer *w)
     gguf_key_array(w, "tokenizer.ggml.merges", 8, 0);
 }
 
-static int tiny_list(tiny_tensor *t)
+static int tiny_list(tiny_tensor *t, uint64_t n_rows)
 {
     int n = 0;
-    t[n++] = (tiny_tensor){"token_embd.weight", {TINY_C, TINY_V}, 0};
+    t[n++] = (tiny_tensor){"token_embd.weight", {TINY_C, n_rows}, 0};
     t[n++] = (tiny_tensor){"output_norm.weight", {TINY_C, 1}, 1};
     static const struct {
         const char *suffix;
@@ -72,12 +72,13 @@ static int tiny_list(tiny_tensor *t)
     return n;
 }
 
-/* Writes the file; `arch` is its general.architecture ("llama" runs). */
-static void tiny_write(const char *path, uint64_t seed, const char *arch)
+/* Writes the file; `arch` is its general.architecture ("llama" runs). n_rows: of the embedding, whose
+ * last ones may be padding that the vocabulary does not name. */
+static void tiny_write_rows(const char *path, uint64_t seed, const char *arch, uint64_t n_rows)
 {
     gguf_writer w = {0};
     tiny_tensor t[TINY_TENSORS];
-    int n = tiny_list(t);
+    int n = tiny_list(t, n_rows);
     gguf_header(&w, 3, (uint64_t)n, 15);
     gguf_kv_str(&w, "general.architecture", arch);
     gguf_kv_u32(&w, "llama.block_count", TINY_LAYERS);
@@ -112,6 +113,11 @@ static void tiny_write(const char *path, uint64_t seed, const char *arch)
     if (f == NULL || fwrite(w.data, 1, w.n, f) != w.n || fclose(f) != 0)
         exit(99);
     free(w.data);
+}
+
+static void tiny_write(const char *path, uint64_t seed, const char *arch)
+{
+    tiny_write_rows(path, seed, arch, TINY_V);
 }
 
 #endif

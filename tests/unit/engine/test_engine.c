@@ -445,6 +445,36 @@ static void a_model_we_cannot_run_is_named(void **state)
     assert_int_equal(vd_engine_open(path, NULL, &e, &err), VD_ERR_NOT_FOUND);
 }
 
+/* Embeddings are often padded: more rows than the vocabulary has tokens. */
+static void penalties_count_tokens_that_the_vocabulary_does_not_name(void **state)
+{
+    enum { ROWS = 4 * TINY_V, LAST = ROWS - 1 };
+    char path[] = "/tmp/verdant-test-XXXXXX";
+    static outcome o;
+    vd_engine *e = NULL;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    tiny_write_rows(path, 5, "llama", ROWS);
+    assert_int_equal(vd_engine_open(path, &(vd_engine_options){.n_threads = 1}, &e, NULL), VD_OK);
+    unlink(path);
+    int32_t prompt[8] = {1, LAST, 2, LAST};
+    vd_logit_bias bias = {LAST, 100};
+    vd_request_options r = request(prompt, 4, 6, &o);
+    r.sampling.bias = &bias;
+    r.sampling.n_bias = 1;
+    r.sampling.presence_penalty = 2;
+    r.sampling.frequency_penalty = 0.5f;
+    r.sampling.repetition_penalty = 1.1f;
+    submit(e, &r, &o);
+    run_all(e);
+    assert_int_equal(o.n_ids, 6);
+    for (size_t i = 0; i < o.n_ids; i++)
+        assert_int_equal(o.ids[i], LAST);
+    assert_string_equal(o.text, ""); /* it stands for no text */
+    vd_engine_free(e);
+}
+
 static void ask_answers_with_and_without_a_thread(void **state)
 {
     char *one = NULL, *two = NULL;
@@ -490,6 +520,7 @@ int main(void)
         cmocka_unit_test(a_decode_step_allocates_nothing),
         cmocka_unit_test(every_failed_allocation_is_a_status),
         cmocka_unit_test(a_model_we_cannot_run_is_named),
+        cmocka_unit_test(penalties_count_tokens_that_the_vocabulary_does_not_name),
         cmocka_unit_test(ask_answers_with_and_without_a_thread),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
