@@ -99,9 +99,10 @@ struct vd_kernels {
     const char *name; /* "c", "avx2", "avx512" */
 
     /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even. With q_low (NULL: without)
-     * also q_low = round(256 * (x/d - q)), at most 127 in size, and the scale is d/256. n a multiple
-     * of 32. A block of zeros, or one so small that the scale is no normal f32, has scale 0; a block
-     * with a NaN or an infinity has values 0 and scale and sum NaN. All levels give the same bits. */
+     * also q_low = round(256 * (x/d - q)), at most 127 in size, and the scale is d/256. n a
+     * multiple of 32. A block of zeros, or one so small that the scale is no normal f32, has scale
+     * 0; a block with a NaN or an infinity has values 0 and scale and sum NaN. All levels give the
+     * same bits. */
     void (*quantize_row)(const float *x, int8_t *q, int8_t *q_low, float *scale, float *sum,
                          int32_t *neg_sum, size_t n);
     /* sum over i of x[i] * row[i], row of n values of `dtype`; f32 activations (EXACT and the

@@ -1,6 +1,6 @@
 /*
- * quantize_row.c - activations to int8 in blocks of 32, symmetric, d = max|x| / 127, or to 256 times
- * as many steps: the same int8 and a second one for what they leave.
+ * quantize_row.c - activations to int8 in blocks of 32, symmetric, d = max|x| / 127, or to 256
+ * times as many steps: the same int8 and a second one for what they leave.
  *
  * Two rules for odd values, the same at every level: a block whose scale is below the smallest
  * normal f32 is a block of zeros, since workers flush denormals; a block with a NaN or an infinity

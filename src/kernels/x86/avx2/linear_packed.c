@@ -9,9 +9,9 @@
  *   Q6K         q <= 63, 2 * 63 * 127: 2 quads fit
  *   Q8          full bytes do not; |q| and the activation with q's sign do, 2 * 128 * 127, one quad
  *
- * vpmaddwd with ones then widens to 32 bits. Wide activations are two such rounds, and 256 times the
- * first sum plus the second. Whole-number sums and the order of f32 operations are
- * those of AVX-512, so both levels give the same bits.
+ * vpmaddwd with ones then widens to 32 bits. Wide activations are two such rounds, and 256 times
+ * the first sum plus the second. Whole-number sums and the order of f32 operations are those of
+ * AVX-512, so both levels give the same bits.
  */
 #include <immintrin.h>
 #include <string.h>

@@ -8,9 +8,9 @@
  * on the same weights, and 256 times the first sum plus the second is exact too. Each block is then
  * scaled and added in f32.
  *
- * The body is written once for all layouts, widths and numbers of tokens: `layout`, `wide` and `n_t`
- * are constants at each call and the compiler drops what does not apply. With eight tokens the
- * unpacked weights of a block stay in eight registers and the sums in eight more.
+ * The body is written once for all layouts, widths and numbers of tokens: `layout`, `wide` and
+ * `n_t` are constants at each call and the compiler drops what does not apply. With eight tokens
+ * the unpacked weights of a block stay in eight registers and the sums in eight more.
  */
 #include <immintrin.h>
 #include <string.h>
