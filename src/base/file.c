@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -94,25 +95,60 @@ out:
     return st;
 }
 
+/* Where the bytes shall lie in the end: behind a symbolic link, that is its target. */
+static vd_status final_path(const char *path, char **ret_path, vd_err *err)
+{
+    char *real = realpath(path, NULL); /* the C library's memory */
+    *ret_path = vd_strdup(real != NULL ? real : path);
+    free(real);
+    if (*ret_path == NULL)
+        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", path);
+    return VD_OK;
+}
+
+static vd_status open_temporary(vd_atomic_file *file, const struct stat *old, vd_err *err)
+{
+    vd_buf temp;
+    vd_buf_init(&temp, 8192);
+    vd_buf_printf(&temp, "%s.part-%ld", file->path, (long)getpid());
+    vd_status st = vd_buf_status(&temp, "the name of a temporary file", err);
+    char *temp_path = st == VD_OK ? vd_buf_take(&temp) : NULL;
+    vd_buf_done(&temp);
+    if (temp_path == NULL)
+        return st != VD_OK ? st
+                           : VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", file->path);
+    unlink(temp_path); /* of a process that was killed */
+    file->stream = fopen(temp_path, "wbxe"); /* new: not a link that somebody laid there */
+    if (file->stream == NULL) {
+        st = open_failed("write", file->path, err);
+        vd_free(temp_path);
+        return st;
+    }
+    file->temp_path = temp_path;
+    if (old != NULL)
+        (void)fchmod(fileno(file->stream), old->st_mode & 07777); /* else the umask's */
+    return VD_OK;
+}
+
 vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err *err)
 {
     vd_atomic_file file = {0};
-    vd_buf temp;
-    vd_buf_init(&temp, 8192);
-    vd_buf_printf(&temp, "%s.part-%ld", path, (long)getpid());
-    file.path = vd_strdup(path);
-    file.temp_path = vd_buf_take(&temp);
-    vd_buf_done(&temp);
-    vd_status st = VD_OK;
-    if (file.path == NULL || file.temp_path == NULL) {
-        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", path);
+    struct stat info;
+    bool there = stat(path, &info) == 0;
+    if (there && S_ISDIR(info.st_mode))
+        return VD_FAIL(err, VD_ERR_ARG, "cannot write %s: it is a directory", path);
+    vd_status st = final_path(path, &file.path, err);
+    if (st != VD_OK)
         goto out;
+    if (there && !S_ISREG(info.st_mode)) { /* a device or a pipe: nothing to put in its place */
+        file.stream = fopen(path, "wbe");
+        if (file.stream == NULL)
+            st = open_failed("write", path, err);
+    } else {
+        st = open_temporary(&file, there ? &info : NULL, err);
     }
-    file.stream = fopen(file.temp_path, "wbe");
-    if (file.stream == NULL) {
-        st = open_failed("write", path, err);
+    if (st != VD_OK)
         goto out;
-    }
     *ret_file = file;
     file = (vd_atomic_file){0};
 out:
@@ -124,13 +160,13 @@ static vd_status commit_steps(vd_atomic_file *file, vd_err *err)
 {
     if (fflush(file->stream) != 0 || ferror(file->stream))
         return VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", file->path, strerror(errno));
-    if (fsync(fileno(file->stream)) != 0)
+    if (file->temp_path != NULL && fsync(fileno(file->stream)) != 0)
         return VD_FAIL(err, VD_ERR_IO, "cannot sync %s: %s", file->path, strerror(errno));
     int failed = fclose(file->stream);
     file->stream = NULL;
     if (failed != 0)
         return VD_FAIL(err, VD_ERR_IO, "cannot close %s: %s", file->path, strerror(errno));
-    if (rename(file->temp_path, file->path) != 0)
+    if (file->temp_path != NULL && rename(file->temp_path, file->path) != 0)
         return VD_FAIL(err, VD_ERR_IO, "cannot rename to %s: %s", file->path, strerror(errno));
     vd_free(file->temp_path);
     file->temp_path = NULL;

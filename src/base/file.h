@@ -26,10 +26,12 @@ VD_NODISCARD vd_status vd_file_read(const char *path, size_t limit, char **ret_t
                                     vd_err *err);
 
 /* A file under a temporary name beside its final one; commit renames it over, done without commit
- * removes it. So a half-written file never stands under the final name. */
+ * removes it. So a half-written file never stands under the final name. A symbolic link stays, its
+ * target is replaced; a device or a pipe is written as it stands, for its name must not go. */
 typedef struct vd_atomic_file {
     FILE *stream;
-    char *path, *temp_path;
+    char *path;
+    char *temp_path; /* NULL for a device or a pipe */
 } vd_atomic_file;
 
 VD_NODISCARD vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err *err);

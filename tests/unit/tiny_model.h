@@ -72,8 +72,8 @@ static int tiny_list(tiny_tensor *t, uint64_t n_rows)
     return n;
 }
 
-/* Writes the file; `arch` is its general.architecture ("llama" runs). n_rows: of the embedding, whose
- * last ones may be padding that the vocabulary does not name. */
+/* Writes the file; `arch` is its general.architecture ("llama" runs). n_rows: of the embedding,
+ * whose last ones may be padding that the vocabulary does not name. */
 static void tiny_write_rows(const char *path, uint64_t seed, const char *arch, uint64_t n_rows)
 {
     gguf_writer w = {0};

@@ -123,6 +123,62 @@ static void a_full_disk_is_a_failed_commit(void **state)
     assert_int_equal(files_in_folder(), 0);
 }
 
+static void a_link_stays_a_link_and_its_target_is_replaced(void **state)
+{
+    char link_path[8192];
+    struct stat info;
+    write_text(in_folder("target"), "old");
+    assert_int_equal(chmod(in_folder("target"), 0640), 0);
+    snprintf(link_path, sizeof(link_path), "%s/link", folder);
+    assert_int_equal(symlink("target", link_path), 0);
+    write_text(link_path, "new");
+    assert_int_equal(lstat(link_path, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(lstat(in_folder("target"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0640);
+    char *text = NULL;
+    assert_int_equal(vd_file_read(in_folder("target"), 100, &text, NULL, NULL), VD_OK);
+    assert_string_equal(text, "new");
+    vd_free(text);
+    assert_int_equal(files_in_folder(), 2);
+}
+
+/* As root a rename over /dev/null would succeed, and nobody's /dev/null would be one any more. */
+static void a_pipe_is_written_and_not_replaced(void **state)
+{
+    struct stat info;
+    char got[8] = {0};
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
+    int reader = open(in_folder("pipe"), O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    write_text(in_folder("pipe"), "bytes");
+    assert_int_equal(read(reader, got, sizeof(got)), 5);
+    close(reader);
+    assert_string_equal(got, "bytes");
+    assert_int_equal(lstat(in_folder("pipe"), &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    assert_int_equal(files_in_folder(), 1);
+    vd_atomic_file file;
+    vd_err err = {0};
+    assert_int_equal(vd_atomic_file_open(folder, &file, &err), VD_ERR_ARG);
+    assert_non_null(strstr(err.message, "directory"));
+}
+
+/* Whoever may write to the folder could lay a link where the temporary file will be. */
+static void a_link_under_the_temporary_name_is_not_followed(void **state)
+{
+    char temporary[9000];
+    write_text(in_folder("victim"), "mine");
+    snprintf(temporary, sizeof(temporary), "%s.part-%ld", in_folder("a"), (long)getpid());
+    assert_int_equal(symlink("victim", temporary), 0);
+    write_text(in_folder("a"), "new");
+    char *text = NULL;
+    assert_int_equal(vd_file_read(in_folder("victim"), 100, &text, NULL, NULL), VD_OK);
+    assert_string_equal(text, "mine");
+    vd_free(text);
+    assert_int_equal(files_in_folder(), 2);
+}
+
 static void a_missing_folder_is_said(void **state)
 {
     vd_atomic_file file;
@@ -256,6 +312,9 @@ int main(void)
         TEST(a_committed_file_reads_back_and_leaves_nothing_beside_it),
         TEST(an_abandoned_file_never_stands_under_its_name),
         TEST(a_full_disk_is_a_failed_commit),
+        TEST(a_link_stays_a_link_and_its_target_is_replaced),
+        TEST(a_pipe_is_written_and_not_replaced),
+        TEST(a_link_under_the_temporary_name_is_not_followed),
         TEST(a_missing_folder_is_said),
         TEST(an_unreadable_file_is_a_matter_of_permission),
         TEST(a_folder_is_neither_mapped_nor_read),
