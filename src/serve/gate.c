@@ -28,6 +28,8 @@ enum {
 };
 
 #define LINGER_NS 10000000000u
+/* For libmicrohttpd to read what a client sent before it left. */
+#define LAST_WORDS_NS 250000000u
 #define NS_PER_S 1000000000u
 
 typedef struct conn {
@@ -36,6 +38,7 @@ typedef struct conn {
     uint32_t n_peeks;
     uint64_t deadline_ns; /* 0: none */
     uint64_t n_dropped;
+    bool ended; /* the client sends no more */
     void *request;
 } conn;
 
@@ -224,22 +227,38 @@ static void on_event(vd_gate *gate, const struct epoll_event *event)
     conn *c = &gate->table[fd];
     if (c->generation != (uint32_t)(event->data.u64 >> 32))
         return;
+    bool ended = (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     switch (c->phase) {
     case VD_CONN_HEAD:
-        look_at_head(gate, fd, (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+        look_at_head(gate, fd, ended);
         break;
     case VD_CONN_LINGER:
         linger_on(gate, fd);
         break;
     case VD_CONN_BUSY:
-        if ((event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0 && c->request != NULL)
+        c->ended |= ended;
+        if (ended && c->request != NULL)
             gate->options.on_gone(gate->options.ctx, c->request);
         break;
-    case VD_CONN_IDLE: /* libmicrohttpd reads the end of the stream itself */
+    case VD_CONN_IDLE:
     case VD_CONN_BODY:
+        if (ended && !c->ended) {
+            c->ended = true;
+            c->deadline_ns = vd_now_ns() + LAST_WORDS_NS;
+        }
+        break;
     case VD_CONN_FREE:
         break;
     }
+}
+
+/* libmicrohttpd 0.9.75 misses the end of a stream that came together with data: it takes a short
+ * read for all there is, and its epoll, edge-triggered, says nothing more. A shutdown is a new edge;
+ * it may come too early too, so it is repeated until the connection is closed. */
+static void end_again(conn *c, int fd)
+{
+    shutdown(fd, SHUT_RDWR);
+    c->deadline_ns = vd_now_ns() + LAST_WORDS_NS;
 }
 
 static void on_deadline(vd_gate *gate, int fd)
@@ -256,6 +275,10 @@ static void on_deadline(vd_gate *gate, int fd)
         conn_close(gate, fd);
         break;
     case VD_CONN_BODY:
+        if (c->ended) {
+            end_again(c, fd);
+            break;
+        }
         c->deadline_ns = 0;
         if (c->request != NULL && !gate->options.on_late(gate->options.ctx, c->request))
             break;
@@ -264,8 +287,7 @@ static void on_deadline(vd_gate *gate, int fd)
         shutdown(fd, SHUT_RDWR);
         break;
     case VD_CONN_IDLE:
-        c->deadline_ns = 0;
-        shutdown(fd, SHUT_RDWR); /* libmicrohttpd sees the end and closes */
+        end_again(c, fd); /* libmicrohttpd sees the end and closes */
         break;
     case VD_CONN_BUSY:
     case VD_CONN_FREE:
@@ -456,6 +478,8 @@ void vd_gate_set(vd_gate *gate, int fd, vd_conn_phase phase, void *request)
         uint64_t limit_ns = phase == VD_CONN_BODY   ? gate->options.body_ns
                             : phase == VD_CONN_IDLE ? gate->options.idle_ns
                                                     : 0;
+        if (c->ended && limit_ns != 0)
+            limit_ns = LAST_WORDS_NS;
         c->deadline_ns = limit_ns != 0 ? vd_now_ns() + limit_ns : 0;
         /* The edge of a client that left before we looked has passed: ask for it again. */
         if (phase == VD_CONN_BUSY)

@@ -6,10 +6,10 @@
  *      │         └─ refused, too slow ─► LINGER                   │
  *      └─ over the limit: 503 ─► LINGER (drains, then closes)     └─ RDHUP, deadline ─► on_gone
  *
- * libmicrohttpd does not see that a client left while its connection is suspended, has no total
- * time limit, lets connections above its limit hang in the backlog, and answers in HTML. One epoll
- * here (edge-triggered, EPOLLRDHUP on what libmicrohttpd owns) does all four things. A client that
- * closes only its sending half counts as gone.
+ * libmicrohttpd does not see that a client left while its connection is suspended, nor an end that
+ * came together with data, has no total time limit, lets connections above its limit hang in the
+ * backlog, and answers in HTML. One epoll here (edge-triggered, EPOLLRDHUP on what libmicrohttpd
+ * owns) sees to all of it. A client that closes only its sending half counts as gone.
  *
  * Threads: all functions may be called from any thread. Lock order: the gate's lock, then a
  * request's lock. A callback runs on the gate's thread under the gate's lock.

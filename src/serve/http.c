@@ -238,7 +238,7 @@ static enum MHD_Result hand_to_worker(vd_exchange *r)
     vd_gate_set(r->server->gate, r->fd, VD_CONN_BUSY, r);
     vd_exchange_ref(r);
     pthread_mutex_lock(&r->lock);
-    if (r->late) {
+    if (r->late || r->gone) { /* the gate was quicker: nobody would wake it any more */
         pthread_mutex_unlock(&r->lock);
         vd_exchange_unref(r);
         return MHD_NO;
