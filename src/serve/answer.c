@@ -164,12 +164,11 @@ static void keep_entry(vd_exchange *r, vd_choice *c, const vd_record *record)
 static void put_stream_error(vd_exchange *r, const vd_choice *c, vd_buf *out)
 {
     vd_api_error error;
-    vd_err err = {.status = c->finish == VD_FINISH_CANCELLED ? VD_ERR_CANCELLED : c->status};
     if (r->overflow)
         vd_api_fail(&error, 500, "slow_reader", NULL,
                     "The client read too slowly; the answer was cut.");
     else
-        vd_api_fail_from(&error, &err, NULL);
+        vd_choice_judge(c, &error);
     vd_buf_puts(out, "data: ");
     vd_api_error_write(&error, out);
     vd_buf_puts(out, "\n\n");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/utf8.h"
 #include "serve/jout.h"
 
@@ -63,6 +64,8 @@ vd_status vd_api_fail_from(vd_api_error *error, const vd_err *err, const char *p
         return vd_api_fail(error, 503, "out_of_memory", NULL,
                            "The server has no memory for this request now.");
     default:
+        vd_log(VD_LOG_ERROR, "serve", "request failed status=%s message=\"%s\"",
+               vd_status_name(err->status), err->message);
         return vd_api_fail(error, 500, NULL, NULL,
                            "The server failed on this request; its log says why.");
     }

@@ -86,6 +86,17 @@ void vd_exchange_fail(vd_exchange *r, const vd_api_error *error)
     pthread_mutex_unlock(&r->lock);
 }
 
+void vd_choice_judge(const vd_choice *c, vd_api_error *error)
+{
+    vd_err err = {.status = c->finish == VD_FINISH_ERROR ? c->status : VD_ERR_CANCELLED};
+    /* What the engine takes for bad data was made by the model, not by the client. */
+    if (err.status != VD_ERR_CANCELLED && err.status != VD_ERR_NOMEM &&
+        err.status != VD_ERR_CONTEXT)
+        err.status = VD_ERR_IO;
+    snprintf(err.message, sizeof(err.message), "%s", vd_status_message(c->status));
+    vd_api_fail_from(error, &err, NULL);
+}
+
 /* The answer cannot be 200 any more: the first choice that failed decides. Under the lock. */
 static void judge_ended(vd_exchange *r)
 {
@@ -93,9 +104,7 @@ static void judge_ended(vd_exchange *r)
         const vd_choice *c = &r->choices[i];
         if (c->finish != VD_FINISH_ERROR && c->finish != VD_FINISH_CANCELLED)
             continue;
-        vd_err err = {.status = c->finish == VD_FINISH_ERROR ? c->status : VD_ERR_CANCELLED};
-        snprintf(err.message, sizeof(err.message), "%s", vd_status_message(err.status));
-        vd_api_fail_from(&r->error, &err, NULL);
+        vd_choice_judge(c, &r->error);
         return;
     }
     if (r->overflow)

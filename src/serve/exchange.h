@@ -105,6 +105,8 @@ vd_exchange *vd_exchange_create(struct vd_server *server, struct MHD_Connection 
 void vd_exchange_ref(vd_exchange *request);
 void vd_exchange_unref(vd_exchange *request);
 
+/* What a client is told of a choice that ended as failed or cancelled. */
+void vd_choice_judge(const vd_choice *choice, vd_api_error *error);
 /* Lets libmicrohttpd look at the request again. Under the lock. */
 void vd_exchange_wake(vd_exchange *request);
 /* The request ends with this error: READY. Takes the lock. */

@@ -116,14 +116,15 @@ static vd_status check_request(vd_exchange *r, struct MHD_Connection *connection
         return vd_api_fail(error, 404, NULL, NULL, "Unknown URL; see docs/api.md for those there "
                            "are.");
     bool reads = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
-    if (strcmp(r->method, "OPTIONS") != 0 &&
-        (r->route->posts ? strcmp(r->method, "POST") != 0 : !reads))
+    bool asks = strcmp(r->method, "OPTIONS") == 0; /* what may be done: always answered */
+    if (!asks && (r->route->posts ? strcmp(r->method, "POST") != 0 : !reads))
         return vd_api_fail(error, 405, NULL, NULL, "This URL takes %s.",
                            vd_route_allow(r->route));
+    bool always = asks || r->route->always;
     int state = atomic_load(&server->state);
-    if (state == VD_SERVER_LOADING && !r->route->always)
+    if (state == VD_SERVER_LOADING && !always)
         return vd_api_fail(error, 503, "loading", NULL, "The model is still being loaded.");
-    if (state == VD_SERVER_DRAINING && !r->route->always)
+    if (state == VD_SERVER_DRAINING && !always)
         return vd_api_fail(error, 503, "shutting_down", NULL, "The server is shutting down.");
     if (framing->length_bytes > server->options.body_bytes_max)
         return vd_api_fail(error, 413, "body_too_large", NULL,

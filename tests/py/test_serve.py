@@ -8,6 +8,7 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import gguf
 import pytest
 
 from raw_http import error_of, read_all, sse
@@ -132,6 +133,7 @@ def test_sigterm_drains_a_running_stream(build, slow_model, tmp_path):
         until(lambda: server.ask("GET", "/readyz")[0] == 503)
         assert server.gauge("verdant_requests_running") == 1, "choose a longer answer"
         assert server.ask("GET", "/healthz")[0] == 200
+        assert server.ask("OPTIONS", CHAT)[0] == 200
         status, headers, answer = server.ask("POST", CHAT, chat("slow"))
         assert status == 503 and answer["error"]["code"] == "shutting_down"
         assert headers["Connection"] == "close" and headers["Retry-After"] == "1"
@@ -217,6 +219,26 @@ def test_a_thousand_open_streams_take_at_most_30_kib_each(build, tmp_path):
         server.wait_gauge("verdant_http_requests_active", 0)
         assert server.ask("POST", CHAT, chat("tiny", max_tokens=2))[0] == 200
     assert each <= 30
+
+
+# ---- a broken model ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_computes_nonsense_is_the_servers_fault(build, tmp_path, stream):
+    model = tiny_model(tmp_path / "nan.gguf", vocab="bpe")
+    reader = gguf.GGUFReader(model, "r+")
+    next(t for t in reader.tensors if t.name == "output_norm.weight").data[:] = float("nan")
+    reader.data.flush()
+    with start(build, tmp_path, {"nan": (model, {})}) as server:
+        status, headers, answer = server.ask("POST", CHAT, chat("nan", stream=stream))
+        if stream:
+            assert status == 200
+            answer = json.loads(sse(answer.decode())[-2])
+        else:
+            assert status == 500 and headers["x-should-retry"] == "false"
+        assert answer["error"]["type"] == "server_error" and answer["error"]["code"] is None
+        assert server.ask("GET", "/readyz")[0] == 200
+    assert "request failed status=" in server.log
 
 
 # ---- metrics -------------------------------------------------------------------------------------
