@@ -9,6 +9,14 @@
 
 #include "model/pass.h"
 
+/* Between a barrier and this thread's next one nobody changes x. */
+static void tap(const vd_worker *w, vd_tap_point point, size_t layer)
+{
+    const vd_batch *batch = w->pass->batch;
+    if (batch->tap != NULL && w->thread == 0)
+        batch->tap(batch->tap_ctx, point, layer, w->f->x);
+}
+
 static void run_layer(vd_worker *w, size_t index)
 {
     vd_forward *f = w->f;
@@ -26,12 +34,14 @@ static void run_layer(vd_worker *w, size_t index)
     act = vd_pass_input(w, f->attn, w->n_tokens, hp->n_head * hp->head_dim, NULL,
                         VD_WIDTH_NARROW);
     vd_pass_residual(w, &layer->o, &act, &layer->attn_out_norm, &layer->attn_sum_norm);
+    tap(w, VD_TAP_ATTN, index);
     if (!hp->block.parallel) {
         act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->ffn_norm,
                             VD_WIDTH_NARROW);
         vd_pass_ffn_hidden(w, layer, &act);
     }
     vd_pass_ffn_down(w, layer);
+    tap(w, VD_TAP_LAYER, index);
 }
 
 static void begin_tokens(vd_worker *w)
@@ -66,17 +76,22 @@ static void shape_logits(const vd_worker *w, const vd_batch *batch)
         }
 }
 
-/* The rows whose logits are wanted are gathered in y, then the output product reads them. */
-static void finish_logits(vd_worker *w)
+/* The rows that are wanted are gathered in y; the output product reads their normalized form. */
+static void finish(vd_worker *w)
 {
     const vd_batch *batch = w->pass->batch;
+    const vd_norm *norm = &w->m->output_norm;
     vd_forward *f = w->f;
     size_t c = w->m->hp.n_embd;
-    for (size_t i = w->thread; i < batch->n_out; i += w->n_threads)
+    for (size_t i = w->thread; i < batch->n_out; i += w->n_threads) {
         memcpy(f->y + i * c, f->x + batch->out[i] * c, c * sizeof(float));
+        if (batch->embeddings != NULL)
+            vd_pass_norm_row(w, norm, f->y + i * c, batch->embeddings + i * c, c);
+    }
+    if (batch->logits == NULL)
+        return;
     vd_pool_barrier(f->pool);
-    vd_act act = vd_pass_input(w, f->y, batch->n_out, c, &w->m->output_norm,
-                               VD_WIDTH_WIDE);
+    vd_act act = vd_pass_input(w, f->y, batch->n_out, c, norm, VD_WIDTH_WIDE);
     vd_pass_product(w, &w->m->output, &act, batch->logits);
     shape_logits(w, batch);
 }
@@ -95,10 +110,11 @@ static void run_pass(void *ctx, size_t thread, size_t n_threads)
         .space = &p->f->space[thread],
     };
     begin_tokens(&w);
+    tap(&w, VD_TAP_EMBED, 0);
     for (size_t i = 0; i < w.m->hp.n_layer; i++)
         run_layer(&w, i);
     if (p->batch->n_out > 0)
-        finish_logits(&w);
+        finish(&w);
 }
 
 void vd_forward_run(vd_forward *forward, const vd_batch *batch)

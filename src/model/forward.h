@@ -13,6 +13,17 @@
 
 typedef struct vd_forward vd_forward;
 
+/* Where the residual stream x can be watched. */
+typedef enum vd_tap_point {
+    VD_TAP_EMBED, /* what enters the first layer */
+    VD_TAP_ATTN,  /* attention of a layer has been added */
+    VD_TAP_LAYER  /* and its feed-forward: what leaves the layer */
+} vd_tap_point;
+
+/* x[T, C] at a point; layer is 0 for VD_TAP_EMBED. Called by one thread while the others go on to
+ * their next barrier; x is borrowed for the call. */
+typedef void (*vd_tap_fn)(void *ctx, vd_tap_point point, size_t layer, const float *x);
+
 /* T tokens; those of one sequence stand together in order of position, and all earlier positions
  * of that sequence were computed before (or stand earlier in this batch). The sequences have room
  * (vd_kv_seq_reserve) and tokens lie in the vocabulary. */
@@ -22,8 +33,11 @@ typedef struct vd_batch {
     const uint32_t *pos;           /* [T] */
     const vd_kv_seq *const *seq;   /* [T] */
     size_t n_out;
-    const uint32_t *out;           /* [n_out] rows of the batch whose logits are wanted */
-    float *logits;                 /* [n_out, V], the caller's */
+    const uint32_t *out;           /* [n_out] rows of the batch that are wanted */
+    float *logits;                 /* [n_out, V], the caller's; NULL: not wanted */
+    float *embeddings;             /* [n_out, C] what the logits are made of; NULL: not wanted */
+    vd_tap_fn tap;                 /* NULL: nobody watches */
+    void *tap_ctx;
 } vd_batch;
 
 /* Workspace for batches of at most max_tokens, of sequences of at most ctx_tokens (LongRoPE's
