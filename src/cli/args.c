@@ -3,11 +3,25 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "cli/cli.h"
+
+int vd_cli_bad_option(const char *command, int c, char **argv)
+{
+    const char *last = argv[optind - 1];
+    if (c == ':')
+        return vd_cli_misuse(command, "%s needs a value", last);
+    bool is_long = strncmp(last, "--", 2) == 0;
+    if (optopt != 0 && is_long && strchr(last, '=') != NULL)
+        return vd_cli_misuse(command, "%s: this option takes no value", last);
+    char one[] = {'-', (char)optopt, '\0'}; /* of several in one word, perhaps */
+    return vd_cli_misuse(command, "there is no option %s; an argument that begins with a dash goes "
+                         "behind --", optopt == 0 ? last : one);
+}
 
 bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min,
                        size_t max, size_t *ret)

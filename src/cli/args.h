@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Says what is wrong with the option at which getopt_long stopped: c is what it returned, '?' or
+ * ':' (the short options begin with ':'). Returns VD_EXIT_USAGE. */
+int vd_cli_bad_option(const char *command, int c, char **argv);
+
 /* A whole number in [min, max]; false (and a message on stderr) for anything else. */
 bool vd_cli_parse_size(const char *command, const char *option, const char *text, size_t min,
                        size_t max, size_t *ret);

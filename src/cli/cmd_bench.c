@@ -238,7 +238,7 @@ static bool parse(int argc, char **argv, args *a)
                                             {0}};
     bool good = true;
     int c;
-    while (good && (c = getopt_long(argc, argv, "p:n:b:r:t:", options, NULL)) != -1) {
+    while (good && (c = getopt_long(argc, argv, ":p:n:b:r:t:", options, NULL)) != -1) {
         if (c == 'p')
             good = vd_cli_parse_size("bench", "-p", optarg, 1, TOKENS_MAX, &a->n_prompt);
         else if (c == 'n')
@@ -257,7 +257,7 @@ static bool parse(int argc, char **argv, args *a)
         else if (c == 'j')
             a->json = true;
         else
-            good = vd_cli_misuse("bench", "unknown option") == VD_EXIT_OK;
+            good = vd_cli_bad_option("bench", c, argv) == VD_EXIT_OK;
     }
     if (good && optind + 1 != argc)
         good = vd_cli_misuse("bench", "one MODEL is needed") == VD_EXIT_OK;

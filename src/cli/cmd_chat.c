@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/fail.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/generate.h"
 #include "cli/session.h"
@@ -41,7 +42,7 @@ static vd_status say(json_t *messages, const char *role, const char *text, vd_er
 {
     json_t *message = json_pack("{s:s,s:s}", "role", role, "content", text);
     if (message == NULL || json_array_append_new(messages, message) != 0)
-        return VD_FAIL(err, VD_ERR_ARG, "that is not valid UTF-8, or memory is short");
+        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the conversation");
     return VD_OK;
 }
 
@@ -59,13 +60,16 @@ static vd_status take_turn(vd_session *session, const vd_generate_args *a, json_
             vd_reply_print_cost(&reply);
         st = say(messages, "assistant", vd_buf_text(&reply.text), err);
     }
+    if (st == VD_OK && ferror(stdout))
+        st = VD_FAIL(err, VD_ERR_IO, "cannot write the output");
     vd_reply_done(&reply);
     return st;
 }
 
-/* False at the end of input. The line is without its newline. */
-static bool read_line(char **line, size_t *capacity)
+/* *ret_end at the end of input. The line is one that may be said, without its newline. */
+static vd_status read_line(char **line, size_t *capacity, bool *ret_end, vd_err *err)
 {
+    *ret_end = false;
     for (;;) {
         if (isatty(STDIN_FILENO)) {
             fputs("> ", stderr);
@@ -77,12 +81,18 @@ static bool read_line(char **line, size_t *capacity)
             fputs("\n(Ctrl-D ends the conversation)\n", stderr);
             continue;
         }
+        if (n < 0 && feof(stdin)) {
+            *ret_end = true;
+            return VD_OK;
+        }
         if (n < 0)
-            return false;
+            return VD_FAIL(err, VD_ERR_IO, "cannot read what you say: %s", strerror(errno));
         if (n > 0 && (*line)[n - 1] == '\n')
-            (*line)[n - 1] = '\0';
-        if ((*line)[0] != '\0')
-            return true;
+            (*line)[--n] = '\0';
+        if (strlen(*line) != (size_t)n || !vd_utf8_valid(*line, (size_t)n))
+            fputs("(that line is not UTF-8 text and was not said)\n", stderr);
+        else if (n > 0)
+            return VD_OK;
     }
 }
 
@@ -94,7 +104,11 @@ static vd_status converse(vd_session *session, const vd_generate_args *a, vd_err
     vd_status st = messages != NULL
                        ? VD_OK
                        : VD_FAIL(err, VD_ERR_ARG, "the system message is not valid UTF-8");
-    while (st == VD_OK && read_line(&line, &capacity)) {
+    while (st == VD_OK) {
+        bool end = false;
+        st = read_line(&line, &capacity, &end, err);
+        if (st != VD_OK || end)
+            break;
         if (strcmp(line, "/clear") == 0) {
             json_decref(messages);
             messages = fresh_messages(a);
@@ -123,11 +137,12 @@ static int chat_main(int argc, char **argv)
         return VD_EXIT_USAGE;
     if (a.n_rest > 0 || a.json || a.raw)
         return vd_cli_misuse("chat", "only a MODEL is expected; a single prompt is for `run`");
-    struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: getline returns */
-    sigaction(SIGINT, &action, NULL);
     vd_status st = vd_session_open(a.model, &a.engine, a.zone, &session, &err);
-    if (st == VD_OK)
+    if (st == VD_OK) {
+        struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: getline returns */
+        sigaction(SIGINT, &action, NULL);
         st = converse(&session, &a, &err);
+    }
     vd_session_close(&session);
     return st == VD_OK ? VD_EXIT_OK : vd_cli_failed("chat", &err);
 }

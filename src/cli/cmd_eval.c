@@ -59,7 +59,7 @@ static bool parse(int argc, char **argv, args *a)
                                             {0}};
     bool good = true;
     int c;
-    while (good && (c = getopt_long(argc, argv, "t:", options, NULL)) != -1) {
+    while (good && (c = getopt_long(argc, argv, ":t:", options, NULL)) != -1) {
         switch (c) {
         case 'x':
             a->text = optarg;
@@ -91,8 +91,7 @@ static bool parse(int argc, char **argv, args *a)
             a->json = true;
             break;
         default:
-            vd_cli_misuse("eval", "unknown option");
-            good = false;
+            good = vd_cli_bad_option("eval", c, argv) == VD_EXIT_OK;
         }
     }
     if (good && (optind + 1 != argc || a->text == NULL)) {

@@ -41,7 +41,7 @@ static bool parse(int argc, char **argv, args *a)
                                             {0}};
     bool good = true;
     int c;
-    while (good && (c = getopt_long(argc, argv, "o:t:", options, NULL)) != -1) {
+    while (good && (c = getopt_long(argc, argv, ":o:t:", options, NULL)) != -1) {
         switch (c) {
         case 'i':
             a->ids = optarg;
@@ -60,8 +60,7 @@ static bool parse(int argc, char **argv, args *a)
             good = vd_cli_parse_size("logits", "--threads", optarg, 1, 256, &a->options.n_threads);
             break;
         default:
-            vd_cli_misuse("logits", "unknown option");
-            good = false;
+            good = vd_cli_bad_option("logits", c, argv) == VD_EXIT_OK;
         }
     }
     if (!good)

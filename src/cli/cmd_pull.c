@@ -107,10 +107,11 @@ static vd_status check_and_store(const pull_options *o, const pull_files *files,
     vd_status st = vd_sha256_file(files->part, sha256, err);
     if (st == VD_OK && o->sha256 != NULL && strcasecmp(sha256, o->sha256) != 0)
         st = VD_FAIL(err, VD_ERR_FORMAT,
-                     "%s has the SHA-256 %s, %s was demanded; it is not kept", o->source, sha256,
-                     o->sha256);
+                     "its SHA-256 is %s, %s was demanded", sha256, o->sha256);
     else if (st == VD_OK)
         st = vd_store_commit(o->name, files->part, source, sha256, err);
+    if (st != VD_OK)
+        vd_err_prefix(err, "%s is not stored", o->source);
     if (st == VD_ERR_FORMAT || st == VD_ERR_UNSUPPORTED)
         unlink(files->part);
     if (st == VD_OK || st == VD_ERR_FORMAT || st == VD_ERR_UNSUPPORTED)
@@ -165,9 +166,11 @@ static int report(const pull_options *o, bool was_there)
     if (st != VD_OK)
         status = vd_cli_failed("pull", &err);
     else if (o->json)
-        status = vd_cli_put_json("pull", json_pack("{s:s, s:s, s:I, s:s?, s:s?, s:b}", "name",
-                                                   entry->name, "path", entry->path, "bytes",
-                                                   (json_int_t)entry->bytes, "sha256",
+        status = vd_cli_put_json("pull", json_pack("{s:s, s:o, s:I, s:s?, s:s?, s:b}", "name",
+                                                   entry->name, "path",
+                                                   vd_cli_json_string(entry->path,
+                                                                      strlen(entry->path)),
+                                                   "bytes", (json_int_t)entry->bytes, "sha256",
                                                    entry->sha256, "source", entry->source,
                                                    "was_there", was_there));
     else

@@ -1,5 +1,6 @@
 /* cmd_run.c - one answer from a model. */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -32,7 +33,19 @@ static vd_status read_prompt(const vd_generate_args *a, char **ret_prompt, vd_er
     }
     if (isatty(STDIN_FILENO))
         fprintf(stderr, "Type the prompt, then Ctrl-D.\n");
-    return vd_file_read("-", PROMPT_MAX, ret_prompt, NULL, err);
+    char *prompt = NULL;
+    size_t n = 0;
+    vd_status st = vd_file_read("-", PROMPT_MAX, &prompt, &n, err);
+    if (st != VD_OK)
+        return st;
+    if (strlen(prompt) != n) {
+        st = VD_FAIL(err, VD_ERR_ARG, "the prompt has a NUL byte at place %zu: that is no text",
+                     strlen(prompt));
+        vd_free(prompt);
+        return st;
+    }
+    *ret_prompt = prompt;
+    return VD_OK;
 }
 
 /* The conversation of one question. */

@@ -62,7 +62,7 @@ static bool parse(int argc, char **argv, args *a)
                                             {0}};
     bool good = true;
     int c;
-    while (good && (c = getopt_long(argc, argv, "t:", options, NULL)) != -1) {
+    while (good && (c = getopt_long(argc, argv, ":t:", options, NULL)) != -1) {
         if (c == 'c')
             a->config = optarg;
         else if (c == 'l')
@@ -80,7 +80,7 @@ static bool parse(int argc, char **argv, args *a)
         else if (c == 'm')
             good = vd_cli_misuse("serve", "more than %d models", VD_MODELS_MAX) == VD_EXIT_OK;
         else
-            good = vd_cli_misuse("serve", "unknown option") == VD_EXIT_OK;
+            good = vd_cli_bad_option("serve", c, argv) == VD_EXIT_OK;
     }
     if (good && optind != argc)
         good = vd_cli_misuse("serve", "'%s' is no option; a model is given as --model NAME=REF",

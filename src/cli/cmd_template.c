@@ -12,6 +12,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "model/gguf.h"
 #include "model/store.h"
@@ -142,8 +143,8 @@ static vd_status parse_now(const char *text, int64_t *ret, vd_err *err)
     return VD_OK;
 }
 
-/* VD_ERR_ARG with the message for misuse. */
-static vd_status parse_arguments(int argc, char **argv, arguments *args, vd_err *err)
+/* False after saying what is wrong. */
+static bool parse_arguments(int argc, char **argv, arguments *args)
 {
     enum { MESSAGES = 256, TOOLS, PROMPT, VAR, NOW };
     static const struct option options[] = {
@@ -155,36 +156,29 @@ static vd_status parse_arguments(int argc, char **argv, arguments *args, vd_err 
         {0},
     };
     vd_status st = VD_OK;
-    opterr = 0;
-    for (int option; st == VD_OK && (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        switch (option) {
-        case MESSAGES:
+    vd_err err = {0};
+    for (int c; st == VD_OK && (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+        if (c == MESSAGES)
             args->messages = optarg;
-            break;
-        case TOOLS:
+        else if (c == TOOLS)
             args->tools = optarg;
-            break;
-        case PROMPT:
+        else if (c == PROMPT)
             args->add_generation_prompt = true;
-            break;
-        case VAR:
-            st = add_var(args->vars, optarg, err);
-            break;
-        case NOW:
-            st = parse_now(optarg, &args->now_unix, err);
-            break;
-        default:
-            return VD_FAIL(err, VD_ERR_ARG, "unknown or incomplete option '%s'", argv[optind - 1]);
-        }
+        else if (c == VAR)
+            st = add_var(args->vars, optarg, &err);
+        else if (c == NOW)
+            st = parse_now(optarg, &args->now_unix, &err);
+        else
+            return vd_cli_bad_option("template", c, argv) == VD_EXIT_OK;
     }
+    if (st == VD_OK && optind + 1 != argc)
+        st = VD_FAIL(&err, VD_ERR_ARG, "expects one MODEL or FILE.jinja");
+    else if (st == VD_OK && args->messages == NULL)
+        st = VD_FAIL(&err, VD_ERR_ARG, "expects --messages FILE.json");
     if (st != VD_OK)
-        return st;
-    if (optind + 1 != argc)
-        return VD_FAIL(err, VD_ERR_ARG, "expects one MODEL or FILE.jinja");
-    if (args->messages == NULL)
-        return VD_FAIL(err, VD_ERR_ARG, "expects --messages FILE.json");
+        return vd_cli_misuse("template", "%s", err.message) == VD_EXIT_OK;
     args->model = argv[optind];
-    return VD_OK;
+    return true;
 }
 
 static int template_main(int argc, char **argv)
@@ -192,13 +186,14 @@ static int template_main(int argc, char **argv)
     arguments args = {.vars = json_object()};
     vd_err err = {0};
     int status = VD_EXIT_OK;
-    vd_status st = args.vars != NULL
-                       ? parse_arguments(argc, argv, &args, &err)
-                       : VD_FAIL(&err, VD_ERR_NOMEM, "no memory for the arguments");
-    if (st == VD_ERR_ARG)
-        status = vd_cli_misuse(argv[0], "%s", err.message);
-    else if (st != VD_OK || render(&args, &err) != VD_OK)
-        status = vd_cli_failed(argv[0], &err);
+    if (args.vars == NULL) {
+        (void)VD_FAIL(&err, VD_ERR_NOMEM, "no memory for the arguments");
+        return vd_cli_failed("template", &err);
+    }
+    if (!parse_arguments(argc, argv, &args))
+        status = VD_EXIT_USAGE;
+    else if (render(&args, &err) != VD_OK)
+        status = vd_cli_failed("template", &err);
     json_decref(args.vars);
     return status;
 }

@@ -11,6 +11,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/utf8.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "model/store.h"
 
@@ -172,7 +173,6 @@ static int tokenize_main(int argc, char **argv)
         {NULL, 0, NULL, 0},
     };
     arguments args = {0};
-    opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
         switch (c) {
         case OPT_FILE:
@@ -187,11 +187,8 @@ static int tokenize_main(int argc, char **argv)
         case OPT_DECODE:
             args.decode = true;
             break;
-        case ':':
-            return vd_cli_misuse("tokenize", "%s needs a value", argv[optind - 1]);
         default:
-            return vd_cli_misuse("tokenize", "there is no option '%s'; put -- before a text that "
-                                 "begins with a dash", argv[optind - 1]);
+            return vd_cli_bad_option("tokenize", c, argv);
         }
     }
     if (optind == argc)

@@ -44,7 +44,7 @@ static bool parse_real(const char *command, const char *name, double min, double
 }
 
 /* One option that takes a number or a word; false for a bad one. */
-static bool parse_value(const char *command, int c, vd_generate_args *a)
+static bool parse_value(const char *command, int c, char **argv, vd_generate_args *a)
 {
     size_t n = 0;
     vd_sampling *s = &a->sampling;
@@ -82,7 +82,7 @@ static bool parse_value(const char *command, int c, vd_generate_args *a)
     case 't':
         return vd_cli_parse_size(command, "--threads", optarg, 1, 256, &a->engine.n_threads);
     default:
-        vd_cli_misuse(command, "unknown option");
+        vd_cli_bad_option(command, c, argv);
         return false;
     }
 }
@@ -93,7 +93,7 @@ bool vd_generate_parse(const char *command, int argc, char **argv, vd_generate_a
     a.sampling.temperature = 0;
     a.engine.max_running = 1;
     int c;
-    while ((c = getopt_long(argc, argv, "n:t:q", options, NULL)) != -1) {
+    while ((c = getopt_long(argc, argv, ":n:t:q", options, NULL)) != -1) {
         if (c == OPT_SYSTEM)
             a.system = optarg;
         else if (c == OPT_ZONE)
@@ -104,7 +104,7 @@ bool vd_generate_parse(const char *command, int argc, char **argv, vd_generate_a
             a.raw = true;
         else if (c == 'q')
             a.quiet = true;
-        else if (!parse_value(command, c, &a))
+        else if (!parse_value(command, c, argv, &a))
             return false;
     }
     if (optind >= argc) {

@@ -71,7 +71,7 @@ void vd_session_close(vd_session *s)
 typedef struct answering {
     vd_reply *reply;
     FILE *out;
-    bool done;
+    bool done, broken; /* broken: nobody reads `out` any more */
 } answering;
 
 static void on_event(void *ctx, const vd_event *event)
@@ -80,7 +80,7 @@ static void on_event(void *ctx, const vd_event *event)
     vd_buf_append(&a->reply->text, event->text, event->n_text);
     if (a->out != NULL && event->n_text > 0) {
         fwrite(event->text, 1, event->n_text, a->out);
-        fflush(a->out);
+        a->broken = fflush(a->out) != 0 || ferror(a->out);
     }
     if (event->finish == VD_FINISH_NONE)
         return;
@@ -119,7 +119,7 @@ vd_status vd_session_answer(vd_session *s, json_t *messages, const char *text,
         goto out;
     while (st == VD_OK && !a.done) {
         bool worked = false;
-        if (stop != NULL && *stop)
+        if (a.broken || (stop != NULL && *stop))
             vd_engine_cancel(s->engine, id);
         st = vd_engine_step(s->engine, &worked, err);
     }

@@ -39,8 +39,8 @@ void vd_session_close(vd_session *session);
 
 /* Answers a conversation (an array of messages, borrowed) through the model's template, or, where
  * `messages` is NULL, continues `text` as it stands. What comes is written to `out` at once (NULL:
- * nowhere). *stop, when it becomes true, ends the answer (NULL: never). ret_reply is filled on
- * success; vd_reply_done. */
+ * nowhere); where that fails the answer ends as cancelled. *stop, when it becomes true, ends it too
+ * (NULL: never). ret_reply is filled on success; vd_reply_done. */
 VD_NODISCARD vd_status vd_session_answer(vd_session *session, json_t *messages, const char *text,
                                          const vd_sampling *sampling, size_t max_tokens, FILE *out,
                                          volatile sig_atomic_t *stop, vd_reply *ret_reply,

@@ -82,10 +82,13 @@ static vd_status open_model(vd_engine *e, const char *path, vd_err *err)
     vd_status st = vd_pool_create(e->options.n_threads, &e->pool, err);
     if (st == VD_OK)
         st = vd_model_open(path, precision, e->pool, &e->model, err);
-    if (st == VD_OK)
-        st = vd_tokenizer_create(e->model->gguf, &e->tokenizer, err);
     if (st != VD_OK)
         return st;
+    st = vd_tokenizer_create(e->model->gguf, &e->tokenizer, err);
+    if (st != VD_OK) {
+        vd_err_prefix(err, "%s", path);
+        return st;
+    }
     size_t n_vocab = vd_tokenizer_n_vocab(e->tokenizer);
     if (n_vocab > e->model->hp.n_vocab)
         return VD_FAIL(err, VD_ERR_FORMAT,

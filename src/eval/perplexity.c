@@ -27,20 +27,28 @@ typedef struct run {
     sums *total;
 } run;
 
-static void add_divergence(run *r, const float *base, const float *logits, double log_z,
-                           int32_t next)
+static vd_status add_divergence(run *r, size_t pos, const float *base, const float *logits,
+                                double log_z, vd_err *err)
 {
+    int32_t next = r->chunk[pos + 1];
     double base_z = vd_row_log_sum_exp(base, r->n_vocab), kl = 0;
     for (size_t i = 0; i < r->n_vocab; i++) {
         double log_p = (double)base[i] - base_z;
         if (log_p > -60) /* below that p log p is nothing */
             kl += exp(log_p) * (log_p - ((double)logits[i] - log_z));
     }
-    r->total->base_nll += base_z - (double)base[next];
+    double base_nll = base_z - (double)base[next];
+    if (!isfinite(base_nll) || !isfinite(kl))
+        return VD_FAIL(err, VD_ERR_FORMAT,
+                       "%s no finite probability at position %zu of a chunk",
+                       isfinite(base_nll) ? "the model gives a token that the base expects"
+                                          : "the base gives", pos);
+    r->total->base_nll += base_nll;
     r->total->kl += kl;
     r->total->kl2 += kl * kl;
     r->total->each_kl[r->total->n] = kl;
     r->total->n_same += vd_row_argmax(base, r->n_vocab) == vd_row_argmax(logits, r->n_vocab);
+    return VD_OK;
 }
 
 static vd_status score_row(void *ctx, size_t pos, const float *logits, vd_err *err)
@@ -58,10 +66,13 @@ static vd_status score_row(void *ctx, size_t pos, const float *logits, vd_err *e
     if (!isfinite(nll))
         return VD_FAIL(err, VD_ERR_FORMAT,
                        "the model gives no finite probability at position %zu of a chunk", pos);
+    if (kept != NULL) {
+        vd_status st = add_divergence(r, pos, kept, logits, log_z, err);
+        if (st != VD_OK)
+            return st;
+    }
     r->total->nll += nll;
     r->total->nll2 += nll * nll;
-    if (kept != NULL)
-        add_divergence(r, kept, logits, log_z, r->chunk[pos + 1]);
     r->total->n++;
     return VD_OK;
 }
@@ -182,7 +193,12 @@ vd_status vd_perplexity_run(vd_scorer *scorer, vd_scorer *base, const char *text
         if (on_chunk != NULL)
             on_chunk(progress_ctx, i + 1, n_chunks, exp(total.nll / (double)total.n));
     }
-    *ret = result_of(&total, n_chunks);
+    vd_perplexity result = result_of(&total, n_chunks);
+    if (isfinite(result.ppl))
+        *ret = result;
+    else
+        st = VD_FAIL(err, VD_ERR_FORMAT, "the perplexity is beyond every number: a mean loss of %g "
+                     "nats", total.nll / (double)total.n);
 out:
     vd_free(base_rows);
     vd_free(total.each_kl);

@@ -28,7 +28,7 @@ vd_status vd_model_open(const char *path, vd_precision precision, vd_pool *pool,
     vd_arena_init(&model->arena, ARENA_LIMIT);
     model->kernels = vd_kernels_get();
     model->precision = precision;
-    st = vd_gguf_open(path, NULL, &model->gguf, err);
+    st = vd_gguf_open(path, NULL, &model->gguf, err); /* names the file itself */
     if (st != VD_OK)
         goto out;
     st = vd_arch_find(model->gguf, &model->arch, err);
@@ -52,7 +52,7 @@ vd_status vd_model_open(const char *path, vd_precision precision, vd_pool *pool,
     *ret_model = model;
     model = NULL;
 out:
-    if (st != VD_OK)
+    if (st != VD_OK && model->gguf != NULL)
         vd_err_prefix(err, "%s", path);
     vd_model_free(model);
     return st;

@@ -16,6 +16,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "model/gguf.h"
 
 enum { PATH_LIMIT = 1 << 14, NOTE_LIMIT = 1 << 16, ENTRIES_LIMIT = 1 << 20 };
@@ -24,6 +25,15 @@ static bool is_regular_file(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+/* Why `path` cannot be the file of a model, when something is there; NULL when it may be a name. */
+static const char *why_not(const char *path)
+{
+    struct stat info;
+    if (stat(path, &info) != 0)
+        return errno == EACCES ? "it lies in a folder that may not be read" : NULL;
+    return S_ISDIR(info.st_mode) ? "it is a folder" : "it is no regular file";
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -111,8 +121,12 @@ vd_status vd_store_resolve(const char *name_or_path, char **ret_path, vd_err *er
         if (path == NULL)
             st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for the path %s", name_or_path);
     } else if (!vd_store_name_valid(name_or_path)) {
-        st = VD_FAIL(err, VD_ERR_NOT_FOUND,
-                     "there is no file %s, and it is no name of a stored model", name_or_path);
+        const char *why = why_not(name_or_path);
+        st = why != NULL
+                 ? VD_FAIL(err, VD_ERR_ARG, "%s cannot be a model: %s", name_or_path, why)
+                 : VD_FAIL(err, VD_ERR_NOT_FOUND,
+                           "there is no file %s, and it is no name of a stored model; `verdant "
+                           "list` shows those", name_or_path);
     } else {
         st = vd_store_path(name_or_path, "", ".gguf", &path, err);
         if (st == VD_OK && !is_regular_file(path)) {
@@ -286,11 +300,16 @@ vd_status vd_store_remove(const char *name, vd_err *err)
 
 static vd_status write_note(const char *name, const char *source, const char *sha256, vd_err *err)
 {
-    char *path = NULL, *text = NULL;
+    char *path = NULL, *text = NULL, *clean = vd_strdup(source);
     vd_atomic_file file = {0};
-    json_t *note = json_pack("{s:s, s:s?}", "source", source, "sha256", sha256);
+    json_t *note = NULL;
+    if (clean != NULL) {
+        vd_utf8_mend(clean); /* a path may be any bytes, JSON not */
+        note = json_pack("{s:s, s:s?}", "source", clean, "sha256", sha256);
+    }
     text = vd_json_text(note);
     json_decref(note);
+    vd_free(clean);
     if (text == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the note on %s", name);
     vd_status st = vd_store_path(name, "", ".json", &path, err);

@@ -22,7 +22,8 @@
 enum { VD_STORE_NAME_MAX = 128 };
 
 /* The file of a model: `name_or_path` itself where it is a regular file, else the stored model of
- * that name. VD_ERR_NOT_FOUND says what to pull. The path is the caller's (vd_free). */
+ * that name. VD_ERR_NOT_FOUND says what to pull; VD_ERR_ARG: a folder or a device. The path is the
+ * caller's (vd_free). */
 VD_NODISCARD vd_status vd_store_resolve(const char *name_or_path, char **ret_path, vd_err *err);
 
 bool vd_store_name_valid(const char *name);

@@ -96,7 +96,8 @@ static void a_name_that_is_not_there_is_told_how_to_get(void **state)
     assert_int_equal(vd_store_resolve("other", &path, &err), VD_ERR_NOT_FOUND);
     assert_non_null(strstr(err.message, "verdant pull REF --name other"));
     assert_int_equal(vd_store_resolve("dir/other.gguf", &path, &err), VD_ERR_NOT_FOUND);
-    assert_int_equal(vd_store_resolve("/tmp", &path, &err), VD_ERR_NOT_FOUND);
+    assert_int_equal(vd_store_resolve("/tmp", &path, &err), VD_ERR_ARG);
+    assert_non_null(strstr(err.message, "folder"));
     assert_null(path);
 }
 
