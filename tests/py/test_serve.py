@@ -9,9 +9,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import gguf
+import openai
 import pytest
 
-from raw_http import error_of, read_all, sse
+from raw_http import Server, error_of, read_all, sse
 from serving import CHAT, NO_END, TEXT, chat, post, start, tiny_model
 
 N_PROMPT = 6000
@@ -119,6 +120,18 @@ def test_a_full_queue_is_a_503_that_says_when_to_come_back(build, slow_model, tm
         assert answer["error"]["type"] == "server_error"
         for s in held:
             s.close()
+
+
+def test_a_client_that_comes_too_early_tries_again_by_itself(build, tmp_path):
+    model = tiny_model(tmp_path / "t.gguf", vocab="bpe")
+    with Server([build / "verdant", "serve", "--model", f"tiny={model}", "--listen",
+                 "127.0.0.1:0"]) as server:
+        status, headers, answer = server.ask("GET", "/v1/models")
+        assert status == 503 and answer["error"]["code"] == "loading"
+        assert headers["Retry-After"] == "1" and server.ask("GET", "/readyz")[0] == 503
+        with openai.OpenAI(api_key="none", base_url=server.url + "/v1", max_retries=10) as client:
+            answer = client.completions.create(model="tiny", prompt="x", max_tokens=1)
+        assert answer.usage.completion_tokens == 1
 
 
 # ---- signals -------------------------------------------------------------------------------------
