@@ -203,10 +203,12 @@ vd_status vd_make_dirs(const char *path, vd_err *err)
         char kept = *p;
         *p = '\0';
         struct stat info;
-        if (mkdir(copy, 0700) != 0 && (errno != EEXIST || stat(copy, &info) != 0 ||
-                                       !S_ISDIR(info.st_mode)))
-            st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO,
-                         "cannot make the directory %s: %s", copy, strerror(errno));
+        int failed = mkdir(copy, 0700) == 0 ? 0 : errno;
+        bool stands = failed == EEXIST && stat(copy, &info) == 0;
+        if (failed != 0 && !(stands && S_ISDIR(info.st_mode)))
+            st = VD_FAIL(err, failed == EACCES || failed == EPERM ? VD_ERR_PERM : VD_ERR_IO,
+                         "cannot make the directory %s: %s", copy,
+                         stands ? "a file of that name is there" : strerror(failed));
         *p = kept;
         if (kept == '\0')
             break;

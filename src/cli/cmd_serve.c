@@ -50,6 +50,25 @@ typedef struct setup {
     vd_service_options options;
 } setup;
 
+/* What is wrong in an option is misuse; the same in the file is named there. */
+static bool check_values(const args *a)
+{
+    vd_log_level level;
+    const vd_zone *zone = NULL;
+    char *host = NULL;
+    uint16_t port = 0;
+    vd_err err = {0};
+    bool good = true;
+    if (a->log_level != NULL && !vd_log_level_parse(a->log_level, &level))
+        return vd_cli_misuse("serve", "--log-level is '%s', expected error, warn, info or debug",
+                             a->log_level) == VD_EXIT_OK;
+    if ((a->zone != NULL && vd_zone_find(a->zone, &zone, &err) != VD_OK) ||
+        (a->listen != NULL && vd_config_address(a->listen, &host, &port, &err) != VD_OK))
+        good = vd_cli_misuse("serve", "%s", err.message) == VD_EXIT_OK;
+    vd_free(host);
+    return good;
+}
+
 static bool parse(int argc, char **argv, args *a)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
@@ -85,7 +104,7 @@ static bool parse(int argc, char **argv, args *a)
     if (good && optind != argc)
         good = vd_cli_misuse("serve", "'%s' is no option; a model is given as --model NAME=REF",
                              argv[optind]) == VD_EXIT_OK;
-    return good;
+    return good && check_values(a);
 }
 
 /* "dir/SmolLM2.gguf" is called "SmolLM2". */
@@ -165,11 +184,8 @@ static vd_status prepare(setup *s, const args *a, vd_err *err)
     if (st != VD_OK)
         return st;
     const vd_config *c = s->config != NULL ? s->config : &none;
-    vd_log_level level;
-    const char *word = choose(a->log_level, c->log_level, "info");
-    if (!vd_log_level_parse(word, &level))
-        return VD_FAIL(err, VD_ERR_ARG, "the log level is '%s'; error, warn, info and debug there "
-                       "are", word);
+    vd_log_level level = VD_LOG_INFO; /* options and file were looked at: it is one of the words */
+    (void)vd_log_level_parse(choose(a->log_level, c->log_level, "info"), &level);
     vd_log_set_level(level);
     vd_config_limits_to(c, &s->options);
     st = vd_config_address(choose(a->listen, c->listen, "127.0.0.1:8080"), &s->host,

@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 
+#include "carbon/intensity.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 
@@ -92,10 +93,14 @@ bool vd_generate_parse(const char *command, int argc, char **argv, vd_generate_a
     vd_generate_args a = {.max_tokens = 512, .sampling = vd_sampling_default()};
     a.sampling.temperature = 0;
     a.engine.max_running = 1;
+    const vd_zone *zone = NULL;
+    vd_err err = {0};
     int c;
     while ((c = getopt_long(argc, argv, ":n:t:q", options, NULL)) != -1) {
         if (c == OPT_SYSTEM)
             a.system = optarg;
+        else if (c == OPT_ZONE && vd_zone_find(optarg, &zone, &err) != VD_OK)
+            return vd_cli_misuse(command, "%s", err.message) == VD_EXIT_OK;
         else if (c == OPT_ZONE)
             a.zone = optarg;
         else if (c == OPT_JSON)

@@ -358,15 +358,19 @@ vd_status vd_store_lock(const char *name, void (*waiting)(const char *name), int
     int fd = -1;
     bool told = false;
     vd_status st = vd_store_path(name, ".", ".lock", &path, err);
-    if (st != VD_OK || (st = vd_store_directory(&directory, err)) != VD_OK ||
-        (st = vd_make_dirs(directory, err)) != VD_OK)
+    if (st != VD_OK || (st = vd_store_directory(&directory, err)) != VD_OK)
         goto out;
+    if ((st = vd_make_dirs(directory, err)) != VD_OK) {
+        vd_err_prefix(err, "the model store cannot be written (VERDANT_HOME may name another)");
+        goto out;
+    }
     for (;;) {
         struct stat held, named;
         fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0) {
-            st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO, "cannot open %s: %s",
-                         path, strerror(errno));
+            st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO,
+                         "the model store cannot be written (VERDANT_HOME may name another): %s: "
+                         "%s", path, strerror(errno));
             goto out;
         }
         int locked = flock(fd, LOCK_EX | LOCK_NB);

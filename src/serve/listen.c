@@ -74,12 +74,13 @@ vd_status vd_listen_open(const char *host, uint16_t port, int *ret_fd, uint16_t 
     int one = 1;
     int fd = socket(addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
-        return VD_FAIL(err, VD_ERR_IO, "cannot make a socket for %s", host);
+        return VD_FAIL(err, VD_ERR_IO, "cannot make a socket for %s: %s", host, strerror(errno));
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&addr, n_addr) != 0 || listen(fd, BACKLOG) != 0) {
-        bool taken = errno == EADDRINUSE;
-        st = VD_FAIL(err, VD_ERR_IO, "cannot listen on %s port %u%s", host, port,
-                     taken ? " (another program does; choose a port with --listen)" : "");
+        const char *why = errno == EADDRINUSE ? "another program does; choose a port with --listen"
+                                              : strerror(errno);
+        st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO,
+                     "cannot listen on %s port %u: %s", host, port, why);
         goto out;
     }
     n_addr = sizeof(addr);

@@ -58,7 +58,8 @@ def test_a_value_is_missing_or_too_much(verdant):
     for args, word in ((["run", "m", "-n"], "-n needs a value"),
                        (["serve", "--model"], "--model needs a value"),
                        (["tokenize", "m", "--file"], "--file needs a value"),
-                       (["run", "m", "--json=1"], "takes no value")):
+                       (["run", "m", "--json=1"], "takes no value"),
+                       (["run", "m", "--zone", "ZZ"], "'ZZ'")):
         result = verdant(*args)
         assert result.returncode == 2 and word in result.stderr, args
 

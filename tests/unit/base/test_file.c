@@ -270,6 +270,7 @@ static void folders_are_made_with_their_parents(void **state)
     assert_int_not_equal(vd_make_dirs(in_folder("file/below"), &err), VD_OK);
     assert_non_null(strstr(err.message, "file"));
     assert_int_not_equal(vd_make_dirs(in_folder("file"), &err), VD_OK);
+    assert_non_null(strstr(err.message, "a file of that name is there"));
 }
 
 static vd_status write_and_read(void)
