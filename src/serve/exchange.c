@@ -257,13 +257,13 @@ void vd_exchange_submit(vd_exchange *r)
         vd_exchange_cancel(r); /* those that were taken already */
     }
     pthread_mutex_lock(&r->lock);
-    bool gone = r->gone;
+    bool cancel = r->gone || r->cancelled; /* while some were not submitted yet */
     if (r->phase == VD_PHASE_WORK)
         r->phase = r->ask.stream ? VD_PHASE_STREAM : VD_PHASE_RUN;
     if (r->n_choices != 0)
         close_one(r);
     pthread_mutex_unlock(&r->lock);
-    if (gone)
+    if (cancel)
         vd_exchange_cancel(r);
 }
 

@@ -88,7 +88,7 @@ struct vd_exchange {
     bool overflow;    /* the client reads too slowly */
     bool heartbeat;   /* the reader shall write a comment */
     uint64_t last_write_ns; /* when the reader looked last */
-    bool cancelled;   /* the engine was told, or will be */
+    bool cancelled;   /* the engine was told, or will be once all is submitted */
     bool answered;    /* a response is queued */
     unsigned http;    /* status sent; 0: none */
     vd_api_error error;   /* of READY; error.http == 0: the answer is in `choices` or `reply` */
