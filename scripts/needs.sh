@@ -22,6 +22,8 @@ missing_packages() {
     for pair in $libs; do
         pkg-config --exists "${pair%%:*}" 2>/dev/null || echo "${pair##*:}"
     done
+    # It has no pkg-config file everywhere.
+    echo '#include <bzlib.h>' | gcc -E - >/dev/null 2>&1 || echo libbz2-dev
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     if [ "$1" = full ] && version=$(clang --version 2>/dev/null | grep -oE 'version [0-9]+'); then
         [ -e "$(clang -print-file-name="libclang_rt.asan-$(uname -m).a")" ] ||

@@ -1,31 +1,22 @@
 /* scorer.c - see scorer.h. */
-#include "eval/scorer.h"
-
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
-#include "model/forward.h"
+#include "eval/scorer_internal.h"
 #include "text/tokenizer.h"
 
-enum { STEP_TOKENS = 256, OUT_BYTES_MAX = 64 << 20 };
+enum { OUT_BYTES_MAX = 64 << 20 }; /* of logits */
 
-struct vd_scorer {
-    vd_pool *pool;
-    vd_model *model;
-    vd_tokenizer *tokenizer;
-    vd_kv *kv;
-    vd_kv_seq seq;
-    vd_forward *forward;
-    size_t step;            /* tokens per pass */
-    float *logits;          /* [step, V] */
-    uint32_t *pos, *out;    /* [step] */
-    const vd_kv_seq **seqs; /* [step] */
-};
+size_t vd_scorer_rows_max(const vd_scorer *s)
+{
+    size_t row_bytes = s->model->hp.n_vocab * sizeof(float);
+    return VD_MAX((size_t)1, VD_MIN((size_t)VD_SCORER_STEP_TOKENS, OUT_BYTES_MAX / row_bytes));
+}
 
-static vd_status make_buffers(vd_scorer *s, size_t max_tokens, bool kv_f32, vd_err *err)
+static vd_status make_buffers(vd_scorer *s, size_t max_tokens, vd_err *err)
 {
     size_t n_vocab = s->model->hp.n_vocab, n_logits;
-    s->step = VD_MAX((size_t)1, VD_MIN((size_t)STEP_TOKENS, OUT_BYTES_MAX / (n_vocab * 4)));
+    s->step = vd_scorer_rows_max(s);
     if (!vd_mul_size(s->step, n_vocab, &n_logits))
         return VD_FAIL(err, VD_ERR_LIMIT, "the vocabulary is too large");
     vd_status st = vd_alloc_array(n_logits, sizeof(float), "logits", &s->logits, err);
@@ -36,8 +27,7 @@ static vd_status make_buffers(vd_scorer *s, size_t max_tokens, bool kv_f32, vd_e
     if (st == VD_OK)
         st = vd_alloc_array(s->step, sizeof(*s->seqs), "positions", &s->seqs, err);
     if (st == VD_OK)
-        st = vd_kv_create(&s->model->hp, kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16, max_tokens, &s->kv,
-                          err);
+        st = vd_kv_create(&s->model->hp, s->kv_dtype, max_tokens, &s->kv, err);
     if (st == VD_OK)
         st = vd_kv_seq_init(s->kv, max_tokens, &s->seq, err);
     if (st == VD_OK)
@@ -65,8 +55,9 @@ vd_status vd_scorer_open(const char *path, const vd_scorer_options *options,
     if (st == VD_OK && options->max_tokens > vd_model_ctx_max(s->model))
         st = VD_FAIL(err, VD_ERR_CONTEXT, "%s: %zu tokens at once; the model has positions for %zu",
                      path, options->max_tokens, vd_model_ctx_max(s->model));
-    if (st == VD_OK)
-        st = make_buffers(s, options->max_tokens, options->kv_f32, err);
+    s->kv_dtype = options->kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16;
+    if (st == VD_OK && options->max_tokens > 0)
+        st = make_buffers(s, options->max_tokens, err);
     if (st == VD_OK) {
         *ret_scorer = s;
         s = NULL;
@@ -108,19 +99,28 @@ size_t vd_scorer_ctx_train(const vd_scorer *s)
     return s->model->hp.ctx_train;
 }
 
-vd_status vd_scorer_run(vd_scorer *s, const int32_t *tokens, size_t n, size_t first,
-                        vd_scorer_fn on_row, void *ctx, vd_err *err)
+vd_status vd_scorer_check_tokens(const vd_scorer *s, const int32_t *tokens, size_t n, vd_err *err)
 {
     size_t n_vocab = s->model->hp.n_vocab;
     for (size_t i = 0; i < n; i++)
         if (tokens[i] < 0 || (size_t)tokens[i] >= n_vocab)
             return VD_FAIL(err, VD_ERR_ARG, "token %zu is %d, the vocabulary has %zu", i,
                            tokens[i], n_vocab);
-    vd_kv_seq_reset(s->kv, &s->seq);
-    if (!vd_kv_seq_reserve(s->kv, &s->seq, n))
+    return VD_OK;
+}
+
+vd_status vd_scorer_run(vd_scorer *s, const int32_t *tokens, size_t n, size_t first,
+                        vd_scorer_fn on_row, void *ctx, vd_err *err)
+{
+    size_t n_vocab = s->model->hp.n_vocab;
+    vd_status st = vd_scorer_check_tokens(s, tokens, n, err);
+    if (st != VD_OK)
+        return st;
+    if (s->kv != NULL)
+        vd_kv_seq_reset(s->kv, &s->seq);
+    if (s->kv == NULL || !vd_kv_seq_reserve(s->kv, &s->seq, n))
         return VD_FAIL(err, VD_ERR_CONTEXT, "a chunk of %zu tokens is longer than was opened for",
                        n);
-    vd_status st = VD_OK;
     for (size_t begin = 0; st == VD_OK && begin < n; begin += s->step) {
         vd_batch batch = {.n_tokens = VD_MIN(s->step, n - begin), .token = tokens + begin,
                           .pos = s->pos, .seq = s->seqs, .out = s->out, .logits = s->logits};

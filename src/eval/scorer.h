@@ -17,8 +17,8 @@
 typedef struct vd_scorer vd_scorer;
 
 typedef struct vd_scorer_options {
-    size_t n_threads; /* 0: one per core */
-    size_t max_tokens; /* longest chunk */
+    size_t n_threads;  /* 0: one per core */
+    size_t max_tokens; /* longest chunk of vd_scorer_run; 0 where it is never called */
     bool exact;        /* f32 activations; default: what the machine is fastest at */
     bool kv_f32;
 } vd_scorer_options;

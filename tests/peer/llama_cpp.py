@@ -240,6 +240,7 @@ def _prototypes(L):
         "llama_vocab_get_add_bos": (_bool, [_ptr]),
         "llama_get_memory": (_ptr, [_ptr]),
         "llama_memory_clear": (None, [_ptr, _bool]),
+        "llama_memory_seq_cp": (None, [_ptr, _i32, _i32, _i32, _i32]),
         "llama_decode": (_i32, [_ptr, Batch]),
         "llama_synchronize": (None, [_ptr]),
         "llama_get_logits": (C.POINTER(_f32), [_ptr]),

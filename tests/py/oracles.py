@@ -15,6 +15,7 @@ import iq_grids  # noqa: E402
 import llama_cpp  # noqa: E402
 import metrics  # noqa: E402
 import models_doc  # noqa: E402
+import multiple_choice  # noqa: E402
 import numpy_forward  # noqa: E402
 import tiny_model  # noqa: E402
 import variants  # noqa: E402
@@ -27,6 +28,7 @@ __all__ = [
     "llama_cpp",
     "metrics",
     "models_doc",
+    "multiple_choice",
     "numpy_forward",
     "tiny_model",
     "variants",

@@ -1,12 +1,16 @@
 """`verdant eval` against NumPy in double precision: divergence from a base, multiple choice."""
 
+import bz2
 import json
+import random
 
 import numpy as np
+import oracles
 import pytest
-from oracles import metrics, numpy_forward, tiny_model
+from oracles import metrics, multiple_choice, numpy_forward, tiny_model
 
-EXACT = ("--precision", "exact", "--base-precision", "exact", "--kv", "f32")
+EXACT_TASK = ("--precision", "exact", "--kv", "f32", "-t", 1)
+EXACT = (*EXACT_TASK, "--base-precision", "exact")
 TEXT = "the river and the boat were not for you. he and she are in it, his and her own. " * 30
 
 
@@ -60,3 +64,212 @@ def test_a_model_against_itself_does_not_diverge(two, verdant, tmp_path):
     assert got["ppl"] == got["base_ppl"]
     shown = verdant(*args, *EXACT).stdout
     assert "99 % KL" in shown and "100.00 +- 0.00 %" in shown
+
+
+# ---- questions with choices -------------------------------------------------------------------
+
+WORDS = (
+    "the river boat was not for you and her his that with are all on in is it of to he she they "
+    "an old small green house went down at night when it rained"
+).split()
+
+
+@pytest.fixture(scope="module", params=["spm", "bpe"])
+def tiny(request, tmp_path_factory):
+    """A tiny model (spm's vocabulary adds BOS, bpe's does not)."""
+    path = tmp_path_factory.mktemp("tasks") / f"{request.param}.gguf"
+    tiny_model.write_model(path, vocab=request.param, seed=3)
+    return path
+
+
+def made_up_tasks(n, seed=4):
+    """[(question, choices, answer)]; some choices begin alike, some are equal or prefixes."""
+    rng = random.Random(seed)
+
+    def some(low, high):
+        return " ".join(rng.choice(WORDS) for _ in range(rng.randint(low, high)))
+
+    tasks = []
+    for i in range(n):
+        choices = [some(1, 7) for _ in range(rng.randint(2, 5))]
+        if i % 4 == 1:
+            choices = [f"the boat {choice}" for choice in choices]
+        if i % 4 == 2:
+            choices[1] = choices[0] + " " + choices[1]
+        if i % 4 == 3:
+            choices[1] = choices[0]
+        tasks.append((some(3, 30), choices, rng.randrange(len(choices))))
+    return tasks
+
+
+def numpy_answers(verdant, path, prompts):
+    """prompts: per task the whole texts. Per task [(sum, count)], in float64."""
+    model = numpy_forward.Model(path)
+    out = []
+    for texts in prompts:
+        tokens = [json.loads(verdant("tokenize", path, t, "--json").stdout)["ids"] for t in texts]
+        shared = 0
+        while shared + 1 < min(map(len, tokens)) and len({ids[shared] for ids in tokens}) == 1:
+            shared += 1
+        scores = []
+        for ids in tokens:
+            rows = metrics.log_softmax(model.logits(ids)[shared - 1 : -1])
+            scores.append((rows[np.arange(len(rows)), ids[shared:]].sum(), len(rows)))
+        out.append(scores)
+    return out
+
+
+def run_tasks(verdant, path, file, scores, *options):
+    result = verdant("eval", path, "--task", file, "--json", "--scores", scores, *options)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout), [json.loads(line) for line in scores.read_text().splitlines()]
+
+
+def check(got, rows, want, tasks):
+    """got, rows: what verdant says; want: per task [(sum, count)]."""
+    right, right_norm = [], []
+    for row, scores, (_, _, answers) in zip(rows, want, tasks, strict=True):
+        assert row["log_probs"] == pytest.approx([s for s, _ in scores], abs=2e-4)
+        assert row["n_tokens"] == [n for _, n in scores]
+        sums = [s for s, _ in scores]
+        means = [s / n for s, n in scores]
+        right.append(sums.index(max(sums)) in answers)
+        right_norm.append(means.index(max(means)) in answers)
+    n = len(tasks)
+    for key, hits, error in (
+        ("accuracy", right, "stderr"),
+        ("accuracy_norm", right_norm, "stderr_norm"),
+    ):
+        share = np.mean(hits)
+        assert got[key] == pytest.approx(share), key
+        assert got[error] == pytest.approx(np.std(hits, ddof=1) / np.sqrt(n)), key
+    assert 0 < np.mean(right) < 1 and right != right_norm, "these tasks test nothing"
+    assert got["n"] == n
+    assert got["chance"] == pytest.approx(np.mean([len(a) / len(c) for _, c, a in tasks]))
+
+
+def test_answers_are_numpys(tiny, verdant, tmp_path):
+    tasks = made_up_tasks(16)
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(
+        "\n\n".join(
+            json.dumps({"question": q, "choices": c, "answer": a, "id": 7}) for q, c, a in tasks
+        )
+    )
+    want = numpy_answers(verdant, tiny, [[f"{q} {x}" for x in c] for q, c, _ in tasks])
+    got, rows = run_tasks(verdant, tiny, file, tmp_path / "scores", *EXACT_TASK)
+    check(got, rows, want, [(q, c, {a}) for q, c, a in tasks])
+    assert [row["line"] for row in rows] == list(range(1, 32, 2))
+    few, some_rows = run_tasks(
+        verdant, tiny, file, tmp_path / "few", "--limit", 7, *EXACT_TASK, "-t", 2
+    )
+    assert few["n"] == 7 and [r["line"] for r in some_rows] == [r["line"] for r in rows[:7]]
+
+
+def test_bare_questions_are_asked_as_questions(tiny, verdant, tmp_path):
+    tasks = [(q, c, {a, 0}) for q, c, a in made_up_tasks(12, seed=5)]
+    file = tmp_path / "arc.jsonl"
+    with file.open("w") as f:
+        for q, c, answers in tasks:
+            task = {"centerpiece": q, "options": c, "correct_options_idx": sorted(answers)}
+            f.write(json.dumps(task) + "\n")
+    for options, form in (((), "Question: {}\nAnswer: {}"), (("--format", "plain"), "{} {}")):
+        want = numpy_answers(verdant, tiny, [[form.format(q, x) for x in c] for q, c, _ in tasks])
+        got, rows = run_tasks(verdant, tiny, file, tmp_path / "scores", *options, *EXACT_TASK)
+        check(got, rows, want, tasks)
+        assert got["format"] == ("plain" if options else "qa")
+
+
+def test_hellaswags_text_is_read_packed_and_plain(tiny, verdant, tmp_path):
+    tasks = [(q, (c * 4)[:4], a % 4) for q, c, a in made_up_tasks(12, seed=6)]
+    text = "".join(f"{q}\n{a}\n" + "".join(f"{x}\n" for x in c) for q, c, a in tasks)
+    plain, packed = tmp_path / "h.txt", tmp_path / "h.txt.bz2"
+    plain.write_text(text)
+    packed.write_bytes(bz2.compress(text.encode()))
+    want = numpy_answers(verdant, tiny, [[f"{q} {x}" for x in c] for q, c, _ in tasks])
+    got, rows = run_tasks(verdant, tiny, packed, tmp_path / "scores", *EXACT_TASK)
+    check(got, rows, want, [(q, c, {a}) for q, c, a in tasks])
+    _, same = run_tasks(verdant, tiny, plain, tmp_path / "scores", *EXACT_TASK)
+    assert same == rows
+    _, drawn = run_tasks(
+        verdant, tiny, plain, tmp_path / "scores", "--draw", "--limit", 5, *EXACT_TASK
+    )
+    assert [(r["line"] - 1) // 6 for r in drawn] == multiple_choice.drawn(12, 5)
+
+
+def test_tasks_that_are_wrong_are_refused_with_their_line(tiny, verdant, tmp_path):
+    good = json.dumps({"question": "the", "choices": ["boat", "river"], "answer": 0}) + "\n"
+    for bad, word in (
+        (good + "\n" + good[:-4], ":3: bad JSON"),
+        (good + json.dumps({"question": "a", "choices": ["b"], "answer": 0}), ":2: "),
+        (good + json.dumps({"question": "a" * 4000, "choices": ["b", "c"], "answer": 0}), "line 2"),
+        ("", "no task"),
+    ):
+        file = tmp_path / "bad.jsonl"
+        file.write_text(bad)
+        result = verdant("eval", tiny, "--task", file, "--scores", tmp_path / "scores")
+        assert result.returncode == 1 and word in result.stderr, result.stderr
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.jsonl"]
+    file.write_bytes(bz2.compress(good.encode() * 50)[:-10])
+    result = verdant("eval", tiny, "--task", file)
+    assert result.returncode == 1 and "cut short" in result.stderr
+    assert verdant("eval", tiny, "--task", tmp_path / "absent").returncode == 1
+
+
+def test_options_of_texts_and_tasks_do_not_mix(tiny, verdant, tmp_path):
+    for args in (
+        (),
+        ("--text", "a", "--task", "b"),
+        ("--task", "b", "--ctx", 64),
+        ("--task", "b", "--against", tiny),
+        ("--text", "b", "--limit", 1),
+        ("--text", "b", "--draw"),
+        ("--task", "b", "--format", "odd"),
+        ("--task", "b", "--limit", 0),
+    ):
+        assert verdant("eval", tiny, *args).returncode == 2, args
+
+
+@pytest.mark.parametrize("name", ["arc-easy.jsonl", "piqa.jsonl"])
+def test_real_tasks_are_read(verdant, data, tmp_path, name):
+    """All of the file; 200 of them are computed."""
+    model, file = tmp_path / "m.gguf", data / "tasks" / name
+    tiny_model.write_model(model, vocab="spm", n_ctx=2048)
+    got, rows = run_tasks(verdant, model, file, tmp_path / "scores", "-t", 1, "--limit", 200)
+    tasks = [json.loads(line) for line in file.read_text().splitlines()[:200]]
+    assert [len(row["log_probs"]) for row in rows] == [len(t["options"]) for t in tasks]
+    assert got["accuracy"] == np.mean(
+        [r["picked"] in t["correct_options_idx"] for r, t in zip(rows, tasks, strict=True)]
+    )
+
+
+def hellaswag_both(verdant, model, data, n, tmp_path):
+    """What verdant and llama.cpp say of the n tasks llama-perplexity draws."""
+    oracles.need_peer()
+    file = data / "tasks" / "hellaswag_val_full.txt.bz2"
+    tasks = multiple_choice.read_hellaswag(file)
+    theirs = multiple_choice.run(
+        model, [tasks[i] for i in multiple_choice.drawn(len(tasks), n)], threads=1
+    )
+    got, rows = run_tasks(
+        verdant, model, file, tmp_path / "scores", "--draw", "--limit", n, "-t", 1
+    )
+    assert got["n"] == n
+    return got, rows, theirs
+
+
+@pytest.mark.slow
+def test_hellaswag_is_scored_as_llama_cpp_scores_it(verdant, model, data, tmp_path):
+    got, rows, theirs = hellaswag_both(verdant, model, data, 12, tmp_path)
+    for mine, peers in zip(rows, theirs, strict=True):
+        assert mine["n_tokens"] == peers["n_tokens"]
+        # Both round activations to 8 bits, each in its way: hundredths of a nat a token.
+        off = np.subtract(mine["log_probs"], peers["log_probs"]) / mine["n_tokens"]
+        assert np.abs(off).max() < 0.1
+
+
+@pytest.mark.soak
+def test_hellaswag_is_within_half_a_point_of_llama_cpp(verdant, model, data, tmp_path):
+    got, _, theirs = hellaswag_both(verdant, model, data, 400, tmp_path)
+    for key, hits in (("accuracy", "right"), ("accuracy_norm", "right_norm")):
+        assert abs(got[key] - np.mean([row[hits] for row in theirs])) <= 0.005, key

@@ -1,0 +1,26 @@
+/* eval.h - what `verdant eval` can count: a text, or questions with choices. */
+#ifndef VD_CLI_EVAL_H
+#define VD_CLI_EVAL_H
+
+#include "eval/choose.h"
+#include "eval/scorer.h"
+
+typedef struct vd_eval_args {
+    const char *model, *text, *against, *task, *scores;
+    size_t ctx, n_chunks; /* of a text; 0 chunks: all */
+    size_t limit;         /* tasks; 0: all */
+    vd_task_format format;
+    bool draw;            /* the tasks llama-perplexity draws */
+    bool json, base_fast;
+    vd_scorer_options options;
+} vd_eval_args;
+
+/* A path or a stored name. */
+VD_NODISCARD vd_status vd_eval_open(const char *name, const vd_scorer_options *options,
+                                    vd_scorer **ret_scorer, vd_err *err);
+
+/* Print what they found to stdout. */
+VD_NODISCARD vd_status vd_eval_text(const vd_eval_args *args, vd_err *err);
+VD_NODISCARD vd_status vd_eval_task(const vd_eval_args *args, vd_err *err);
+
+#endif
