@@ -166,7 +166,8 @@ FILTER(dictsort)
     return st;
 }
 
-/* Keys of all items for sort: one attribute, or several between commas compared in turn. */
+/* Keys of all items for sort: lists of one attribute each, or of several between commas. Lists,
+ * because those compare their first unequal members only: two undefined or none are no error. */
 static vd_status sort_keys(vd_jrender *r, const vd_jlist *items, vd_jval attribute,
                            bool case_sensitive, vd_jval **ret)
 {
@@ -174,26 +175,25 @@ static vd_status sort_keys(vd_jrender *r, const vd_jlist *items, vd_jval attribu
     vd_jlist *parts = NULL;
     static const vd_jstr comma = {.data = ",", .n = 1, .n_chars = 1};
     vd_status st = vd_j_alloc(r, items->n, sizeof(*key), &key);
-    if (st == VD_OK && attribute.kind == VD_JKIND_STRING)
+    if (st == VD_OK && attribute.kind == VD_JKIND_STRING) {
         st = vd_j_str_split(r, attribute.u.s, &comma, -1, false, &parts);
+    } else if (st == VD_OK) {
+        st = vd_j_list_new(r, 1, &parts);
+        if (st == VD_OK)
+            st = vd_j_list_push(r, parts, attribute);
+    }
     for (size_t i = 0; st == VD_OK && i < items->n; i++) {
-        if (parts == NULL || parts->n == 1) {
-            st = vd_j_by_attribute(r, items->item[i], attribute, absent, &key[i]);
-            if (st == VD_OK)
-                st = sort_key(r, &key[i], case_sensitive);
-            continue;
-        }
-        vd_jlist *several = NULL;
-        st = vd_j_list_new(r, parts->n, &several);
+        vd_jlist *values = NULL;
+        st = vd_j_list_new(r, parts->n, &values);
         for (size_t k = 0; st == VD_OK && k < parts->n; k++) {
             vd_jval value;
             st = vd_j_by_attribute(r, items->item[i], parts->item[k], absent, &value);
             if (st == VD_OK)
                 st = sort_key(r, &value, case_sensitive);
             if (st == VD_OK)
-                st = vd_j_list_push(r, several, value);
+                st = vd_j_list_push(r, values, value);
         }
-        key[i] = vd_j_list(several);
+        key[i] = vd_j_list(values);
     }
     *ret = key;
     return st;
@@ -382,12 +382,22 @@ static vd_jval named(const vd_jargs *args, const char *name)
     return absent;
 }
 
+/* What map, select and the like make of anything false, `none` too: an iterator without items. */
+static vd_status nothing(vd_jrender *r, vd_jval *ret)
+{
+    vd_jlist *list = NULL;
+    vd_status st = vd_j_list_new(r, 0, &list);
+    return st == VD_OK ? vd_j_iter_new(r, list, ret) : st;
+}
+
 FILTER(map)
 {
     const vd_jargs *args = call->raw;
     vd_jval attribute = named(args, "attribute"), otherwise = named(args, "default");
     const vd_jbuiltin *filter = NULL;
     vd_jlist *items = NULL, *list = NULL;
+    if (!vd_j_truth(self))
+        return nothing(r, ret);
     if (args->n_pos > 0) {
         if (args->pos[0].kind == VD_JKIND_STRING)
             filter = vd_j_find_filter(args->pos[0].u.s->data, args->pos[0].u.s->n);
@@ -423,6 +433,8 @@ FILTER(select)
     vd_jval attribute = absent;
     const vd_jbuiltin *test = NULL;
     vd_jlist *items = NULL, *list = NULL;
+    if (!vd_j_truth(self))
+        return nothing(r, ret);
     if (by_attribute && rest.n_pos == 0)
         return VD_J_FAIL(r, "Missing parameter for attribute name");
     if (by_attribute) {

@@ -313,7 +313,7 @@ vd_status vd_j_getitem(vd_jrender *r, vd_jval a, vd_jval key, vd_jval *ret)
             return slice_string(r, a.u.s, key.u.list, ret);
         if (a.kind == VD_JKIND_LIST && a.u.list->flavour <= VD_JFLAVOUR_RANGE)
             return slice_list(r, a.u.list, key.u.list, ret);
-        return vd_j_undefined(r, "only texts and lists have slices", NULL, NULL, ret);
+        return VD_J_FAIL(r, "'%s' object has no slices", vd_j_type_name(a));
     }
     st = dict_item(r, a, key, ret, &found);
     if (st == VD_OK && !found)

@@ -75,7 +75,8 @@ TEST(escaped)
 /* What has a length and items: dict views have none of the latter. Undefined has neither. */
 TEST(sequence)
 {
-    return answer(ret, self.kind == VD_JKIND_STRING || self.kind == VD_JKIND_DICT ||
+    return answer(ret, self.kind == VD_JKIND_UNDEFINED || self.kind == VD_JKIND_STRING ||
+                           self.kind == VD_JKIND_DICT ||
                            (self.kind == VD_JKIND_LIST &&
                             self.u.list->flavour <= VD_JFLAVOUR_RANGE));
 }
