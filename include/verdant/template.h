@@ -3,7 +3,8 @@
  *
  * A template comes from a stranger, so it has limits on steps, depth and output, sees only what it
  * is given, and fails with VD_ERR_TEMPLATE and its own words. Semantics are those of Hugging
- * Face's environment (ImmutableSandboxedEnvironment, trim_blocks, lstrip_blocks, loop controls).
+ * Face's environment (ImmutableSandboxedEnvironment, trim_blocks, lstrip_blocks, loop controls),
+ * in every locale.
  */
 #ifndef VERDANT_TEMPLATE_H
 #define VERDANT_TEMPLATE_H

@@ -1,4 +1,5 @@
 /* template.c - see verdant/template.h: parsing, and a render from its variables to its text. */
+#include <locale.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -13,13 +14,36 @@ enum { STEPS = 2000000, OUTPUT = 16 << 20, DEPTH = 200, DEPTH_MAX = 400 };
 enum { FRAMES_PER_LEVEL = 10 };
 static const size_t parse_bytes = 256u << 20, memory_bytes = 128u << 20;
 
+/* A prompt's numbers and months are Python's, whatever locale the program around us has chosen. */
+typedef struct c_locale {
+    locale_t ours, before;
+} c_locale;
+
+static c_locale enter_c_locale(void)
+{
+    c_locale c = {.ours = newlocale(LC_ALL_MASK, "C", (locale_t)0)};
+    if (c.ours != (locale_t)0)
+        c.before = uselocale(c.ours);
+    return c;
+}
+
+static void leave_c_locale(c_locale c)
+{
+    if (c.ours == (locale_t)0)
+        return;
+    uselocale(c.before);
+    freelocale(c.ours);
+}
+
 vd_status vd_template_parse(const char *source, size_t n, vd_template **ret_template, vd_err *err)
 {
     vd_template *tmpl = vd_calloc(1, sizeof(*tmpl));
     if (tmpl == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for a template");
     vd_arena_init(&tmpl->arena, parse_bytes);
+    c_locale c = enter_c_locale();
     vd_status st = vd_jinja_parse(tmpl, source, n, err);
+    leave_c_locale(c);
     if (st != VD_OK)
         goto out;
     *ret_template = tmpl;
@@ -81,11 +105,13 @@ vd_status vd_jinja_render(const vd_template *tmpl, json_t *variables,
     vd_j_text_init(&out, &r);
     out.limit = r.max_output;
     r.out = &out;
+    c_locale c = enter_c_locale();
     vd_status st = vd_j_scope_new(&r, NULL, &r.scope);
     if (st == VD_OK)
         st = take_variables(&r, variables, r.scope);
     if (st == VD_OK)
         st = vd_j_exec(&r, &tmpl->body);
+    leave_c_locale(c);
     if (st != VD_OK)
         goto done;
     char *text = vd_strndup(out.n > 0 ? out.data : "", out.n);
