@@ -136,6 +136,12 @@ def test_a_client_that_comes_too_early_tries_again_by_itself(build, tmp_path):
 
 # ---- signals -------------------------------------------------------------------------------------
 
+def test_sigterm_while_the_model_is_loaded_ends_well(build, slow_model):
+    with Server([build / "verdant", "serve", "--model", f"slow={slow_model}", "--listen",
+                 "127.0.0.1:0"]) as server:
+        assert server.stop() == 0
+
+
 def test_sigterm_drains_a_running_stream(build, slow_model, tmp_path):
     with ThreadPoolExecutor(1) as threads, start(build, tmp_path,
                                                  {"slow": (slow_model, {})}) as server:
