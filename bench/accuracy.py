@@ -180,7 +180,8 @@ def show(name, result):
             )
         print(line)
     g = result["greedy"]
-    print(f"greedy        {g['tokens']} tokens, {g['wrong']} wrong, {g['ties']} at a tie below {TIE}")
+    ties = f"{g['ties']} at a tie below {TIE}"
+    print(f"greedy        {g['tokens']} tokens, {g['wrong']} wrong, {ties}")
     for rule, kept in verdict(result).items():
         print(f"  {'kept  ' if kept else 'BROKEN'}  {rule}")
 

@@ -253,8 +253,8 @@ static void on_event(vd_gate *gate, const struct epoll_event *event)
 }
 
 /* libmicrohttpd 0.9.75 misses the end of a stream that came together with data: it takes a short
- * read for all there is, and its epoll, edge-triggered, says nothing more. A shutdown is a new edge;
- * it may come too early too, so it is repeated until the connection is closed. */
+ * read for all there is, and its epoll, edge-triggered, says nothing more. A shutdown is a new
+ * edge; it may come too early too, so it is repeated until the connection is closed. */
 static void end_again(conn *c, int fd)
 {
     shutdown(fd, SHUT_RDWR);
