@@ -29,7 +29,8 @@ typedef struct vd_render_options {
     size_t max_steps;   /* evaluated nodes; 0: 2,000,000 */
     size_t max_output;  /* bytes; 0: 16 MiB */
     size_t max_memory;  /* bytes a render may take beside its output; 0: 128 MiB */
-    size_t max_depth;   /* macros and recursive loops in each other, at most 400; 0: 200 */
+    size_t max_depth;   /* macros and recursive loops in each other, at most 400; 0: 200, for which
+                           512 KiB of the thread's stack suffice */
     int64_t now_unix;   /* what strftime_now sees (UTC); 0: the clock */
 } vd_render_options;
 
