@@ -46,7 +46,6 @@ VD_NODISCARD vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_po
                                          size_t max_tokens, size_t ctx_tokens,
                                          vd_forward **ret_forward, vd_err *err);
 void vd_forward_free(vd_forward *forward);
-size_t vd_forward_max_tokens(const vd_forward *forward);
 
 void vd_forward_run(vd_forward *forward, const vd_batch *batch);
 

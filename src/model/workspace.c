@@ -6,11 +6,6 @@
 
 enum { ALIGN = 64 };
 
-size_t vd_forward_max_tokens(const vd_forward *forward)
-{
-    return forward->max_tokens;
-}
-
 /* Hands out pieces of one block, or counts their bytes while `base` is NULL. */
 typedef struct carver {
     unsigned char *base;

@@ -80,11 +80,3 @@ void vd_jout_number(vd_buf *out, double value, int digits)
 {
     vd_buf_printf(out, "%.*g", digits, isfinite(value) ? value : -9999.0);
 }
-
-void vd_jout_or_null(vd_buf *out, const char *text)
-{
-    if (text != NULL)
-        vd_jout_string(out, text, strlen(text));
-    else
-        vd_buf_puts(out, "null");
-}

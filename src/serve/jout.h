@@ -16,7 +16,5 @@ void vd_jout_bytes(vd_buf *out, const char *bytes, size_t n);
 /* A finite number with `digits` significant digits; what is not finite becomes -9999 (the lowest
  * log probability OpenAI shows). */
 void vd_jout_number(vd_buf *out, double value, int digits);
-/* "text" or null. */
-void vd_jout_or_null(vd_buf *out, const char *text);
 
 #endif
