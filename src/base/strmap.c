@@ -1,15 +1,30 @@
 /* strmap.c - see strmap.h. */
 #include "base/strmap.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
 
+/* Keys come from files of strangers, who could choose them to fall into one slot: each process
+ * hashes its own way. The first thread to come sets it for all. */
+static uint64_t seed(void)
+{
+    static atomic_uint_fast64_t chosen;
+    uint64_t value = atomic_load_explicit(&chosen, memory_order_relaxed), none = 0;
+    if (value != 0)
+        return value;
+    if (getrandom(&value, sizeof(value), GRND_NONBLOCK) != (ssize_t)sizeof(value) || value == 0)
+        value = 0xcbf29ce484222325u; /* FNV's own */
+    return atomic_compare_exchange_strong(&chosen, &none, value) ? value : none;
+}
+
 static uint64_t hash_bytes(const char *key, size_t n)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = seed();
     for (size_t i = 0; i < n; i++)
         h = (h ^ (unsigned char)key[i]) * 0x100000001b3u;
     h ^= h >> 32; /* FNV's low bits are weak where keys differ at the end only */

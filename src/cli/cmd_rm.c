@@ -1,9 +1,26 @@
 /* cmd_rm.c - `verdant rm MODEL...`: removes stored models. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/alloc.h"
 #include "cli/cli.h"
+#include "cli/pull.h"
 #include "model/store.h"
+
+/* The model, and the folder that a killed pull from a package index left behind. */
+static vd_status remove_model(const char *name, vd_err *err)
+{
+    char *work = NULL;
+    vd_status st = vd_store_remove(name, err);
+    if ((st == VD_OK || st == VD_ERR_NOT_FOUND) &&
+        vd_store_path(name, ".", ".work", &work, NULL) == VD_OK && access(work, F_OK) == 0) {
+        vd_pull_remove_tree(work);
+        st = VD_OK;
+    }
+    vd_free(work);
+    return st;
+}
 
 static int rm_main(int argc, char **argv)
 {
@@ -15,7 +32,7 @@ static int rm_main(int argc, char **argv)
         return vd_cli_misuse("rm", "name a stored model");
     for (int i = 1; i < argc; i++) {
         vd_err err = {0};
-        if (vd_store_remove(argv[i], &err) != VD_OK)
+        if (remove_model(argv[i], &err) != VD_OK)
             status = vd_cli_failed("rm", &err);
     }
     return status;

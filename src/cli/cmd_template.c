@@ -168,15 +168,19 @@ static bool parse_arguments(int argc, char **argv, arguments *args)
             st = add_var(args->vars, optarg, &err);
         else if (c == NOW)
             st = parse_now(optarg, &args->now_unix, &err);
-        else
-            return vd_cli_bad_option("template", c, argv) == VD_EXIT_OK;
+        else {
+            vd_cli_bad_option("template", c, argv);
+            return false;
+        }
     }
     if (st == VD_OK && optind + 1 != argc)
         st = VD_FAIL(&err, VD_ERR_ARG, "expects one MODEL or FILE.jinja");
     else if (st == VD_OK && args->messages == NULL)
         st = VD_FAIL(&err, VD_ERR_ARG, "expects --messages FILE.json");
-    if (st != VD_OK)
-        return vd_cli_misuse("template", "%s", err.message) == VD_EXIT_OK;
+    if (st != VD_OK) {
+        vd_cli_misuse("template", "%s", err.message);
+        return false;
+    }
     args->model = argv[optind];
     return true;
 }

@@ -319,6 +319,8 @@ static void log_request(vd_exchange *r, enum MHD_RequestTerminationCode toe)
     unsigned http = r->late ? 408 : r->http;
     uint64_t total_uj = r->spent.energy.total_uj;
     bool left = r->gone;
+    /* While a worker still reads the body, what was asked is the worker's. */
+    const char *model = r->phase != VD_PHASE_WORK && r->ask.model != NULL ? r->ask.model : "-";
     pthread_mutex_unlock(&r->lock);
     vd_metrics_request(&r->server->metrics, vd_route_slot(r->route), http, took_ns);
     bool quiet = r->route->always && (http == 200 || http == 503); /* probes and scrapes */
@@ -326,7 +328,7 @@ static void log_request(vd_exchange *r, enum MHD_RequestTerminationCode toe)
            "request id=%s client=%s method=%s route=%s status=%u ms=%.1f model=%s "
            "prompt_tokens=%zu completion_tokens=%zu joules=%.3f end=%s",
            r->id, r->client, r->method, r->route->label, http, (double)took_ns / 1e6,
-           r->ask.model != NULL ? r->ask.model : "-", prompt, completion, (double)total_uj / 1e6,
+           model, prompt, completion, (double)total_uj / 1e6,
            toe == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent"
            : left                                     ? "client_left"
                                                       : "broken");

@@ -181,6 +181,9 @@ def test_list_show_and_rm_know_it(pull, home, server, verdant):
     assert stored(home) == []
     gone = verdant("rm", "my-model", env=env)
     assert gone.returncode == 1 and "my-model" in gone.stderr
+    left = home / "models" / ".my-model.work"  # by a pull that was killed
+    (left / "venv").mkdir(parents=True)
+    assert verdant("rm", "my-model", env=env).returncode == 0 and not left.exists()
     assert verdant("rm", "../x", env=env).returncode == 1
     assert verdant("rm", env=env).returncode == 2
 

@@ -6,6 +6,7 @@
 
 #include <bzlib.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -114,9 +115,9 @@ static void more_choices_than_bits_are_refused(void **state)
 {
     char text[512] = "{\"question\":\"a\",\"answer\":0,\"choices\":[\"x\"";
     size_t n = strlen(text);
-    for (int i = 0; i < VD_TASK_CHOICES_MAX; i++, n += 4)
-        memcpy(text + n, ",\"y\"", 4);
-    memcpy(text + n, "]}", 2);
+    for (int i = 0; i < VD_TASK_CHOICES_MAX; i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, ",\"y\"");
+    (void)snprintf(text + n, sizeof(text) - n, "]}");
     vd_task_set set = {0};
     assert_int_equal(vd_task_set_parse("f", text, strlen(text), &set, NULL), VD_ERR_FORMAT);
 }
