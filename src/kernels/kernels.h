@@ -67,6 +67,9 @@ void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
                      size_t end);
 
+/* Rows [begin, end) of `act` as an act of their own, sharing its arrays. */
+vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end);
+
 /* Y[t, n] for all t and n in [begin, end). begin is a multiple of VD_ROW_UNIT, end is one or N.
  * y[t * ld_y + n]. Uses int8 activations where weight->layout != 0. `scratch` is K floats of the
  * calling thread. Tolerance: EXACT within 1e-5 relative NMSE of a double-precision product. */

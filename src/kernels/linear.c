@@ -105,6 +105,23 @@ void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *
                         act->neg_sum + t * 2 * n_blocks, act->n_cols);
 }
 
+vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end)
+{
+    size_t n_blocks = act->n_cols / BLOCK;
+    vd_act rows = *act;
+    rows.n_rows = end - begin;
+    rows.x += begin * act->ld_x;
+    if (act->q == NULL)
+        return rows;
+    rows.q += begin * act->n_cols;
+    if (act->q_low != NULL)
+        rows.q_low += begin * act->n_cols;
+    rows.scale += begin * n_blocks;
+    rows.sum += begin * n_blocks;
+    rows.neg_sum += begin * 2 * n_blocks;
+    return rows;
+}
+
 void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
                size_t ld_y, size_t begin, size_t end, float *scratch)
 {

@@ -15,9 +15,12 @@ static const vd_arch *const architectures[] = {
     &vd_arch_gpt2,
     &vd_arch_granite,
     &vd_arch_olmo2,
+    &vd_arch_olmoe,
     &vd_arch_phi3,
     &vd_arch_qwen2,
+    &vd_arch_qwen2moe,
     &vd_arch_qwen3,
+    &vd_arch_qwen3moe,
     &vd_arch_smollm3,
     &vd_arch_starcoder2,
 };

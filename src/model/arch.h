@@ -21,9 +21,12 @@ extern const vd_arch vd_arch_gpt2;
 extern const vd_arch vd_arch_granite;
 extern const vd_arch vd_arch_llama;
 extern const vd_arch vd_arch_olmo2;
+extern const vd_arch vd_arch_olmoe;
 extern const vd_arch vd_arch_phi3;
 extern const vd_arch vd_arch_qwen2;
+extern const vd_arch vd_arch_qwen2moe;
 extern const vd_arch vd_arch_qwen3;
+extern const vd_arch vd_arch_qwen3moe;
 extern const vd_arch vd_arch_smollm3;
 extern const vd_arch vd_arch_starcoder2;
 

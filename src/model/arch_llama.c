@@ -3,6 +3,8 @@
  *
  *   x += Wo attention(RoPE(Wq n), RoPE(Wk n), Wv n)    n = rms_norm(x)
  *   x += Wdown (silu(Wgate n) * Wup n)                 n = rms_norm(x)
+ *
+ * Mixtral (Jiang et al. 2024) goes under the same name, with experts.
  */
 #include "model/arch.h"
 
@@ -18,6 +20,8 @@ const vd_arch vd_arch_llama = {
               .o_bias = VD_MAYBE,
               .ffn_bias = VD_MAYBE,
               .rotation = VD_ROTATION_ADJACENT,
-              .rope_factors = VD_MAYBE},
+              .rope_factors = VD_MAYBE,
+              .experts = VD_MAYBE,
+              .expert_sum = true},
     .read = read_llama,
 };

@@ -28,19 +28,24 @@ static void run_layer(vd_worker *w, size_t index)
     vd_pass_product(w, &layer->k, &act, f->k);
     vd_pass_product(w, &layer->v, &act, f->v);
     if (hp->block.parallel)
-        vd_pass_ffn_hidden(w, layer, &act);
+        vd_pass_ffn_hidden(w, &layer->ffn, &act, 0);
     vd_pool_barrier(f->pool);
     vd_pass_attention(w, index);
     act = vd_pass_input(w, f->attn, w->n_tokens, hp->n_head * hp->head_dim, NULL,
                         VD_WIDTH_NARROW);
-    vd_pass_residual(w, &layer->o, &act, &layer->attn_out_norm, &layer->attn_sum_norm);
+    vd_pass_product(w, &layer->o, &act, f->y);
+    vd_pass_add(w, f->y, &layer->attn_out_norm, &layer->attn_sum_norm);
     tap(w, VD_TAP_ATTN, index);
-    if (!hp->block.parallel) {
-        act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->ffn_norm,
-                            VD_WIDTH_NARROW);
-        vd_pass_ffn_hidden(w, layer, &act);
+    if (layer->expert != NULL) {
+        vd_pass_moe(w, layer);
+    } else {
+        if (!hp->block.parallel) {
+            act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->ffn_norm,
+                                VD_WIDTH_NARROW);
+            vd_pass_ffn_hidden(w, &layer->ffn, &act, 0);
+        }
+        vd_pass_ffn_down(w, layer);
     }
-    vd_pass_ffn_down(w, layer);
     tap(w, VD_TAP_LAYER, index);
 }
 

@@ -152,6 +152,8 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, const vd_block 
                             0, 1, &hp.norm_eps, err);
     if (st == VD_OK)
         st = vd_hparams_read_rope(gguf, arch, &hp, err);
+    if (st == VD_OK)
+        st = vd_hparams_read_moe(gguf, arch, &hp, err);
     if (st != VD_OK)
         return st;
     hp.n_vocab = vocab_size(gguf);

@@ -31,9 +31,18 @@ typedef struct vd_rope_params {
     size_t ctx_original;
 } vd_rope_params;
 
+/* A mixture of experts (Shazeer et al. 2017). */
+typedef struct vd_moe_params {
+    size_t n_experts; /* 0: none */
+    size_t n_used;    /* per token, the most probable ones */
+    size_t n_ff;      /* width of one */
+    size_t n_ff_shared;
+} vd_moe_params;
+
 typedef struct vd_hparams {
     vd_block block;
     size_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, ctx_train;
+    vd_moe_params moe;
     float norm_eps;
     float embed_scale;   /* embeddings are multiplied by it */
     float resid_scale;   /* what attention and feed-forward add is multiplied by it */
@@ -52,7 +61,8 @@ enum {
     VD_HPARAMS_HEADS_MAX = 1024,
     VD_HPARAMS_HEAD_DIM_MAX = 1024,
     VD_HPARAMS_WIDTH_MAX = 1 << 20,
-    VD_HPARAMS_VOCAB_MAX = 1 << 24
+    VD_HPARAMS_VOCAB_MAX = 1 << 24,
+    VD_HPARAMS_EXPERTS_MAX = 1024
 };
 
 /* The keys that all architectures have, under "<arch>.", with checked ranges. Fields that an
@@ -75,6 +85,9 @@ bool vd_hparams_str(const vd_gguf *gguf, const char *arch, const char *suffix, v
 /* rope and rope_local, the same; part of vd_hparams_read. */
 VD_NODISCARD vd_status vd_hparams_read_rope(const vd_gguf *gguf, const char *arch, vd_hparams *hp,
                                             vd_err *err);
+/* moe; part of vd_hparams_read. */
+VD_NODISCARD vd_status vd_hparams_read_moe(const vd_gguf *gguf, const char *arch, vd_hparams *hp,
+                                           vd_err *err);
 /* window and local, for architectures that have windows: every period-th layer sees everything,
  * where the file says nothing else. hp->window may hold a default. */
 VD_NODISCARD vd_status vd_hparams_read_windows(const vd_gguf *gguf, const char *arch,

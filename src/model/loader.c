@@ -43,28 +43,41 @@ bool vd_loader_has(const vd_loader *loader, int layer, const char *base, const c
     return vd_gguf_find_tensor(loader->model->gguf, make_name(layer, base, kind).text) != NULL;
 }
 
+static vd_status find(vd_loader *loader, const tensor_name *name, size_t n_cols, size_t n_rows,
+                      size_t n, const vd_gguf_tensor **ret_tensor, vd_err *err)
+{
+    const vd_gguf *gguf = loader->model->gguf;
+    const vd_gguf_tensor *tensor = vd_gguf_find_tensor(gguf, name->text);
+    if (tensor == NULL)
+        return VD_FAIL(err, VD_ERR_FORMAT, "tensor %s is missing", name->text);
+    if (!vd_dtype_decodable(tensor->dtype))
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED,
+                       "tensor %s has type %s, which we cannot compute with yet", name->text,
+                       vd_dtype_name(tensor->dtype));
+    const uint64_t *dim = tensor->dim;
+    if (dim[0] != n_cols || dim[1] != n_rows || dim[2] != n || dim[3] != 1)
+        return VD_FAIL(err, VD_ERR_FORMAT,
+                       "tensor %s has shape [%llu, %llu, %llu, %llu], expected [%zu, %zu, %zu, 1]",
+                       name->text, (unsigned long long)dim[0], (unsigned long long)dim[1],
+                       (unsigned long long)dim[2], (unsigned long long)dim[3], n_cols, n_rows, n);
+    loader->read[tensor - vd_gguf_tensor_at(gguf, 0)] = true;
+    *ret_tensor = tensor;
+    return VD_OK;
+}
+
 vd_status vd_loader_tensor(vd_loader *loader, int layer, const char *base, const char *kind,
                            size_t n_cols, size_t n_rows, const vd_gguf_tensor **ret_tensor,
                            vd_err *err)
 {
-    const vd_gguf *gguf = loader->model->gguf;
     tensor_name name = make_name(layer, base, kind);
-    const vd_gguf_tensor *tensor = vd_gguf_find_tensor(gguf, name.text);
-    if (tensor == NULL)
-        return VD_FAIL(err, VD_ERR_FORMAT, "tensor %s is missing", name.text);
-    if (!vd_dtype_decodable(tensor->dtype))
-        return VD_FAIL(err, VD_ERR_UNSUPPORTED,
-                       "tensor %s has type %s, which we cannot compute with yet", name.text,
-                       vd_dtype_name(tensor->dtype));
-    const uint64_t *dim = tensor->dim;
-    if (dim[0] != n_cols || dim[1] != n_rows || dim[2] != 1 || dim[3] != 1)
-        return VD_FAIL(err, VD_ERR_FORMAT,
-                       "tensor %s has shape [%llu, %llu, %llu, %llu], expected [%zu, %zu, 1, 1]",
-                       name.text, (unsigned long long)dim[0], (unsigned long long)dim[1],
-                       (unsigned long long)dim[2], (unsigned long long)dim[3], n_cols, n_rows);
-    loader->read[tensor - vd_gguf_tensor_at(gguf, 0)] = true;
-    *ret_tensor = tensor;
-    return VD_OK;
+    return find(loader, &name, n_cols, n_rows, 1, ret_tensor, err);
+}
+
+vd_status vd_loader_stack(vd_loader *loader, int layer, const char *base, size_t n_cols,
+                          size_t n_rows, size_t n, const vd_gguf_tensor **ret_tensor, vd_err *err)
+{
+    tensor_name name = make_name(layer, base, "weight");
+    return find(loader, &name, n_cols, n_rows, n, ret_tensor, err);
 }
 
 vd_status vd_loader_floats(vd_loader *loader, int layer, const char *base, const char *kind,

@@ -30,6 +30,10 @@ bool vd_loader_has(const vd_loader *loader, int layer, const char *base, const c
 VD_NODISCARD vd_status vd_loader_tensor(vd_loader *loader, int layer, const char *base,
                                         const char *kind, size_t n_cols, size_t n_rows,
                                         const vd_gguf_tensor **ret_tensor, vd_err *err);
+/* The same of n matrices in one tensor. */
+VD_NODISCARD vd_status vd_loader_stack(vd_loader *loader, int layer, const char *base,
+                                       size_t n_cols, size_t n_rows, size_t n,
+                                       const vd_gguf_tensor **ret_tensor, vd_err *err);
 /* Its values as f32 in the model's arena. Where VD_MAYBE finds none, and with VD_NEVER, *ret stays
  * as it is. */
 VD_NODISCARD vd_status vd_loader_floats(vd_loader *loader, int layer, const char *base,

@@ -58,12 +58,21 @@ out:
     return st;
 }
 
-static void free_layer(vd_layer *layer)
+static void free_ffn(vd_ffn *ffn)
 {
-    vd_dense *all[] = {&layer->q,    &layer->k,  &layer->v,   &layer->o,
-                       &layer->gate, &layer->up, &layer->down};
+    vd_weight_done(&ffn->gate.weight);
+    vd_weight_done(&ffn->up.weight);
+    vd_weight_done(&ffn->down.weight);
+}
+
+static void free_layer(vd_layer *layer, size_t n_experts)
+{
+    vd_dense *all[] = {&layer->q, &layer->k, &layer->v, &layer->o, &layer->router};
     for (size_t i = 0; i < VD_COUNT(all); i++)
         vd_weight_done(&all[i]->weight);
+    free_ffn(&layer->ffn);
+    for (size_t i = 0; layer->expert != NULL && i < n_experts; i++)
+        free_ffn(&layer->expert[i]);
 }
 
 void vd_model_free(vd_model *model)
@@ -71,7 +80,7 @@ void vd_model_free(vd_model *model)
     if (model == NULL)
         return;
     for (size_t i = 0; model->layer != NULL && i < model->hp.n_layer; i++)
-        free_layer(&model->layer[i]);
+        free_layer(&model->layer[i], model->hp.moe.n_experts);
     vd_weight_done(&model->output.weight);
     vd_gguf_free(model->gguf);
     vd_arena_done(&model->arena);

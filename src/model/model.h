@@ -23,6 +23,12 @@ typedef struct vd_dense {
     const float *bias; /* [N], in the model's arena, or NULL */
 } vd_dense;
 
+/* A feed-forward network. */
+typedef struct vd_ffn {
+    vd_dense gate, up; /* [F, C]; gate only where the block has one */
+    vd_dense down;     /* [C, F] */
+} vd_ffn;
+
 /* One transformer block; block.h says which parts there are. */
 typedef struct vd_layer {
     vd_norm attn_norm, ffn_norm;         /* [C], at the inputs */
@@ -31,8 +37,10 @@ typedef struct vd_layer {
     vd_norm q_norm, k_norm;              /* [D], [H, D] and [Hkv, D], or [H*D] and [Hkv*D] */
     vd_dense q, k, v;                    /* [H*D, C], [Hkv*D, C] twice */
     vd_dense o;                          /* [C, H*D] */
-    vd_dense gate, up;                   /* [F, C]; gate only where the feed-forward has one */
-    vd_dense down;                       /* [C, F] */
+    vd_ffn ffn;                          /* with experts: the one that all tokens share, if any */
+    vd_dense router;                     /* [E, C] where there are experts */
+    vd_ffn *expert;                      /* [E], or NULL */
+    const float *shared_gate;            /* [C] where the shared expert has a gate */
     bool local;                          /* looks through the sliding window */
     bool rotated;                        /* queries and keys turn with their position */
 } vd_layer;

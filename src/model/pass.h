@@ -22,6 +22,18 @@ typedef struct vd_thread_space {
     float *scratch; /* [max K] for vd_linear */
 } vd_thread_space;
 
+/* Which experts the tokens of a batch go to, in one layer. */
+typedef struct vd_routes {
+    float *logit;         /* [T, E] of the router, then probabilities */
+    uint32_t *expert;     /* [T, K] chosen, the most probable first */
+    float *weight;        /* [T, K] of those */
+    float *shared_weight; /* [T] of the shared expert */
+    uint32_t *first;      /* [E + 1] where the rows of each expert begin in the next two */
+    uint32_t *row_token;  /* [T * K] rows by expert, then by token */
+    float *row_weight;    /* [T * K] */
+    float *sum;           /* [T, C] what the experts add up to */
+} vd_routes;
+
 struct vd_forward {
     const vd_model *model;
     vd_kv *kv;
@@ -29,13 +41,14 @@ struct vd_forward {
     size_t max_tokens;
     const vd_rope *rope, *rope_local; /* of layers that see everything, and of the others */
     float *x;                     /* [T, C] the residual stream */
-    float *h;                     /* [T, C] normalized */
+    float *h;                     /* [R, C] normalized */
     float *q, *attn;              /* [T, H*D] */
     float *k, *v;                 /* [T, Hkv*D] */
-    float *gate, *up;             /* [T, F] */
-    float *y;                     /* [T, C] outputs that are to be added to x */
+    float *gate, *up;             /* [R, F], R rows at once: T, or with experts also n_used */
+    float *y;                     /* [R, C] outputs that are to be added to x */
     float *angles, *angles_local; /* [T, n_rot] */
     void *act;                    /* shared vd_act of a large batch */
+    vd_routes routes;
     vd_thread_space *space;       /* [n_threads] */
     void *memory;                 /* all of the above but `space` */
 };
@@ -69,14 +82,16 @@ typedef enum vd_width { VD_WIDTH_NARROW, VD_WIDTH_WIDE } vd_width;
  * is large. */
 vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm,
                      vd_width bits);
+/* The same of rows pick[0..n) of x, in that order. */
+vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
+                            size_t width, const vd_norm *norm, vd_width bits);
 /* This thread's share of the rows of a weight with n rows. */
 void vd_pass_rows(const vd_worker *w, size_t n, size_t *ret_begin, size_t *ret_end);
 /* y[T, N] = W act + bias, this thread's rows of W. */
 void vd_pass_product(vd_worker *w, const vd_dense *dense, const vd_act *act, float *y);
-/* x += W act, with what stands between: bias, norm, scale, and the norm of the sum. Ends with a
- * barrier. */
-void vd_pass_residual(vd_worker *w, const vd_dense *dense, const vd_act *act,
-                      const vd_norm *out_norm, const vd_norm *sum_norm);
+/* x += y[T, C], with what stands between: scale, norm, and the norm of the sum. y holds this
+ * thread's columns. Ends with a barrier. */
+void vd_pass_add(vd_worker *w, float *y, const vd_norm *out_norm, const vd_norm *sum_norm);
 
 /* ---- attention.c -----------------------------------------------------------------------------*/
 
@@ -86,9 +101,14 @@ void vd_pass_attention(vd_worker *w, size_t layer);
 
 /* ---- ffn.c -----------------------------------------------------------------------------------*/
 
-/* f->gate = what the down product of a layer reads, this thread's columns. */
-void vd_pass_ffn_hidden(vd_worker *w, const vd_layer *layer, const vd_act *act);
+/* Rows of f->gate from first_row on = what the down product reads, this thread's columns. */
+void vd_pass_ffn_hidden(vd_worker *w, const vd_ffn *ffn, const vd_act *act, size_t first_row);
 /* x += down product of f->gate. Begins and ends with a barrier. */
 void vd_pass_ffn_down(vd_worker *w, const vd_layer *layer);
+
+/* ---- moe.c -----------------------------------------------------------------------------------*/
+
+/* x += what the experts of a layer make of it. Ends with a barrier. */
+void vd_pass_moe(vd_worker *w, const vd_layer *layer);
 
 #endif

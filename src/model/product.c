@@ -1,6 +1,8 @@
 /* product.c - inputs, products and residuals of a pass; see pass.h. */
 #include "model/pass.h"
 
+#include <string.h>
+
 void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, float *out,
                       size_t n)
 {
@@ -11,8 +13,8 @@ void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, f
         w->kn->layer_norm(x, norm->weight, norm->bias, hp->norm_eps, out, n);
 }
 
-vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm,
-                     vd_width bits)
+vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
+                            size_t width, const vd_norm *norm, vd_width bits)
 {
     vd_forward *f = w->f;
     vd_act act;
@@ -22,14 +24,25 @@ vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const
     size_t begin = 0, end = n;
     if (!private)
         vd_pool_range(n, 1, w->thread, w->n_threads, &begin, &end);
-    for (size_t t = begin; normed && t < end; t++)
-        vd_pass_norm_row(w, norm, x + t * width, h + t * width, width);
-    vd_act_bind(&act, private ? w->space->act : f->act, normed ? h : x, n, width, width,
-                bits == VD_WIDTH_WIDE);
+    for (size_t t = begin; t < end; t++) {
+        const float *row = x + (pick != NULL ? pick[t] : t) * width;
+        if (normed)
+            vd_pass_norm_row(w, norm, row, h + t * width, width);
+        else if (pick != NULL)
+            memcpy(h + t * width, row, width * sizeof(float));
+    }
+    vd_act_bind(&act, private ? w->space->act : f->act, normed || pick != NULL ? h : x, n, width,
+                width, bits == VD_WIDTH_WIDE);
     vd_act_quantize(w->kn, w->m->precision, &act, begin, end);
     if (!private)
         vd_pool_barrier(f->pool);
     return act;
+}
+
+vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm,
+                     vd_width bits)
+{
+    return vd_pass_input_picked(w, x, NULL, n, width, norm, bits);
 }
 
 void vd_pass_rows(const vd_worker *w, size_t n, size_t *ret_begin, size_t *ret_end)
@@ -48,41 +61,28 @@ void vd_pass_product(vd_worker *w, const vd_dense *dense, const vd_act *act, flo
         w->kn->add(y + t * n + begin, dense->bias + begin, end - begin);
 }
 
-/* This thread's columns of y. */
-static void scale_outputs(vd_worker *w)
+void vd_pass_add(vd_worker *w, float *y, const vd_norm *out_norm, const vd_norm *sum_norm)
 {
+    vd_forward *f = w->f;
     float scale = w->m->hp.resid_scale;
     size_t c = w->m->hp.n_embd, begin, end;
     vd_pass_rows(w, c, &begin, &end);
     for (size_t t = 0; scale != 1 && t < w->n_tokens; t++)
         for (size_t i = begin; i < end; i++)
-            w->f->y[t * c + i] *= scale;
-}
-
-void vd_pass_residual(vd_worker *w, const vd_dense *dense, const vd_act *act,
-                      const vd_norm *out_norm, const vd_norm *sum_norm)
-{
-    vd_forward *f = w->f;
-    size_t c = w->m->hp.n_embd, begin, end;
-    vd_pass_product(w, dense, act, f->y);
-    scale_outputs(w);
-    if (out_norm->weight == NULL) {
-        vd_pass_rows(w, c, &begin, &end);
+            y[t * c + i] *= scale;
+    if (out_norm->weight == NULL)
         for (size_t t = 0; t < w->n_tokens; t++)
-            w->kn->add(f->x + t * c + begin, f->y + t * c + begin, end - begin);
-        vd_pool_barrier(f->pool);
-        if (sum_norm->weight == NULL)
-            return;
-    } else {
-        vd_pool_barrier(f->pool);
-    }
+            w->kn->add(f->x + t * c + begin, y + t * c + begin, end - begin);
+    vd_pool_barrier(f->pool);
+    if (out_norm->weight == NULL && sum_norm->weight == NULL)
+        return;
     /* A norm needs whole rows: each thread takes some of the tokens. */
     vd_pool_range(w->n_tokens, 1, w->thread, w->n_threads, &begin, &end);
     for (size_t t = begin; t < end; t++) {
-        float *x = f->x + t * c, *y = f->y + t * c;
+        float *x = f->x + t * c, *row = y + t * c;
         if (out_norm->weight != NULL) {
-            vd_pass_norm_row(w, out_norm, y, y, c);
-            w->kn->add(x, y, c);
+            vd_pass_norm_row(w, out_norm, row, row, c);
+            w->kn->add(x, row, c);
         }
         if (sum_norm->weight != NULL)
             vd_pass_norm_row(w, sum_norm, x, x, c);

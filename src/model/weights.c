@@ -3,7 +3,6 @@
 
 #include "base/checked.h"
 #include "base/fail.h"
-#include "model/loader.h"
 
 static vd_status load_norm(vd_loader *loader, int layer, const char *base, size_t n_cols,
                            size_t n_rows, vd_need bias, vd_norm *norm, vd_err *err)
@@ -89,37 +88,6 @@ static vd_status load_qkv(vd_loader *loader, int i, vd_layer *layer, vd_err *err
     return st;
 }
 
-static vd_status load_gate_and_up(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
-{
-    size_t c = loader->model->hp.n_embd, f = loader->model->hp.n_ff;
-    const vd_gguf_tensor *tensor = NULL;
-    vd_status st = vd_loader_tensor(loader, i, "ffn_up", "weight", c, 2 * f, &tensor, err);
-    if (st == VD_OK)
-        st = vd_loader_pack(loader, tensor, 0, f, c, &layer->gate.weight, err);
-    if (st == VD_OK)
-        st = vd_loader_pack(loader, tensor, f, f, c, &layer->up.weight, err);
-    if (st == VD_OK)
-        st = vd_loader_dense(loader, i, "ffn_down", f, c, VD_NEVER, &layer->down, err);
-    return st;
-}
-
-static vd_status load_ffn(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
-{
-    const vd_hparams *hp = &loader->model->hp;
-    size_t c = hp->n_embd, f = hp->n_ff;
-    vd_need bias = hp->block.ffn_bias;
-    vd_status st = VD_OK;
-    if (hp->block.gate_in_up)
-        return load_gate_and_up(loader, i, layer, err);
-    if (hp->block.ffn != VD_FFN_GELU)
-        st = vd_loader_dense(loader, i, "ffn_gate", c, f, bias, &layer->gate, err);
-    if (st == VD_OK)
-        st = vd_loader_dense(loader, i, "ffn_up", c, f, bias, &layer->up, err);
-    if (st == VD_OK)
-        st = vd_loader_dense(loader, i, "ffn_down", f, c, bias, &layer->down, err);
-    return st;
-}
-
 static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
 {
     const vd_hparams *hp = &loader->model->hp;
@@ -135,7 +103,7 @@ static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
         st = vd_loader_dense(loader, i, "attn_output", hp->n_head * hp->head_dim, hp->n_embd,
                              hp->block.o_bias, &layer->o, err);
     if (st == VD_OK)
-        st = load_ffn(loader, i, layer, err);
+        st = vd_weights_load_ffn(loader, i, layer, err);
     return st;
 }
 

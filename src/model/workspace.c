@@ -22,29 +22,49 @@ static void *carve(carver *c, size_t n, size_t size)
     return c->base != NULL ? c->base + begin : NULL;
 }
 
+/* What a mixture of experts needs besides. */
+static void lay_out_routes(vd_forward *f, carver *c)
+{
+    const vd_hparams *hp = &f->model->hp;
+    vd_routes *r = &f->routes;
+    size_t t = f->max_tokens, n = hp->moe.n_experts, k = hp->moe.n_used;
+    r->logit = carve(c, t, n * sizeof(*r->logit));
+    r->expert = carve(c, t, k * sizeof(*r->expert));
+    r->weight = carve(c, t, k * sizeof(*r->weight));
+    r->shared_weight = carve(c, t, sizeof(*r->shared_weight));
+    r->first = carve(c, n + 1, sizeof(*r->first));
+    r->row_token = carve(c, t, k * sizeof(*r->row_token));
+    r->row_weight = carve(c, t, k * sizeof(*r->row_weight));
+    r->sum = carve(c, t, hp->n_embd * sizeof(*r->sum));
+}
+
 static void lay_out(vd_forward *f, carver *c)
 {
     const vd_hparams *hp = &f->model->hp;
-    size_t t = f->max_tokens, fl = sizeof(float);
+    const vd_moe_params *moe = &hp->moe;
+    size_t t = f->max_tokens, r = VD_MAX(t, moe->n_used), fl = sizeof(float);
     size_t q_dim = hp->n_head * hp->head_dim, kv_dim = hp->n_kv_head * hp->head_dim;
-    size_t widest = VD_MAX(VD_MAX(hp->n_embd, hp->n_ff), q_dim);
+    size_t n_ff = moe->n_experts == 0 ? hp->n_ff : VD_MAX(moe->n_ff, moe->n_ff_shared);
+    size_t widest = VD_MAX(VD_MAX(hp->n_embd, n_ff), q_dim);
     f->x = carve(c, t, hp->n_embd * fl);
-    f->h = carve(c, t, hp->n_embd * fl);
-    f->y = carve(c, t, hp->n_embd * fl);
+    f->h = carve(c, r, hp->n_embd * fl);
+    f->y = carve(c, r, hp->n_embd * fl);
     f->q = carve(c, t, q_dim * fl);
     f->attn = carve(c, t, q_dim * fl);
     f->k = carve(c, t, kv_dim * fl);
     f->v = carve(c, t, kv_dim * fl);
-    f->gate = carve(c, t, hp->n_ff * fl);
-    f->up = carve(c, t, hp->n_ff * fl);
+    f->gate = carve(c, r, n_ff * fl);
+    f->up = carve(c, r, n_ff * fl);
     f->angles = carve(c, t, hp->rope.n_rot * fl);
     f->angles_local = carve(c, t, hp->rope_local.n_rot * fl);
-    f->act = carve(c, 1, vd_act_bytes(t, widest));
+    f->act = carve(c, 1, vd_act_bytes(r, widest));
     for (size_t i = 0; i < vd_pool_n_threads(f->pool); i++) {
         f->space[i].rows = carve(c, VD_PASS_PRIVATE_MAX, hp->n_embd * fl);
         f->space[i].act = carve(c, 1, vd_act_bytes(VD_PASS_PRIVATE_MAX, widest));
         f->space[i].scratch = carve(c, widest, fl);
     }
+    if (moe->n_experts > 0)
+        lay_out_routes(f, c);
 }
 
 vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_pool *pool, size_t max_tokens,

@@ -20,6 +20,9 @@ class Arch:
     gate_in_up: bool = False  # ffn_up holds the gate, then its own rows
     positions: bool = False  # learned ones
     no_rope_period: int = 0  # every n-th layer has no rotation
+    experts: tuple = ()  # (how many, chosen for each token) where it always has experts
+    expert_sum: bool = False  # the weights of the chosen ones are divided by their sum
+    shared_expert: bool = False
     parallel: bool = False
     tied: bool = False  # no output.weight
     window_pattern: int = 0  # every n-th layer sees everything, the others a window; 0: all do
@@ -32,7 +35,9 @@ class Arch:
 
 
 ARCHS = {
-    "llama": Arch("Llama, Mistral, SmolLM2, TinyLlama", maybe_bias="qof"),
+    "llama": Arch(
+        "Llama, Mistral, Mixtral, SmolLM2, TinyLlama", maybe_bias="qof", expert_sum=True
+    ),
     "gemma2": Arch(
         "Gemma 2",
         norm_at=("input", "output"),
@@ -87,6 +92,25 @@ ARCHS = {
     "granite": Arch("Granite 3", maybe_bias="qof", scaled=True),
     "smollm3": Arch("SmolLM3", maybe_bias="q", no_rope_period=4, rope_base=5e6, eps=1e-6),
     "phi3": Arch("Phi-3, Phi-4", rotation="halves", fused_qkv=True, gate_in_up=True),
+    "qwen2moe": Arch(
+        "Qwen1.5-MoE, Qwen2-MoE",
+        bias="q",
+        rotation="halves",
+        experts=(12, 4),
+        shared_expert=True,
+        rope_base=1e6,
+        eps=1e-6,
+    ),
+    "qwen3moe": Arch(
+        "Qwen3-MoE",
+        qk_norm="head",
+        rotation="halves",
+        experts=(20, 3),
+        expert_sum=True,
+        rope_base=1e6,
+        eps=1e-6,
+    ),
+    "olmoe": Arch("OLMoE", qk_norm="width", rotation="halves", experts=(8, 3)),
     "olmo2": Arch(
         "OLMo 2, OLMo 3",
         norm_at=("output",),

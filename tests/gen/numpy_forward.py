@@ -68,6 +68,7 @@ class Model:
             self.logit_scale = 1 / self.logit_scale
         self.rotated = self.arch.rotation and self.key("rope.scaling.finetuned", True)
         self.no_rope_period = self.arch.no_rope_period
+        self.expert_sum = self.arch.expert_sum
 
     def read_positions(self):
         n_rot = self.key("rope.dimension_count", self.head_dim)
@@ -156,6 +157,8 @@ class Model:
 
     def feed_forward(self, x, layer):
         at = f"blk.{layer}."
+        if at + "ffn_gate_inp.weight" in self.w:
+            return self.mixture(x, layer)
         unit = silu if self.arch.ffn == "silu" else gelu_tanh
         up = self.dense(x, at + "ffn_up")
         if self.arch.gate_in_up:
@@ -164,6 +167,23 @@ class Model:
         if self.arch.ffn == "gelu alone":
             return self.dense(unit(up), at + "ffn_down")
         return self.dense(unit(self.dense(x, at + "ffn_gate")) * up, at + "ffn_down")
+
+    def mixture(self, x, layer):
+        """x [T, C] through the experts that the router chooses for each token."""
+        at, w = f"blk.{layer}.", self.w
+        probable = softmax(x @ w[at + "ffn_gate_inp.weight"].T)
+        out = np.zeros_like(x)
+        for t, p in enumerate(probable):
+            chosen = np.argsort(-p, kind="stable")[: self.key("expert_used_count")]
+            weights = p[chosen] / p[chosen].sum() if self.expert_sum else p[chosen]
+            for e, weight in zip(chosen, weights):
+                gate, up, down = (w[f"{at}ffn_{n}_exps.weight"][e] for n in ("gate", "up", "down"))
+                out[t] += weight * (down @ (silu(gate @ x[t]) * (up @ x[t])))
+        if self.arch.shared_expert:
+            gate, up, down = (w[f"{at}ffn_{n}_shexp.weight"] for n in ("gate", "up", "down"))
+            share = 1 / (1 + np.exp(-x @ w[at + "ffn_gate_inp_shexp.weight"]))
+            out += share[:, None] * ((silu(x @ gate.T) * (x @ up.T)) @ down.T)
+        return out
 
     def block(self, x, layer):
         at = f"blk.{layer}."

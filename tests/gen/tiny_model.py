@@ -85,6 +85,8 @@ class Config:
     n_kv_head: int = 2
     head_dim: int = 0  # 0: n_embd / n_head
     n_ff: int = 96
+    n_expert: int = 0  # 0: as the architecture has them; a llama with experts is a Mixtral
+    n_expert_used: int = 0
     n_ctx: int = 256
     tied: bool = False
     bias: bool = False  # the biases that some files of the architecture have
@@ -123,6 +125,10 @@ class Config:
             self.n_layer = max(self.n_layer, arch.window_pattern + 1)
         if isinstance(self.window_pattern, list):
             self.n_layer = len(self.window_pattern)
+        if self.arch == "olmoe":
+            self.n_kv_head = self.n_head  # llama.cpp knows no other
+        if arch.experts and not self.n_expert:
+            self.n_expert, self.n_expert_used = arch.experts
         self.head_dim = self.head_dim or self.n_embd // self.n_head
         self.rope_base = self.rope_base or arch.rope_base
 
@@ -164,6 +170,16 @@ class Builder:
             data = values if kind == Type.F32 else quantize(values, kind)
         self.writer.add_tensor(name, data, raw_dtype=kind)
 
+    def stack(self, name, n, rows, cols, spread):
+        """n matrices in one tensor."""
+        kind = Type[self.config.type]
+        if kind in SCALES:
+            data = random_blocks(self.rng, n * rows, cols, kind, spread)
+        else:
+            values = (self.rng.standard_normal((n * rows, cols)) * spread).astype(np.float32)
+            data = values if kind == Type.F32 else quantize(values, kind)
+        self.writer.add_tensor(name, data.reshape(n, rows, -1), raw_dtype=kind)
+
     def vector(self, name, n, mean=0.0, spread=0.2):
         values = mean + spread * self.rng.standard_normal(n)
         self.writer.add_tensor(name, values.astype(np.float32))
@@ -204,6 +220,13 @@ class Builder:
             w.add_sliding_window(c.window)
         if c.window_pattern:
             w.add_sliding_window_pattern(c.window_pattern)
+        if c.n_expert:
+            w.add_expert_count(c.n_expert)
+            w.add_expert_used_count(c.n_expert_used)
+            if c.arch not in ("llama", "olmoe"):
+                w.add_expert_feed_forward_length(64)
+            if self.arch.shared_expert:
+                w.add_expert_shared_feed_forward_length(c.n_ff)
         if self.arch.scaled:
             w.add_embedding_scale(3.0)
             w.add_residual_scale(0.6)
@@ -259,6 +282,9 @@ class Builder:
     def feed_forward(self, at):
         c, wide = self.config, self.config.n_embd**-0.5
         small = c.ffn_share if "gelu" in self.arch.ffn and "output" not in self.arch.norm_at else 1
+        if c.n_expert:
+            self.experts(at)
+            return
         if self.arch.gate_in_up:
             self.matrix(at + "ffn_up.weight", 2 * c.n_ff, c.n_embd, wide)
             self.matrix(at + "ffn_down.weight", c.n_embd, c.n_ff, c.n_ff**-0.5)
@@ -267,6 +293,20 @@ class Builder:
             self.dense(at + "ffn_gate", c.n_ff, c.n_embd, wide, "f")
         self.dense(at + "ffn_up", c.n_ff, c.n_embd, wide, "f")
         self.dense(at + "ffn_down", c.n_embd, c.n_ff, small * c.n_ff**-0.5, "f")
+
+    def experts(self, at):
+        c, wide, n = self.config, self.config.n_embd**-0.5, self.config.n_expert
+        f = c.n_ff if c.arch in ("llama", "olmoe") else 64
+        router = self.rng.standard_normal((n, c.n_embd)) * 1.5 * wide
+        self.writer.add_tensor(at + "ffn_gate_inp.weight", router.astype(np.float32))
+        self.stack(at + "ffn_gate_exps.weight", n, f, c.n_embd, wide)
+        self.stack(at + "ffn_up_exps.weight", n, f, c.n_embd, wide)
+        self.stack(at + "ffn_down_exps.weight", n, c.n_embd, f, 2 * f**-0.5)
+        if self.arch.shared_expert:
+            self.vector(at + "ffn_gate_inp_shexp.weight", c.n_embd, spread=wide)
+            self.matrix(at + "ffn_gate_shexp.weight", c.n_ff, c.n_embd, wide)
+            self.matrix(at + "ffn_up_shexp.weight", c.n_ff, c.n_embd, wide)
+            self.matrix(at + "ffn_down_shexp.weight", c.n_embd, c.n_ff, c.n_ff**-0.5)
 
     def norms(self, at):
         c, arch = self.config, self.arch

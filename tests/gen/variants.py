@@ -30,6 +30,8 @@ VARIANTS = {
             "rope_factor": 16.0,
         },
         "longrope": {"rope_scaling": "longrope", "rope_factor": 2.0},
+        "experts": {"n_expert": 8, "n_expert_used": 2},
+        "experts-q4_k": {"n_expert": 4, "n_expert_used": 3, "type": "Q4_K"},
     },
     "gemma3": {
         "plain": {},
@@ -81,6 +83,18 @@ VARIANTS = {
             "rope_orig_ctx": 256,  # llama.cpp rounds a context of 64 up to that
             "attn_factor": 1.2,
         },
+    },
+    "qwen2moe": {
+        "plain": {},
+        "all-chosen": {"n_expert": 3, "n_expert_used": 3},
+    },
+    "qwen3moe": {
+        "plain": {"head_dim": 24},
+        "tied-yarn": {"tied": True, "rope_scaling": "yarn", "n_expert": 5, "n_expert_used": 1},
+    },
+    "olmoe": {
+        "plain": {},
+        "linear": {"rope_scaling": "linear"},
     },
     "olmo2": {
         "plain": {"window": 0},

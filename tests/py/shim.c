@@ -4,6 +4,7 @@
 #include <verdant/status.h>
 
 #include "base/alloc.h"
+#include "base/fail.h"
 #include "kernels/dtype.h"
 #include "model/forward.h"
 
@@ -77,7 +78,10 @@ static vd_status run_chunks(const vd_model *model, const vd_kv_seq *seq, vd_forw
             .tap = stream != NULL ? keep_stream : NULL,
             .tap_ctx = &sink,
         };
+        uint64_t n_calls = vd_alloc_stats_get().n_calls;
         vd_forward_run(forward, &batch);
+        if (vd_alloc_stats_get().n_calls != n_calls)
+            st = VD_FAIL(err, VD_ERR_NOMEM, "a pass took memory");
     }
     vd_free(pos);
     vd_free(out);

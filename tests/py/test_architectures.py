@@ -63,3 +63,39 @@ def test_learned_positions_end_where_they_end(verdant, tmp_path):
     result = verdant("logits", path, "--ids", ids + ",5", "-o", out)
     assert result.returncode == 1
     assert "positions for 16" in result.stderr
+
+
+ROUTERS = {
+    "sigmoid": lambda b: b.writer.add_uint32("qwen3moe.expert_gating_func", 2),
+    "expert_gating_func is 7": lambda b: b.writer.add_uint32("qwen3moe.expert_gating_func", 7),
+    "expert_weights_norm": lambda b: b.writer.add_expert_weights_norm(False),
+    "expert_weights_scale": lambda b: b.writer.add_expert_weights_scale(2.5),
+    "expert_group_count": lambda b: b.writer.add_uint32("qwen3moe.expert_group_count", 4),
+}
+
+
+@pytest.mark.parametrize("what", ROUTERS)
+def test_a_router_we_lack_is_named(verdant, tmp_path, what):
+    assert what in refused(verdant, tmp_path, ROUTERS[what], arch="qwen3moe")
+
+
+def test_the_router_that_we_have_may_be_named(verdant, tmp_path):
+    path = tmp_path / "named.gguf"
+    builder = tiny_model.Builder(str(path), tiny_model.Config(arch="qwen3moe"))
+    builder.writer.add_uint32("qwen3moe.expert_gating_func", 1)
+    builder.writer.add_expert_weights_norm(True)
+    builder.build()
+    result = verdant("logits", path, "--ids", "1", "-o", tmp_path / "x")
+    assert result.returncode == 0, result.stderr
+
+
+def test_experts_of_an_architecture_without_are_refused(verdant, tmp_path):
+    def change(b):
+        b.writer.add_expert_count(8)
+
+    assert "expert_count is 8" in refused(verdant, tmp_path, change, arch="qwen3")
+
+
+@pytest.mark.parametrize(("used", "what"), [(9, "expected 1 to 8"), (0, "expected 1 to 8")])
+def test_more_experts_chosen_than_there_are_is_refused(verdant, tmp_path, used, what):
+    assert what in refused(verdant, tmp_path, n_expert=8, n_expert_used=used)

@@ -75,6 +75,12 @@ MISTAKES = {
     "smollm3-plain": lambda m: setattr(m, "no_rope_period", 0),
     "phi3-longrope-within": lambda m: setattr(m, "rope", m.rope_long),
     "phi3-longrope": lambda m: setattr(m, "rope_long", None),
+    "llama-experts": lambda m: setattr(m, "expert_sum", False),
+    "qwen3moe-plain": lambda m: setattr(m, "expert_sum", False),
+    "olmoe-plain": lambda m: setattr(m, "expert_sum", True),
+    "qwen2moe-plain": lambda m: m.w.update(
+        {n: 0 * v for n, v in m.w.items() if n.endswith("ffn_gate_inp_shexp.weight")}
+    ),
     "gemma2-plain": lambda m: setattr(m, "window_pattern", 3),
     "gemma2-softcaps": lambda m: setattr(m, "attn_softcap", 0.0),
     "olmo2-windows": lambda m: setattr(m, "window", 0),

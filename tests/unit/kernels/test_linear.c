@@ -46,6 +46,32 @@ static void types_and_shapes_that_cannot_be_are_refused_untouched(void **state)
     assert_int_equal(weight.n_rows, 7);
 }
 
+static void rows_of_an_act_give_the_rows_of_the_product(void **state)
+{
+    enum { T = 5 };
+    unsigned char rows[N * K / 32 * 18];
+    float x[T * K], whole[T * N], part[2 * N], scratch[K];
+    _Alignas(64) static unsigned char space[32 * T * K];
+    vd_weight weight;
+    vd_act act;
+    for (size_t i = 0; i < sizeof rows; i++)
+        rows[i] = (unsigned char)(i % 18 == 1 ? 0x2c : i * 37); /* f16 scales near 0.06 */
+    for (size_t i = 0; i < T * K; i++)
+        x[i] = sinf((float)i);
+    assert_int_equal(vd_weight_prepare(packing(), VD_PRECISION_FAST, VD_DTYPE_Q4_0, N, K, rows,
+                                       &weight, NULL), VD_OK);
+    assert_true(vd_act_bytes(T, K) <= sizeof space);
+    for (int wide = 0; wide < 2; wide++) {
+        vd_act_bind(&act, space, x, T, K, K, wide);
+        vd_act_quantize(packing(), VD_PRECISION_FAST, &act, 0, T);
+        vd_linear(packing(), &weight, &act, whole, N, 0, N, scratch);
+        vd_act own = vd_act_rows(&act, 2, 4);
+        vd_linear(packing(), &weight, &own, part, N, 0, N, scratch);
+        assert_memory_equal(part, whole + 2 * N, sizeof part);
+    }
+    vd_weight_done(&weight);
+}
+
 static void a_failed_packing_leaks_nothing(void **state)
 {
     unsigned char rows[N * K / 32 * 18] = {0};
@@ -156,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_plain_tables_are_always_there),
         cmocka_unit_test(types_and_shapes_that_cannot_be_are_refused_untouched),
+        cmocka_unit_test(rows_of_an_act_give_the_rows_of_the_product),
         cmocka_unit_test(a_failed_packing_leaks_nothing),
         cmocka_unit_test(exact_weights_are_borrowed_and_fast_ones_packed),
         cmocka_unit_test(act_bytes_overflow_asks_for_the_impossible),
