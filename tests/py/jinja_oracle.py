@@ -1,4 +1,4 @@
-"""Chat templates by two engines: PyPI's jinja2 in the environment Hugging Face gives it, and ours."""
+"""Chat templates by two engines: PyPI's jinja2 as Hugging Face sets it up, and ours."""
 
 import ctypes
 import datetime

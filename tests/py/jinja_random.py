@@ -45,7 +45,8 @@ startswith(('H','x')) endswith('d') startswith('e',1) find('o') rfind('o') index
 count('l') count('l',3) isalpha() isdigit() isdecimal() isnumeric() isalnum() isspace() islower()
 isupper() center(20,'*') ljust(20) rjust(20,'.') zfill(6) partition('_') rpartition('_')
 removeprefix('He') removesuffix('ld') expandtabs() format(1,'b') get('k') get('zz') get('zz','D')
-keys()|list values()|list items()|list copy() count(1) index(1) append(1) pop() update({})""".split()
+keys()|list values()|list items()|list copy() count(1) index(1) append(1) pop()
+update({})""".split()
 LOOPED = ["l", "m", "r", "d", "s", "x", "range(3)", "d.items()", "[]", "n", "missing",
           "r|selectattr('v')"]
 IN_LOOP = ["{{ i }}", "{{ loop.index }}{{ loop.last }}", "{{ loop.index0 }},{{ loop.revindex }}",
@@ -95,7 +96,8 @@ class Writer:
                 "from json", "from_json").replace("case sensitive", "case_sensitive").replace(
                 "ensure ascii", "ensure_ascii").replace("sort keys", "sort_keys")
         if kind == 10:
-            return f"({inner()} is {self.one('', 'not ')}{self.rng.choice(TESTS).replace('_', ' ')})"
+            test = self.rng.choice(TESTS).replace("_", " ")
+            return f"({inner()} is {self.one('', 'not ')}{test})"
         if kind == 11:
             return f"{self.subject(depth)}.{self.rng.choice(METHODS).replace('_', ' ')}"
         if kind == 12:
