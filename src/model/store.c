@@ -408,6 +408,7 @@ void vd_store_unlock(const char *name, int *fd)
     if (vd_store_path(name, ".", ".lock", &path, NULL) == VD_OK)
         unlink(path);
     vd_free(path);
+    flock(*fd, LOCK_UN); /* closing is not enough where a child has inherited it */
     close(*fd);
     *fd = -1;
 }
