@@ -38,7 +38,9 @@ vd_status vd_mapping_open(const char *path, vd_mapping *ret_mapping, vd_err *err
         st = VD_FAIL(err, VD_ERR_ARG, "%s is not a regular file", path);
         goto out;
     }
-    vd_mapping mapping = {.size = (size_t)info.st_size};
+    vd_mapping mapping = {.size = (size_t)info.st_size,
+                          .device = (uint64_t)info.st_dev,
+                          .inode = (uint64_t)info.st_ino};
     if (mapping.size > 0) {
         void *data = mmap(NULL, mapping.size, PROT_READ, MAP_SHARED, fd, 0);
         if (data == MAP_FAILED) {
@@ -58,6 +60,13 @@ void vd_mapping_close(vd_mapping *mapping)
     if (mapping->data != NULL)
         munmap((void *)mapping->data, mapping->size);
     *mapping = (vd_mapping){0};
+}
+
+bool vd_mapping_is(const vd_mapping *mapping, const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && (uint64_t)info.st_dev == mapping->device &&
+           (uint64_t)info.st_ino == mapping->inode;
 }
 
 vd_status vd_file_read(const char *path, size_t limit, char **ret_text, size_t *ret_n, vd_err *err)

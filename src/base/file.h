@@ -5,6 +5,7 @@
 #ifndef VD_BASE_FILE_H
 #define VD_BASE_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <verdant/status.h>
@@ -13,12 +14,15 @@
 typedef struct vd_mapping {
     const unsigned char *data;
     size_t size;
+    uint64_t device, inode; /* which file it is, whatever its name */
 } vd_mapping;
 
 /* Regular files only. A file that another process cuts short while it is mapped raises SIGBUS on
  * access, as any mapping does: models are replaced by rename, never rewritten in place. */
 VD_NODISCARD vd_status vd_mapping_open(const char *path, vd_mapping *ret_mapping, vd_err *err);
 void vd_mapping_close(vd_mapping *mapping);
+/* True where `path` leads to the mapped file. */
+bool vd_mapping_is(const vd_mapping *mapping, const char *path);
 
 /* The whole file as text with a NUL behind it (vd_free), refused above `limit` bytes.
  * "-" reads standard input. */

@@ -22,6 +22,7 @@ typedef struct vd_command {
 extern const vd_command vd_cmd_tokenize;
 extern const vd_command vd_cmd_bench;
 extern const vd_command vd_cmd_chat;
+extern const vd_command vd_cmd_compress;
 extern const vd_command vd_cmd_doctor;
 extern const vd_command vd_cmd_eval;
 extern const vd_command vd_cmd_logits;

@@ -44,6 +44,7 @@ static const vd_command *const commands[] = {
     &vd_cmd_chat,
     &vd_cmd_serve,
     &vd_cmd_eval,
+    &vd_cmd_compress,
     &vd_cmd_bench,
     &vd_cmd_logits,
     &vd_cmd_version,
@@ -118,6 +119,7 @@ static void set_signals(void)
     struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_RESETHAND};
     sigaction(SIGBUS, &bus, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a failed write, not a death */
 }
 
 static const vd_command *find_command(const char *name)

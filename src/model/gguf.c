@@ -46,6 +46,14 @@ void vd_gguf_free(vd_gguf *gguf)
     vd_free(gguf);
 }
 
+bool vd_gguf_is_file(const vd_gguf *gguf, const char *path)
+{
+    for (size_t i = 0; i < gguf->n_mappings; i++)
+        if (vd_mapping_is(&gguf->mapping[i], path))
+            return true;
+    return false;
+}
+
 static vd_status new_gguf(vd_gguf **ret_gguf, vd_err *err)
 {
     vd_gguf *gguf = vd_calloc(1, sizeof(*gguf));

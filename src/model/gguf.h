@@ -66,6 +66,9 @@ VD_NODISCARD vd_status vd_gguf_open_memory(const void *data, size_t size,
                                            vd_err *err);
 void vd_gguf_free(vd_gguf *gguf);
 
+/* True where `path` leads to the file, or to one of its shards: it must not be written to. */
+bool vd_gguf_is_file(const vd_gguf *gguf, const char *path);
+
 uint32_t vd_gguf_version(const vd_gguf *gguf);
 uint64_t vd_gguf_alignment(const vd_gguf *gguf);
 uint64_t vd_gguf_file_bytes(const vd_gguf *gguf); /* of all shards */

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the table of architectures in docs/models.md from what the suites hold against others.
+"""Writes the tables of docs/models.md from the lists of what the suites hold against others.
 
     python3 tests/gen/models_doc.py            # writes docs/models.md anew
 """
@@ -8,29 +8,64 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import dtypes  # noqa: E402
 import variants  # noqa: E402
 from archs import ARCHS  # noqa: E402
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "models.md"
-BEGIN, END = "<!-- architectures: made by tests/gen/models_doc.py -->\n", "<!-- end -->\n"
+BEGIN, END = "<!-- {}: made by tests/gen/models_doc.py -->\n", "<!-- end -->\n"
+
+
+def table(heads, rows):
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def architectures():
     """The table, one row per architecture."""
-    heads = ("Architecture", "Models", "Variants held against NumPy and llama.cpp")
-    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    rows = []
     for name, arch in ARCHS.items():
         made = [n.removeprefix(name + "-") for n, o in variants.variants().items()
                 if o["arch"] == name]
         only = {n.removeprefix(name + "-") for n in variants.NUMPY_ONLY if n.startswith(name + "-")}
         cells = ", ".join(n + " (NumPy alone)" if n in only else n for n in made)
-        rows.append(f"| `{name}` | {arch.models} | {cells} |")
-    return "\n".join(rows) + "\n"
+        rows.append([f"`{name}`", arch.models, cells])
+    return table(["Architecture", "Models", "Variants held against NumPy and llama.cpp"], rows)
+
+
+def written(name):
+    """What `verdant compress` promises for a type."""
+    if name in dtypes.ROUNDED:
+        return "llama.cpp's bytes"
+    if name in dtypes.SEARCHED:
+        return "no more squared error than llama.cpp's, plain, by size and by square"
+    if name in dtypes.LEAST:
+        return "no more plain squared error than llama.cpp's"
+    return "exact" if name == "F32" else "not written"
+
+
+def types():
+    """The table, one row per tensor type."""
+    rows = []
+    tried = {options.get("type", "F32") for options in variants.variants().values()}
+    for name in dtypes.FLOATS + dtypes.BLOCKS:
+        values, n_bytes = dtypes.shape(name)
+        read = "llama.cpp" if name in dtypes.PEER_ONLY else "`gguf`, llama.cpp"
+        rows.append([name, str(values), f"{8 * n_bytes / values:g}",
+                     "itself" if name == "F32" else read,
+                     "NumPy, llama.cpp" if name in tried else "none", written(name)])
+    return table(["Type", "Values per block", "Bits per value", "Decoder bit-equal to",
+                  "Logits of a tiny model against", "Written by `verdant compress`"], rows)
+
+
+SECTIONS = {"architectures": architectures, "types": types}
 
 
 def replaced(text):
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + architectures() + END + rest.split(END, 1)[1]
+    for name, make in SECTIONS.items():
+        before, rest = text.split(BEGIN.format(name))
+        text = before + BEGIN.format(name) + make() + END + rest.split(END, 1)[1]
+    return text
 
 
 if __name__ == "__main__":

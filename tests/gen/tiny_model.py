@@ -27,6 +27,7 @@ from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import dequantize, quantize
 
 sys.path.insert(0, str(Path(__file__).parent))
+import dtypes  # noqa: E402
 import gguf_types  # noqa: E402,F401
 import vocab as vocabulary  # noqa: E402
 from archs import ARCHS  # noqa: E402
@@ -66,11 +67,7 @@ def put_scales(data, kind, unit):
 
 
 # All that files hold; a tensor of any of them can be multiplied.
-TYPES = (
-    ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"]
-    + ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "IQ2_XXS", "IQ2_XS", "IQ2_S"]
-    + ["IQ3_XXS", "IQ3_S", "IQ1_S", "IQ1_M", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0", "Q2_0"]
-)
+TYPES = dtypes.FLOATS + dtypes.BLOCKS
 
 
 @dataclasses.dataclass

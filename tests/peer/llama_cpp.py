@@ -29,6 +29,7 @@ import numpy as np
 
 RELEASE = "0.5.0"
 GGML_TYPE = {"f32": 0, "f16": 1}
+# What llama_model_quantize makes without an importance matrix, by the names of its command.
 FTYPE = {
     "F32": 0,
     "F16": 1,
@@ -37,12 +38,25 @@ FTYPE = {
     "Q8_0": 7,
     "Q5_0": 8,
     "Q5_1": 9,
+    "Q2_K": 10,
+    "Q3_K_S": 11,
+    "Q3_K_M": 12,
+    "Q3_K_L": 13,
     "Q4_K_S": 14,
     "Q4_K_M": 15,
     "Q5_K_S": 16,
     "Q5_K_M": 17,
     "Q6_K": 18,
+    "IQ4_NL": 25,
+    "IQ3_S": 26,
+    "IQ3_M": 27,
+    "IQ4_XS": 30,
     "BF16": 32,
+    "TQ1_0": 36,
+    "TQ2_0": 37,
+    "MXFP4_MOE": 38,
+    "Q1_0": 40,
+    "Q2_0": 41,
 }
 _ptr, _i32, _u32, _f32, _bool = C.c_void_p, C.c_int32, C.c_uint32, C.c_float, C.c_bool
 
@@ -489,6 +503,8 @@ def decode_blocks(number, raw):
     """The float32 values of uint8 blocks of a tensor type, by ggml's plain C."""
     traits = lib().base.ggml_get_type_traits(number).contents
     raw = np.ascontiguousarray(raw, np.uint8)
+    if number == 0:  # F32 has no function
+        return raw.view("<f4").ravel()
     out = np.empty(raw.size // traits.bytes * traits.block, np.float32)
     traits.to_float(raw.ctypes.data, out.ctypes.data, out.size)
     return out

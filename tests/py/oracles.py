@@ -11,6 +11,7 @@ sys.path[:0] = [str(TESTS / "gen"), str(TESTS / "peer"), str(TESTS.parent / "ben
 import accuracy  # noqa: E402
 import archs  # noqa: E402
 import dequantize  # noqa: E402
+import dtypes  # noqa: E402
 import iq_grids  # noqa: E402
 import llama_cpp  # noqa: E402
 import metrics  # noqa: E402
@@ -24,6 +25,7 @@ __all__ = [
     "accuracy",
     "archs",
     "dequantize",
+    "dtypes",
     "iq_grids",
     "llama_cpp",
     "metrics",

@@ -4,6 +4,7 @@
 #include <verdant/status.h>
 
 #include "base/alloc.h"
+#include "compress/encode.h"
 #include "base/fail.h"
 #include "kernels/dtype.h"
 #include "model/forward.h"
@@ -11,6 +12,9 @@
 VD_API void test_decode(int dtype, const void *src, float *dst, size_t n);
 VD_API int test_dtype_row_bytes(unsigned number, size_t n, size_t *ret_bytes);
 VD_API const char *test_dtype_name(unsigned number);
+VD_API int test_dtype_decodable(unsigned number);
+VD_API int test_encodable(unsigned number);
+VD_API void test_encode(int dtype, const float *x, void *dst, size_t n);
 /* One pass over n tokens of one sequence: exact, with an f32 cache and two threads, `chunk` tokens
  * at a time. Each of the arrays may be NULL: stream[1 + 2 * n_layer][n][C] what the taps see in
  * their order, embeddings[n][C], logits[n][V]. "" or what went wrong, until the next call. */
@@ -30,6 +34,21 @@ int test_dtype_row_bytes(unsigned number, size_t n, size_t *ret_bytes)
 const char *test_dtype_name(unsigned number)
 {
     return vd_dtype_name(number);
+}
+
+int test_dtype_decodable(unsigned number)
+{
+    return vd_dtype_decodable(number);
+}
+
+int test_encodable(unsigned number)
+{
+    return vd_encodable(number);
+}
+
+void test_encode(int dtype, const float *x, void *dst, size_t n)
+{
+    vd_encode_row((vd_dtype)dtype, x, dst, n);
 }
 
 typedef struct stream_sink {

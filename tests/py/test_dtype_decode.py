@@ -7,14 +7,10 @@ import numpy as np
 import oracles
 import pytest
 from gguf import GGMLQuantizationType as T
-from oracles import iq_grids, llama_cpp
+from oracles import dtypes, iq_grids, llama_cpp
 
-TYPES = [T.F32, T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.Q2_K, T.Q3_K, T.Q4_K,
-         T.Q5_K, T.Q6_K, T.IQ1_S, T.IQ1_M, T.IQ2_XXS, T.IQ2_XS, T.IQ2_S, T.IQ3_XXS, T.IQ3_S,
-         T.IQ4_NL, T.IQ4_XS, T.TQ1_0, T.TQ2_0, T.MXFP4, T.NVFP4]
-# Types that gguf 0.19.0 cannot decode, by ggml's number; without llama.cpp they say skipped.
-PEER_ONLY = {"Q1_0": 41, "Q2_0": 42}
-NUMBERS = {t.name: int(t) for t in TYPES if t not in (T.F32, T.F16, T.BF16)} | PEER_ONLY
+PEER_ONLY = {name: dtypes.number(name) for name in dtypes.PEER_ONLY}
+NUMBERS = {name: dtypes.number(name) for name in dtypes.BLOCKS}
 # Where the f16 scales lie in a block.
 SCALES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
           "Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],
@@ -35,9 +31,8 @@ def shim(build):
 
 
 def block_of(number):
-    """(values, bytes) of a block, as others say."""
-    sizes = {int(t): size for t, size in gguf.GGML_QUANT_SIZES.items()}
-    return sizes[number] if number in sizes else llama_cpp.type_shape(number)
+    """(values, bytes) of a block, as the package says."""
+    return gguf.GGML_QUANT_SIZES[T(number)]
 
 
 def decode(shim, number, raw):
@@ -127,6 +122,11 @@ def test_every_type_has_llama_cpps_block_and_name(shim, name):
     assert shim.test_dtype_row_bytes(number, ctypes.c_size_t(3 * block), ctypes.byref(got))
     assert got.value == 3 * size
     assert llama_cpp.type_name(number) == shim.test_dtype_name(number).decode() == name
+
+
+def test_these_are_all_types_that_we_decode(shim):
+    ours = {n for n in range(64) if shim.test_dtype_decodable(n)}
+    assert ours == set(NUMBERS.values()) | {dtypes.number(name) for name in dtypes.FLOATS}
 
 
 def test_the_table_of_grids_is_what_its_generator_writes(root):

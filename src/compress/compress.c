@@ -1,0 +1,264 @@
+/* compress.c - see compress.h. */
+#include "compress/compress.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "base/pool.h"
+#include "compress/encode.h"
+#include "model/gguf_write.h"
+
+enum { PIECE_BYTES = 8 << 20, QUANTIZATION_VERSION = 2 };
+
+/* Rows [0, n_rows) of one piece of a tensor, taken one after the other by all threads. */
+typedef struct piece {
+    vd_dtype from, to;
+    const unsigned char *src;
+    unsigned char *dst;
+    size_t n_rows, n_cols, src_bytes, dst_bytes; /* bytes: of a row */
+    float *scratch; /* [n_threads][n_cols] */
+    atomic_size_t next;
+    atomic_size_t bad_row; /* one that holds a value that cannot be; SIZE_MAX none */
+    float bad_value;       /* of the thread that set bad_row */
+} piece;
+
+typedef struct job {
+    const vd_compress_options *options;
+    vd_gguf *gguf;
+    vd_gguf_out *out;
+    vd_pool *pool;
+    vd_mix_entry *entries;
+    size_t n_entries;
+    float *scratch;
+    unsigned char *buffer;
+    uint64_t done, total; /* bytes of the source */
+} job;
+
+/* The first value of a row that is not finite or too large; 0 when there is none. */
+static float find_bad(const float *x, size_t n, float max)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(x[i]) <= max))
+            return x[i];
+    return 0;
+}
+
+static void encode_rows(void *ctx, size_t thread, size_t n_threads)
+{
+    piece *p = ctx;
+    float *x = p->scratch + thread * p->n_cols, max = vd_encode_max(p->to);
+    fenv_t before;
+    vd_encode_floats_begin(&before);
+    for (;;) {
+        size_t row = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+        if (row >= p->n_rows)
+            break;
+        vd_dtype_decode(p->from, p->src + row * p->src_bytes, x, p->n_cols);
+        float bad = find_bad(x, p->n_cols, max);
+        size_t none = SIZE_MAX;
+        if (bad != 0.0f) {
+            if (atomic_compare_exchange_strong(&p->bad_row, &none, row))
+                p->bad_value = bad;
+            break;
+        }
+        vd_encode_row(p->to, x, p->dst + row * p->dst_bytes, p->n_cols);
+    }
+    vd_encode_floats_end(&before);
+}
+
+static vd_status report(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
+{
+    const vd_compress_options *o = j->options;
+    j->done += n_bytes;
+    if (o->progress != NULL && !o->progress(o->ctx, j->done, j->total, tensor->name))
+        return VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written");
+    return VD_OK;
+}
+
+static vd_status copy_tensor(job *j, const vd_gguf_tensor *tensor, vd_err *err)
+{
+    vd_status st = VD_OK;
+    for (uint64_t at = 0; st == VD_OK && at < tensor->n_bytes; at += PIECE_BYTES) {
+        size_t n = (size_t)VD_MIN(tensor->n_bytes - at, PIECE_BYTES);
+        st = vd_gguf_out_data(j->out, tensor->data + at, n, err);
+        if (st == VD_OK)
+            st = report(j, tensor, n, err);
+    }
+    return st;
+}
+
+/* Rows of a tensor, all dimensions but the first taken as one. */
+static size_t rows_of(const vd_gguf_tensor *tensor)
+{
+    return (size_t)(tensor->dim[1] * tensor->dim[2] * tensor->dim[3]);
+}
+
+/* How many rows go through the buffer at once. */
+static size_t rows_per_piece(size_t row_bytes)
+{
+    return VD_MAX(PIECE_BYTES / VD_MAX(row_bytes, 1), 1);
+}
+
+static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    piece p = {.from = (vd_dtype)tensor->dtype, .to = (vd_dtype)entry->dtype,
+               .src = tensor->data, .dst = j->buffer, .n_cols = (size_t)tensor->dim[0],
+               .scratch = j->scratch};
+    size_t n_rows = rows_of(tensor), first = 0;
+    vd_status st = VD_OK;
+    if (!vd_dtype_row_bytes(p.from, p.n_cols, &p.src_bytes) ||
+        !vd_dtype_row_bytes(p.to, p.n_cols, &p.dst_bytes))
+        return VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s: its rows are no whole blocks",
+                       (int)tensor->name.n, tensor->name.data);
+    for (size_t step = rows_per_piece(p.dst_bytes); st == VD_OK && first < n_rows; first += step) {
+        p.n_rows = VD_MIN(n_rows - first, step);
+        p.src = tensor->data + first * p.src_bytes;
+        atomic_init(&p.next, 0);
+        atomic_init(&p.bad_row, SIZE_MAX);
+        vd_pool_run(j->pool, encode_rows, &p);
+        size_t bad = atomic_load(&p.bad_row);
+        if (bad != SIZE_MAX)
+            return VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s, row %zu: the value %g %s",
+                           (int)tensor->name.n, tensor->name.data, first + bad,
+                           (double)p.bad_value,
+                           isfinite(p.bad_value) ? "is too large for the type it shall have"
+                                                 : "is no number to work with");
+        st = vd_gguf_out_data(j->out, p.dst, p.n_rows * p.dst_bytes, err);
+        if (st == VD_OK)
+            st = report(j, tensor, p.n_rows * p.src_bytes, err);
+    }
+    return st;
+}
+
+static bool starts_with(vd_str text, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return text.n >= n && memcmp(text.data, prefix, n) == 0;
+}
+
+static bool equals(vd_str text, const char *other)
+{
+    return text.n == strlen(other) && starts_with(text, other);
+}
+
+/* Metadata and the tensor table. */
+static vd_status write_head(job *j, vd_err *err)
+{
+    static const char version[] = "general.quantization_version", type[] = "general.file_type";
+    for (size_t i = 0; i < vd_gguf_n_kv(j->gguf); i++) {
+        const vd_gguf_kv *kv = vd_gguf_kv_at(j->gguf, i);
+        if (!equals(kv->key, version) && !equals(kv->key, type) && !starts_with(kv->key, "split."))
+            vd_gguf_out_kv(j->out, kv);
+    }
+    vd_gguf_out_u32(j->out, version, QUANTIZATION_VERSION);
+    vd_gguf_out_u32(j->out, type, j->options->type->number);
+    for (size_t i = 0; i < j->n_entries; i++) {
+        const vd_gguf_tensor *t = j->entries[i].tensor;
+        vd_gguf_out_tensor(j->out, t->name, j->entries[i].dtype, t->n_dims, t->dim);
+    }
+    return vd_gguf_out_begin(j->out, err);
+}
+
+/* What the largest row and the largest piece need. */
+static vd_status take_buffers(job *j, vd_err *err)
+{
+    size_t cols = 1, bytes = 1, row = 0, n_floats;
+    for (size_t i = 0; i < j->n_entries; i++) {
+        const vd_mix_entry *entry = &j->entries[i];
+        if (entry->dtype == entry->tensor->dtype ||
+            !vd_dtype_row_bytes(entry->dtype, (size_t)entry->tensor->dim[0], &row))
+            continue;
+        cols = VD_MAX(cols, (size_t)entry->tensor->dim[0]);
+        bytes = VD_MAX(bytes, row * VD_MIN(rows_per_piece(row), rows_of(entry->tensor)));
+    }
+    if (!vd_mul_size(cols, vd_pool_n_threads(j->pool), &n_floats))
+        return VD_FAIL(err, VD_ERR_NOMEM, "rows of %zu values are too long", cols);
+    vd_status st = vd_alloc_array(n_floats, sizeof(float), "rows", &j->scratch, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(bytes, 1, "encoded rows", &j->buffer, err);
+    return st;
+}
+
+static void count(const job *j, vd_compress_result *result)
+{
+    *result = (vd_compress_result){.file_bytes_before = vd_gguf_file_bytes(j->gguf),
+                                   .file_bytes_after = vd_gguf_out_file_bytes(j->out),
+                                   .n_threads = vd_pool_n_threads(j->pool)};
+    for (size_t i = 0; i < j->n_entries; i++) {
+        const vd_mix_entry *entry = &j->entries[i];
+        const vd_gguf_tensor *t = entry->tensor;
+        size_t row = 0;
+        (void)vd_dtype_row_bytes(entry->dtype, (size_t)t->dim[0], &row);
+        result->before[t->dtype].n_tensors++;
+        result->before[t->dtype].n_bytes += t->n_bytes;
+        result->after[entry->dtype].n_tensors++;
+        result->after[entry->dtype].n_bytes += row * rows_of(t);
+        result->n_values += t->dim[0] * rows_of(t);
+        result->n_fell_back += entry->fell_back;
+        result->n_requantized +=
+            entry->dtype != t->dtype && vd_dtype_get(t->dtype)->block > 1;
+    }
+}
+
+static vd_status run(job *j, const char *target, vd_compress_result *ret_result, vd_err *err)
+{
+    vd_status st = vd_pool_create(j->options->n_threads, &j->pool, err);
+    if (st == VD_OK)
+        st = take_buffers(j, err);
+    if (st == VD_OK)
+        st = vd_gguf_out_open(target, vd_gguf_alignment(j->gguf), &j->out, err);
+    if (st == VD_OK)
+        st = write_head(j, err);
+    for (size_t i = 0; st == VD_OK && i < j->n_entries; i++) {
+        const vd_mix_entry *entry = &j->entries[i];
+        st = entry->dtype == entry->tensor->dtype ? copy_tensor(j, entry->tensor, err)
+                                                  : convert_tensor(j, entry, err);
+    }
+    if (st == VD_OK) {
+        count(j, ret_result);
+        st = vd_gguf_out_commit(j->out, err);
+    }
+    return st;
+}
+
+vd_status vd_compress_run(const char *source, const char *target,
+                          const vd_compress_options *options, vd_compress_result *ret_result,
+                          vd_err *err)
+{
+    job j = {.options = options};
+    vd_compress_result result;
+    vd_status st = vd_gguf_open(source, NULL, &j.gguf, err);
+    if (st != VD_OK)
+        return st;
+    j.n_entries = vd_gguf_n_tensors(j.gguf);
+    if (vd_gguf_is_file(j.gguf, target)) {
+        st = VD_FAIL(err, VD_ERR_ARG, "%s is the model itself; write to another file", target);
+        goto out;
+    }
+    if (j.n_entries == 0) {
+        st = VD_FAIL(err, VD_ERR_ARG, "%s holds no tensors, only a vocabulary", source);
+        goto out;
+    }
+    st = vd_alloc_array(j.n_entries, sizeof(*j.entries), "the list of tensors", &j.entries, err);
+    if (st == VD_OK)
+        st = vd_mix_choose(j.gguf, options->type, &options->mix, j.entries, err);
+    for (size_t i = 0; i < j.n_entries; i++)
+        j.total += vd_gguf_tensor_at(j.gguf, i)->n_bytes;
+    if (st == VD_OK)
+        st = run(&j, target, &result, err);
+    if (st == VD_OK)
+        *ret_result = result;
+out:
+    vd_gguf_out_free(j.out);
+    vd_pool_free(j.pool);
+    vd_free(j.scratch);
+    vd_free(j.buffer);
+    vd_free(j.entries);
+    vd_gguf_free(j.gguf);
+    return st;
+}

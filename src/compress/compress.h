@@ -1,0 +1,46 @@
+/*
+ * compress.h - a model file to a smaller one.
+ *
+ * Reads a GGUF file (or shards) tensor by tensor, writes one file. What needs no change is copied
+ * byte for byte, metadata too but for general.file_type, general.quantization_version and split.*.
+ * Memory does not grow with the model: rows go through buffers of a few megabytes per thread.
+ * The new file appears whole or not at all.
+ */
+#ifndef VD_COMPRESS_COMPRESS_H
+#define VD_COMPRESS_COMPRESS_H
+
+#include "compress/filetype.h"
+#include "compress/mix.h"
+
+typedef struct vd_compress_options {
+    const vd_filetype *type;
+    vd_mix_options mix;
+    size_t n_threads; /* 0: one per core */
+    /* Called between pieces of work by the thread that called vd_compress_run (NULL: never);
+     * done and total are bytes of the source. False ends it with VD_ERR_CANCELLED. */
+    bool (*progress)(void *ctx, uint64_t done, uint64_t total, vd_str tensor);
+    void *ctx;
+} vd_compress_options;
+
+typedef struct vd_compress_count {
+    size_t n_tensors;
+    uint64_t n_bytes;
+} vd_compress_count;
+
+typedef struct vd_compress_result {
+    vd_compress_count before[VD_DTYPE_LIMIT], after[VD_DTYPE_LIMIT]; /* by tensor type */
+    uint64_t file_bytes_before, file_bytes_after;
+    uint64_t n_values;   /* of all tensors */
+    size_t n_fell_back;  /* tensors whose rows do not suit the type they should have had */
+    size_t n_requantized; /* tensors that were quantized before: their errors add up */
+    size_t n_threads;
+} vd_compress_result;
+
+/* VD_ERR_ARG where `target` is the source itself or a type does not suit; VD_ERR_FORMAT for a
+ * malformed source or values that are not finite or too large, with the tensor's name; VD_ERR_IO,
+ * VD_ERR_NOMEM, VD_ERR_CANCELLED. */
+VD_NODISCARD vd_status vd_compress_run(const char *source, const char *target,
+                                       const vd_compress_options *options,
+                                       vd_compress_result *ret_result, vd_err *err);
+
+#endif

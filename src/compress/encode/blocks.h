@@ -1,0 +1,69 @@
+/*
+ * blocks.h - what encoders share: their list, little-endian words, rounding.
+ *
+ * An encoder takes n_blocks blocks of finite values. Its file says how it chooses scales and codes.
+ */
+#ifndef VD_COMPRESS_ENCODE_BLOCKS_H
+#define VD_COMPRESS_ENCODE_BLOCKS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/dtype.h"
+
+typedef void (*vd_encode_fn)(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+
+void vd_encode_f32(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_f16(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_bf16(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q4_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q4_1(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q5_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q5_1(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q8_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q2_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q3_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q4_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q5_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q6_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_iq4_nl(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_iq4_xs(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_iq3_s(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_mxfp4(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_tq1_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_tq2_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q1_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+void vd_encode_q2_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+
+static inline void vd_store_u16(uint8_t *p, uint16_t value)
+{
+    p[0] = (uint8_t)value;
+    p[1] = (uint8_t)(value >> 8);
+}
+
+static inline void vd_store_f16(uint8_t *p, float value)
+{
+    vd_store_u16(p, vd_f32_to_f16(value));
+}
+
+/* What the value is once it has been stored. */
+static inline float vd_round_f16(float value)
+{
+    return vd_f16_to_f32(vd_f32_to_f16(value));
+}
+
+/* To the nearest whole number, ties to even, for |x| < 2^22. Unlike rintf it compiles to two
+ * additions on any machine. */
+static inline float vd_round(float x)
+{
+    const float magic = 12582912.0f; /* 1.5 * 2^23: the sum has no bits below 1 */
+    return (x + magic) - magic;
+}
+
+static inline float vd_clamp(float x, float low, float high)
+{
+    x = x < low ? low : x;
+    return x > high ? high : x;
+}
+
+#endif

@@ -1,0 +1,175 @@
+"""Our quantizers: the rounding types byte for byte llama.cpp's, the searched ones no worse."""
+
+import ctypes
+
+import numpy as np
+import oracles
+import pytest
+from gguf import GGUFReader
+from oracles import dtypes, llama_cpp
+
+# Scales follow from the extremes of a block: the same bytes as llama.cpp.
+ROUNDED = {name: dtypes.number(name) for name in dtypes.ROUNDED}
+# A search finds scales. By each measure the squared error is at most 1 % above llama.cpp's.
+SEARCHED = {name: dtypes.number(name) for name in dtypes.SEARCHED}
+MEASURES = {"plain": lambda x: np.ones_like(x), "by size": np.abs, "by square": np.square}
+# The least plain squared error, where llama.cpp takes the extremes.
+LEAST = {name: dtypes.number(name) for name in dtypes.LEAST}
+ALL = {"F32": 0} | ROUNDED | SEARCHED | LEAST
+ROWS, COLUMNS = 64, 1024
+
+
+@pytest.fixture(scope="module")
+def encode(build):
+    library = ctypes.CDLL(str(build / "tests" / "libverdant_shim.so"))
+
+    def run(number, values):
+        values = np.ascontiguousarray(values, np.float32)
+        block, size = llama_cpp.type_shape(number)
+        rows, columns = values.shape
+        out = np.zeros((rows, columns // block * size), np.uint8)
+        library.test_encode(number, values.ctypes.data_as(ctypes.c_void_p),
+                            out.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(values.size))
+        return out
+
+    run.library = library
+    return run
+
+
+@pytest.fixture(autouse=True)
+def peer():
+    oracles.need_peer()
+
+
+def outliers(rng, shape):
+    x = rng.standard_normal(shape) * 0.02
+    x[:, ::97] *= 20
+    return x
+
+
+SOURCES = {
+    "normal": lambda rng, shape: rng.standard_normal(shape) * 0.02,
+    "heavy-tailed": lambda rng, shape: rng.standard_t(4, shape) * 0.02,
+    "laplace": lambda rng, shape: rng.laplace(size=shape) * 0.02,
+    "uniform": lambda rng, shape: rng.uniform(-1, 1, shape),
+    "shifted": lambda rng, shape: rng.standard_normal(shape) * 0.02 + 0.03,
+    "outliers": outliers,
+}
+
+
+def values_of(name):
+    return SOURCES[name](np.random.default_rng(5), (ROWS, COLUMNS)).astype(np.float32)
+
+
+def edge_rows():
+    """Rows on which quantizers stumble: blocks of zeros, of one value, of two extremes, ties."""
+    rng = np.random.default_rng(9)
+    rows = [np.zeros(256), -np.zeros(256), np.full(256, 0.5), np.full(256, -0.5),
+            np.eye(256)[7], -np.eye(256)[7], np.tile([1, -1], 128), np.tile([-1, 1], 128),
+            np.arange(256) - 128, np.arange(256) / 2, rng.integers(-8, 8, 256) * 0.5,
+            np.full(256, 1e-30), np.full(256, 1e-41), rng.standard_normal(256) * 1e-39,
+            rng.standard_normal(256) * 1e-7, np.full(256, 65504.0),
+            rng.uniform(-65504, 65504, 256), np.where(np.arange(256) < 250, 0, 3e4)]
+    return np.array(rows, np.float32)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounding_types_are_llama_cpps_byte_for_byte(encode, name, source):
+    x = values_of(source)
+    assert np.array_equal(encode(ROUNDED[name], x), llama_cpp.encode_rows(ROUNDED[name], x))
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounding_types_are_llama_cpps_on_the_edges_too(encode, name):
+    x = edge_rows()
+    ours, theirs = encode(ROUNDED[name], x), llama_cpp.encode_rows(ROUNDED[name], x)
+    assert [i for i in range(len(x)) if not np.array_equal(ours[i], theirs[i])] == []
+
+
+def errors(encode, number, x):
+    """Decoded differences of ours and llama.cpp's blocks, in double."""
+    return [x.astype(np.float64) - llama_cpp.decode_blocks(number, raw).reshape(x.shape)
+            for raw in (encode(number, x), llama_cpp.encode_rows(number, x))]
+
+
+def assert_no_worse(encode, number, x, measures):
+    ours, theirs = errors(encode, number, x)
+    for measure in measures:
+        weight = MEASURES[measure](x.astype(np.float64))
+        assert (weight * ours**2).sum() <= 1.01 * (weight * theirs**2).sum(), measure
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", SEARCHED)
+def test_searched_types_err_no_more_than_llama_cpps(encode, name, source):
+    assert_no_worse(encode, SEARCHED[name], values_of(source), MEASURES)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", LEAST)
+def test_types_of_few_values_err_less_than_llama_cpps(encode, name, source):
+    assert_no_worse(encode, LEAST[name], values_of(source), ["plain"])
+
+
+def test_no_type_errs_more_than_llama_cpps_on_the_weights_of_a_trained_model(encode, data):
+    reader = GGUFReader(data / "models/stories260K/stories260K-f32.gguf")
+    x = np.concatenate([t.data.ravel() for t in reader.tensors if len(t.shape) == 2])
+    x = np.ascontiguousarray(x[: len(x) // 1024 * 1024].reshape(-1, 1024))
+    for number in SEARCHED.values():
+        assert_no_worse(encode, number, x, MEASURES)
+    for number in LEAST.values():
+        assert_no_worse(encode, number, x, ["plain"])
+
+
+@pytest.mark.parametrize("name,codes", [("TQ1_0", [-1, 0, 1]), ("TQ2_0", [-1, 0, 1]),
+                                        ("Q2_0", [-1, 0, 1]), ("Q1_0", [-1, 1])])
+def test_weights_trained_to_few_values_are_kept_exactly(encode, name, codes):
+    rng = np.random.default_rng(3)
+    scale = rng.uniform(0.01, 1, (ROWS, 1)).astype(np.float16).astype(np.float32)
+    x = (rng.choice(codes, (ROWS, 256)) * scale).astype(np.float32)
+    raw = encode(ALL[name], x)
+    assert np.array_equal(llama_cpp.decode_blocks(ALL[name], raw).reshape(x.shape), x)
+    assert np.array_equal(raw, llama_cpp.encode_rows(ALL[name], x))
+
+
+@pytest.mark.parametrize("kind", ["twice", "minus twice"])
+def test_q2_0_uses_its_fourth_value_on_either_side(encode, kind):
+    rng = np.random.default_rng(4)
+    x = rng.choice([-0.25, 0, 0.25, 0.5], (8, 256)).astype(np.float32)
+    x[:, :4] = [-0.25, 0, 0.25, 0.5]
+    x = x if kind == "twice" else -x
+    got = llama_cpp.decode_blocks(42, encode(42, x)).reshape(x.shape)
+    assert np.array_equal(got[:, :64], x[:, :64])
+
+
+# How far any value may be off, as a share of the range of its row.
+COARSENESS = {"F32": 0, "F16": 1e-3, "BF16": 1e-2, "Q8_0": 0.005, "Q6_K": 0.05, "Q5_0": 0.07,
+              "Q5_1": 0.07, "Q5_K": 0.07, "Q4_0": 0.14, "Q4_1": 0.14, "Q4_K": 0.14}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_edges_give_finite_values_near_the_true_ones(encode, name):
+    x = edge_rows()
+    got = llama_cpp.decode_blocks(ALL[name], encode(ALL[name], x)).reshape(x.shape)
+    assert np.isfinite(got).all()
+    most = x.max(axis=1, keepdims=True, initial=0) - x.min(axis=1, keepdims=True, initial=0)
+    # What is below the smallest f16 scale may vanish.
+    off = np.abs(got - x) - np.where(most < 1e-4, most, 0)
+    assert (off <= COARSENESS.get(name, 1.0) * most + 1e-37).all()
+    assert np.array_equal(got[0], np.zeros(256)) or name == "Q1_0"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_values_of_a_type_nearly_survive_being_written_again(encode, name):
+    """Its own values are the ones a type can hold; a search may still find others close by."""
+    values = values_of("normal")
+    x = llama_cpp.decode_blocks(ALL[name], encode(ALL[name], values)).reshape(values.shape)
+    again = llama_cpp.decode_blocks(ALL[name], encode(ALL[name], x)).reshape(x.shape)
+    first, second = ((a.astype(np.float64) - b) ** 2 for a, b in ((x, values), (again, x)))
+    assert second.sum() <= 0.25 * first.sum()
+
+
+def test_exactly_these_types_can_be_written(encode):
+    can = {n for n in range(64) if encode.library.test_encodable(n)}
+    assert can == set(ALL.values())
