@@ -82,6 +82,9 @@ static vd_status open_model(vd_engine *e, const char *path, vd_err *err)
     vd_status st = vd_pool_create(e->options.n_threads, &e->pool, err);
     if (st == VD_OK)
         st = vd_model_open(path, precision, e->pool, &e->model, err);
+    if (st == VD_OK && e->model->hp.block.encoder)
+        st = VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s: %s is an encoder: it makes embeddings, no text",
+                     path, e->model->arch->name);
     if (st != VD_OK)
         return st;
     st = vd_tokenizer_create(e->model->gguf, &e->tokenizer, err);

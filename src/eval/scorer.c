@@ -52,6 +52,10 @@ vd_status vd_scorer_open(const char *path, const vd_scorer_options *options,
         st = vd_model_open(path, precision, s->pool, &s->model, err);
     if (st == VD_OK)
         st = vd_tokenizer_create(s->model->gguf, &s->tokenizer, err);
+    if (st == VD_OK && s->model->hp.block.encoder)
+        st = VD_FAIL(err, VD_ERR_UNSUPPORTED,
+                     "%s: %s is an encoder: it makes embeddings, no logits", path,
+                     s->model->arch->name);
     if (st == VD_OK && options->max_tokens > vd_model_ctx_max(s->model))
         st = VD_FAIL(err, VD_ERR_CONTEXT, "%s: %zu tokens at once; the model has positions for %zu",
                      path, options->max_tokens, vd_model_ctx_max(s->model));

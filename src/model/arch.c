@@ -9,11 +9,13 @@
 
 static const vd_arch *const architectures[] = {
     &vd_arch_llama,
+    &vd_arch_bert,
     &vd_arch_command_r,
     &vd_arch_gemma2,
     &vd_arch_gemma3,
     &vd_arch_gpt2,
     &vd_arch_granite,
+    &vd_arch_nomic_bert,
     &vd_arch_olmo2,
     &vd_arch_olmoe,
     &vd_arch_phi3,

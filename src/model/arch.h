@@ -14,12 +14,14 @@ typedef struct vd_arch {
     vd_status (*read)(const vd_gguf *gguf, vd_hparams *hp, vd_err *err);
 } vd_arch;
 
+extern const vd_arch vd_arch_bert;
 extern const vd_arch vd_arch_command_r;
 extern const vd_arch vd_arch_gemma2;
 extern const vd_arch vd_arch_gemma3;
 extern const vd_arch vd_arch_gpt2;
 extern const vd_arch vd_arch_granite;
 extern const vd_arch vd_arch_llama;
+extern const vd_arch vd_arch_nomic_bert;
 extern const vd_arch vd_arch_olmo2;
 extern const vd_arch vd_arch_olmoe;
 extern const vd_arch vd_arch_phi3;

@@ -54,7 +54,7 @@ static void attend(vd_worker *w, size_t index, size_t token, size_t head)
     const vd_hparams *hp = &w->m->hp;
     const vd_batch *batch = w->pass->batch;
     size_t d = hp->head_dim, group = hp->n_head / hp->n_kv_head;
-    size_t n_kv = batch->pos[token] + 1;
+    size_t n_kv = f->n_kv[token];
     bool windowed = w->m->layer[index].local && n_kv > hp->window;
     size_t at = (token * hp->n_head + head * group) * d;
     vd_attn args = {

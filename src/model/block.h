@@ -60,6 +60,10 @@ typedef struct vd_block {
     vd_rotation rotation;
     vd_need rope_factors; /* rope_freqs.weight, or LongRoPE's two: divisors of the frequencies */
     bool learned_positions; /* position_embd.weight, added to the embeddings */
+    bool token_types;       /* so is the first row of token_types.weight, where there is one */
+    bool embed_norm;        /* and their sum is normalized */
+    bool encoder; /* every token sees the whole sequence; what leaves the last block is the result:
+                     no output norm, no logits */
     bool parallel;
     vd_ffn_kind ffn;
     bool gate_in_up; /* ffn_up.weight holds the gate's rows, then its own */

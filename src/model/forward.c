@@ -53,8 +53,12 @@ static void begin_tokens(vd_worker *w)
 {
     const vd_batch *batch = w->pass->batch;
     vd_forward *f = w->f;
+    size_t c = w->m->hp.n_embd;
     for (size_t t = w->thread; t < w->n_tokens; t += w->n_threads) {
-        vd_model_embed(w->m, batch->token[t], batch->pos[t], f->x + t * w->m->hp.n_embd);
+        float *x = f->x + t * c;
+        vd_model_embed(w->m, batch->token[t], batch->pos[t], x);
+        if (w->m->embed_norm.weight != NULL)
+            vd_pass_norm_row(w, &w->m->embed_norm, x, x, c);
         if (!w->m->hp.block.learned_positions)
             vd_rope_angles(f->rope, batch->pos[t], f->angles + t * 2 * f->rope->n_pairs);
         if (w->m->hp.window != 0)
@@ -89,9 +93,14 @@ static void finish(vd_worker *w)
     vd_forward *f = w->f;
     size_t c = w->m->hp.n_embd;
     for (size_t i = w->thread; i < batch->n_out; i += w->n_threads) {
-        memcpy(f->y + i * c, f->x + batch->out[i] * c, c * sizeof(float));
-        if (batch->embeddings != NULL)
-            vd_pass_norm_row(w, norm, f->y + i * c, batch->embeddings + i * c, c);
+        float *y = f->y + i * c;
+        memcpy(y, f->x + batch->out[i] * c, c * sizeof(float));
+        if (batch->embeddings == NULL)
+            continue;
+        if (norm->weight != NULL)
+            vd_pass_norm_row(w, norm, y, batch->embeddings + i * c, c);
+        else
+            memcpy(batch->embeddings + i * c, y, c * sizeof(float));
     }
     if (batch->logits == NULL)
         return;
@@ -122,11 +131,22 @@ static void run_pass(void *ctx, size_t thread, size_t n_threads)
         finish(&w);
 }
 
+/* How far each token sees: to itself, or in an encoder to the end of its sequence. */
+static void set_n_kv(vd_forward *f, const vd_batch *batch)
+{
+    bool encoder = f->model->hp.block.encoder;
+    for (size_t t = batch->n_tokens; t-- > 0;) {
+        bool last = t + 1 == batch->n_tokens || batch->seq[t] != batch->seq[t + 1];
+        f->n_kv[t] = last || !encoder ? batch->pos[t] + 1 : f->n_kv[t + 1];
+    }
+}
+
 void vd_forward_run(vd_forward *forward, const vd_batch *batch)
 {
     vd_pass p = {.f = forward, .batch = batch, .one_each = true};
     for (size_t t = 1; t < batch->n_tokens; t++)
         if (batch->seq[t] == batch->seq[t - 1])
             p.one_each = false;
+    set_n_kv(forward, batch);
     vd_pool_run(forward->pool, run_pass, &p);
 }

@@ -25,7 +25,8 @@ typedef enum vd_tap_point {
 typedef void (*vd_tap_fn)(void *ctx, vd_tap_point point, size_t layer, const float *x);
 
 /* T tokens; those of one sequence stand together in order of position, and all earlier positions
- * of that sequence were computed before (or stand earlier in this batch). The sequences have room
+ * of that sequence were computed before (or stand earlier in this batch). An encoder takes whole
+ * sequences, from position 0 to their end, and gives no logits. The sequences have room
  * (vd_kv_seq_reserve) and tokens lie in the vocabulary. */
 typedef struct vd_batch {
     size_t n_tokens;
@@ -35,7 +36,8 @@ typedef struct vd_batch {
     size_t n_out;
     const uint32_t *out;           /* [n_out] rows of the batch that are wanted */
     float *logits;                 /* [n_out, V], the caller's; NULL: not wanted */
-    float *embeddings;             /* [n_out, C] what the logits are made of; NULL: not wanted */
+    float *embeddings;             /* [n_out, C] what logits are made of, or what leaves an
+                                      encoder; NULL: not wanted */
     vd_tap_fn tap;                 /* NULL: nobody watches */
     void *tap_ctx;
 } vd_batch;

@@ -156,6 +156,13 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, const vd_block 
         st = vd_hparams_read_moe(gguf, arch, &hp, err);
     if (st != VD_OK)
         return st;
+    bool causal = !block->encoder;
+    st = vd_hparams_bool(gguf, arch, "attention.causal", &causal, err);
+    if (st == VD_OK && causal == block->encoder)
+        st = VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s.attention.causal is %s; %s works the other way",
+                     arch, causal ? "true" : "false", arch);
+    if (st != VD_OK)
+        return st;
     hp.n_vocab = vocab_size(gguf);
     hp.attn_scale = 1.0f / sqrtf((float)hp.head_dim);
     *ret_hp = hp;

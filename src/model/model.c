@@ -100,6 +100,8 @@ void vd_model_embed(const vd_model *model, int32_t token, size_t pos, float *x)
     if (model->hp.embed_scale != 1)
         for (size_t i = 0; i < c; i++)
             x[i] *= model->hp.embed_scale;
+    if (model->token_type != NULL)
+        model->kernels->add(x, model->token_type, c);
     if (model->positions != NULL)
         model->kernels->add(x, model->positions + pos * c, c);
 }

@@ -55,8 +55,11 @@ typedef struct vd_model {
     const vd_gguf_tensor *embed; /* [V, C], rows decoded as they are needed */
     size_t embed_row_bytes;
     const float *positions;      /* [ctx_train, C], learned_positions */
-    vd_norm output_norm;         /* [C] */
-    vd_dense output;             /* [V, C]; the embedding's rows where the file has no own */
+    const float *token_type;     /* [C] of the first type, or NULL */
+    vd_norm embed_norm;          /* [C], embed_norm */
+    vd_norm output_norm;         /* [C]; none in an encoder */
+    vd_dense output;             /* [V, C]; the embedding's rows where the file has no own; none
+                                    in an encoder */
     vd_rope rope, rope_local;    /* of layers that see everything, and of the others */
     vd_rope rope_long;           /* LongRoPE: of layers that see everything, beyond the context
                                     that was trained first; else n_pairs is 0 */
@@ -72,8 +75,8 @@ void vd_model_free(vd_model *model);
 
 /* How many positions a sequence may have: SIZE_MAX where they are not learned. */
 size_t vd_model_ctx_max(const vd_model *model);
-/* What enters the first layer for a token at a position, to x[C]. The token lies in the
- * vocabulary, the position below vd_model_ctx_max. */
+/* What a token at a position is to the model, before the norm that some have, to x[C]. The token
+ * lies in the vocabulary, the position below vd_model_ctx_max. */
 void vd_model_embed(const vd_model *model, int32_t token, size_t pos, float *x);
 
 #endif

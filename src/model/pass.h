@@ -47,6 +47,7 @@ struct vd_forward {
     float *gate, *up;             /* [R, F], R rows at once: T, or with experts also n_used */
     float *y;                     /* [R, C] outputs that are to be added to x */
     float *angles, *angles_local; /* [T, n_rot] */
+    uint32_t *n_kv;               /* [T] positions that a token sees */
     void *act;                    /* shared vd_act of a large batch */
     vd_routes routes;
     vd_thread_space *space;       /* [n_threads] */

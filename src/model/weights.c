@@ -134,6 +134,24 @@ static vd_status load_rope(vd_loader *loader, vd_err *err)
     return st;
 }
 
+/* Token types and the norm of the embeddings, as BERT has them. */
+static vd_status load_embed_extras(vd_loader *loader, vd_err *err)
+{
+    vd_model *model = loader->model;
+    const vd_block *block = &model->hp.block;
+    uint32_t n_types = 0;
+    vd_status st = VD_OK;
+    if (block->token_types && vd_loader_has(loader, -1, "token_types", "weight"))
+        st = vd_gguf_require_u32(model->gguf, "tokenizer.ggml.token_type_count", &n_types, err);
+    if (st == VD_OK && n_types > 0)
+        st = vd_loader_floats(loader, -1, "token_types", "weight", model->hp.n_embd, n_types,
+                              VD_ALWAYS, &model->token_type, err);
+    if (st == VD_OK && block->embed_norm)
+        st = load_norm(loader, -1, "token_embd_norm", model->hp.n_embd, 1,
+                       block->norm_bias ? VD_ALWAYS : VD_NEVER, &model->embed_norm, err);
+    return st;
+}
+
 /* The rows that tokens become, and those that the last ones are compared with. */
 static vd_status load_ends(vd_loader *loader, vd_err *err)
 {
@@ -150,7 +168,9 @@ static vd_status load_ends(vd_loader *loader, vd_err *err)
     st = vd_loader_floats(loader, -1, "position_embd", "weight", c, hp->ctx_train,
                           hp->block.learned_positions ? VD_ALWAYS : VD_NEVER, &model->positions,
                           err);
-    if (st != VD_OK)
+    if (st == VD_OK)
+        st = load_embed_extras(loader, err);
+    if (st != VD_OK || hp->block.encoder)
         return st;
     bool tied = !vd_loader_has(loader, -1, "output", "weight");
     st = vd_loader_dense(loader, -1, tied ? "token_embd" : "output", c, hp->n_vocab, VD_NEVER,

@@ -57,6 +57,7 @@ static void lay_out(vd_forward *f, carver *c)
     f->up = carve(c, r, n_ff * fl);
     f->angles = carve(c, t, hp->rope.n_rot * fl);
     f->angles_local = carve(c, t, hp->rope_local.n_rot * fl);
+    f->n_kv = carve(c, t, sizeof(*f->n_kv));
     f->act = carve(c, 1, vd_act_bytes(r, widest));
     for (size_t i = 0; i < vd_pool_n_threads(f->pool); i++) {
         f->space[i].rows = carve(c, VD_PASS_PRIVATE_MAX, hp->n_embd * fl);

@@ -19,6 +19,9 @@ class Arch:
     fused_qkv: bool = False
     gate_in_up: bool = False  # ffn_up holds the gate, then its own rows
     positions: bool = False  # learned ones
+    token_types: bool = False
+    embed_norm: bool = False
+    encoder: bool = False  # every token sees the whole sequence; embeddings instead of logits
     no_rope_period: int = 0  # every n-th layer has no rotation
     experts: tuple = ()  # (how many, chosen for each token) where it always has experts
     expert_sum: bool = False  # the weights of the chosen ones are divided by their sum
@@ -111,6 +114,34 @@ ARCHS = {
         eps=1e-6,
     ),
     "olmoe": Arch("OLMoE", qk_norm="width", rotation="halves", experts=(8, 3)),
+    "bert": Arch(
+        "BERT, MiniLM, BGE, E5",
+        norm="layer",
+        norm_bias=True,
+        norm_at=("sum",),
+        rotation="",
+        maybe_bias="qof",
+        ffn="gelu alone",
+        positions=True,
+        token_types=True,
+        embed_norm=True,
+        encoder=True,
+        eps=1e-12,
+    ),
+    "nomic-bert": Arch(
+        "Nomic Embed",
+        norm="layer",
+        norm_bias=True,
+        norm_at=("sum",),
+        rotation="halves",
+        maybe_bias="qo",
+        fused_qkv=True,
+        token_types=True,
+        embed_norm=True,
+        encoder=True,
+        rope_base=1e3,
+        eps=1e-12,
+    ),
     "olmo2": Arch(
         "OLMo 2, OLMo 3",
         norm_at=("output",),

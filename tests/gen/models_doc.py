@@ -25,7 +25,7 @@ def architectures():
     """The table, one row per architecture."""
     rows = []
     for name, arch in ARCHS.items():
-        made = [n.removeprefix(name + "-") for n, o in variants.variants().items()
+        made = [n.removeprefix(name + "-") for n, o in variants.everything().items()
                 if o["arch"] == name]
         only = {n.removeprefix(name + "-") for n in variants.NUMPY_ONLY if n.startswith(name + "-")}
         cells = ", ".join(n + " (NumPy alone)" if n in only else n for n in made)

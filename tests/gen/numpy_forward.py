@@ -148,6 +148,7 @@ class Model:
             q, k = (rope.turn(u, self.arch.rotation == "adjacent") for u in (q, k))
         far = np.arange(n)[:, None] - np.arange(n)[None, :]  # how far back key j lies from query i
         hidden = (far < 0) | ((far >= self.window) if local else False)
+        hidden &= not self.arch.encoder
         out = np.empty((n, self.n_head, self.head_dim))
         for h in range(self.n_head):
             g = h // (self.n_head // self.n_kv_head)
@@ -197,7 +198,11 @@ class Model:
 
     def embed(self, ids):
         x = self.w["token_embd.weight"][np.asarray(ids)] * self.embed_scale
-        return x + self.w["position_embd.weight"][: len(ids)] if self.arch.positions else x
+        if self.arch.token_types:
+            x = x + self.w["token_types.weight"][0]
+        if self.arch.positions:
+            x = x + self.w["position_embd.weight"][: len(ids)]
+        return self.norm(x, "token_embd_norm")
 
     def hidden(self, ids):
         """float64 [T, C]: what leaves the last block."""
@@ -205,6 +210,10 @@ class Model:
         for layer in range(self.n_layer):
             x = self.block(x, layer)
         return x
+
+    def outputs(self, ids):
+        """What the model is for: embeddings [T, C] of an encoder, else logits [T, V]."""
+        return self.hidden(ids) if self.arch.encoder else self.logits(ids)
 
     def logits(self, ids):
         """float64 [T, V]: what the model says after each of the ids."""

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from gguf import GGMLQuantizationType as Type
-from gguf import GGUFWriter, RopeScalingType, quants
+from gguf import GGUFWriter, PoolingType, RopeScalingType, quants
 from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import dequantize, quantize
 
@@ -178,6 +178,7 @@ class Builder:
         self.writer.add_tensor(name, data.reshape(n, rows, -1), raw_dtype=kind)
 
     def vector(self, name, n, mean=0.0, spread=0.2):
+        """n values (or rows of them), always F32: what quantizers leave alone."""
         values = mean + spread * self.rng.standard_normal(n)
         self.writer.add_tensor(name, values.astype(np.float32))
 
@@ -217,6 +218,10 @@ class Builder:
             w.add_sliding_window(c.window)
         if c.window_pattern:
             w.add_sliding_window_pattern(c.window_pattern)
+        if self.arch.encoder:
+            w.add_causal_attention(False)
+            w.add_token_type_count(2)
+            w.add_pooling_type(PoolingType.NONE)
         if c.n_expert:
             w.add_expert_count(c.n_expert)
             w.add_expert_used_count(c.n_expert_used)
@@ -324,10 +329,15 @@ class Builder:
         # Gemma scales the rows by sqrt(n_embd) on the way in and uses them again on the way out.
         self.matrix("token_embd.weight", n_vocab, c.n_embd, wide if c.tied else 1.0)
         if self.arch.positions:
-            self.matrix("position_embd.weight", c.n_ctx, c.n_embd, 0.5)
-        if not c.tied:
-            self.matrix("output.weight", n_vocab, c.n_embd, wide)
-        self.norm("output_norm", c.n_embd, bias=self.arch.norm_bias)
+            self.vector("position_embd.weight", (c.n_ctx, c.n_embd), spread=0.5)
+        if self.arch.token_types:
+            self.vector("token_types.weight", (2, c.n_embd), spread=0.5)
+        if self.arch.embed_norm:
+            self.norm("token_embd_norm", c.n_embd, bias=self.arch.norm_bias)
+        if not self.arch.encoder:
+            if not c.tied:
+                self.matrix("output.weight", n_vocab, c.n_embd, wide)
+            self.norm("output_norm", c.n_embd, bias=self.arch.norm_bias)
         if c.rope_scaling == "llama3":
             self.writer.add_tensor(
                 "rope_freqs.weight",

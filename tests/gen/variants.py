@@ -1,6 +1,7 @@
 """The list of tiny models that the suites walk: name -> options of tiny_model.Config."""
 
 import tiny_model
+from archs import ARCHS
 
 VARIANTS = {
     "llama": {
@@ -96,6 +97,15 @@ VARIANTS = {
         "plain": {},
         "linear": {"rope_scaling": "linear"},
     },
+    "bert": {
+        "plain": {"bias": True},
+        "fused-no-bias": {"fused_qkv": True},
+    },
+    "nomic-bert": {
+        "plain": {},
+        "biases": {"bias": True},
+        "linear": {"rope_scaling": "linear"},
+    },
     "olmo2": {
         "plain": {"window": 0},
         "windows": {},
@@ -128,7 +138,17 @@ SLOW = {
 
 
 def variants():
-    """{name: options}; rope and shapes in F32, every type in a llama, the older in a gemma3."""
+    """{name: options} of decoders; rope and shapes in F32, every type in a llama, the older in a
+    gemma3."""
+    return {n: o for n, o in everything().items() if not ARCHS[o["arch"]].encoder}
+
+
+def encoders():
+    """{name: options}: those that give embeddings instead of logits."""
+    return {n: o for n, o in everything().items() if ARCHS[o["arch"]].encoder}
+
+
+def everything():
     out = {}
     for arch, table in VARIANTS.items():
         for name, options in table.items():

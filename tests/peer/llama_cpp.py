@@ -257,6 +257,9 @@ def _prototypes(L):
         "llama_memory_seq_cp": (None, [_ptr, _i32, _i32, _i32, _i32]),
         "llama_decode": (_i32, [_ptr, Batch]),
         "llama_synchronize": (None, [_ptr]),
+        "llama_encode": (_i32, [_ptr, Batch]),
+        "llama_get_embeddings": (C.POINTER(_f32), [_ptr]),
+        "llama_model_n_embd": (_i32, [_ptr]),
         "llama_get_logits": (C.POINTER(_f32), [_ptr]),
         "llama_get_logits_ith": (C.POINTER(_f32), [_ptr, _i32]),
         "llama_tokenize": (_i32, [_ptr, C.c_char_p, _i32, C.POINTER(_i32), _i32, _bool, _bool]),
@@ -340,6 +343,7 @@ class Peer:
         kv="f32",
         flash=False,
         extra_bufts=True,
+        embeddings=False,
     ):
         L = self.L = lib()
         self.model = self.ctx = None
@@ -359,6 +363,9 @@ class Peer:
         cp.type_k = cp.type_v = GGML_TYPE[kv]
         cp.flash_attn_type = -1 if flash is None else int(flash)
         cp.kv_unified = n_seq > 1
+        cp.embeddings = embeddings
+        if embeddings:
+            cp.pooling_type = 0  # none: a row per token
         self.ctx = L.llama_init_from_model(self.model, cp)
         if not self.ctx:
             raise RuntimeError(
@@ -399,16 +406,30 @@ class Peer:
     def clear(self):
         self.L.llama_memory_clear(self.L.llama_get_memory(self.ctx), True)
 
+    def _batch(self, tokens, positions, sequences, wanted):
+        n = len(tokens)
+        each = [_ints([s]) for s in sequences]
+        heads = (C.POINTER(_i32) * n)(*[C.cast(e, C.POINTER(_i32)) for e in each])
+        return Batch(
+            n, _ints(tokens), None, _ints(positions), _ints([1] * n), heads, (C.c_int8 * n)(*wanted)
+        )
+
+    def encode(self, tokens):
+        """What an encoder (opened with embeddings=True) makes of the tokens: [n, n_embd]."""
+        n = len(tokens)
+        status = self.L.llama_encode(self.ctx, self._batch(tokens, range(n), [0] * n, [1] * n))
+        if status != 0:
+            raise RuntimeError(f"llama_encode: {status}: {''.join(_log_lines)[-400:]}")
+        rows = self.L.llama_get_embeddings(self.ctx)
+        width = self.L.llama_model_n_embd(self.model)
+        return np.ctypeslib.as_array(rows, shape=(n, width)).copy()
+
     def decode(self, tokens, positions, sequences=None, wanted=None):
         """One step. wanted[i] says whether token i gets logits; None: only the last."""
         n = len(tokens)
         sequences = sequences or [0] * n
         wanted = wanted if wanted is not None else [0] * (n - 1) + [1]
-        each = [_ints([s]) for s in sequences]
-        heads = (C.POINTER(_i32) * n)(*[C.cast(e, C.POINTER(_i32)) for e in each])
-        batch = Batch(
-            n, _ints(tokens), None, _ints(positions), _ints([1] * n), heads, (C.c_int8 * n)(*wanted)
-        )
+        batch = self._batch(tokens, positions, sequences, wanted)
         status = self.L.llama_decode(self.ctx, batch)
         if status != 0:
             raise RuntimeError(f"llama_decode: {status}: {''.join(_log_lines)[-400:]}")

@@ -56,20 +56,20 @@ class TinyModels:
         self.folder, self.n_tokens, self.made = folder, n_tokens, {}
 
     def get(self, name):
-        """(path, ids, float64 logits [n_tokens, n_vocab] by NumPy)"""
+        """(path, ids, float64 logits [n_tokens, n_vocab], or embeddings of an encoder, by NumPy)"""
         if name not in self.made:
             path = self.folder / f"{name}.gguf"
-            config = tiny_model.write_model(path, **variants.variants()[name])
+            config = tiny_model.write_model(path, **variants.everything()[name])
             ids = tiny_model.random_ids(
                 config.seed, self.n_tokens, tiny_model.n_vocab(config.vocab)
             )
-            self.made[name] = path, ids, numpy_forward.Model(path).logits(ids)
+            self.made[name] = path, ids, numpy_forward.Model(path).outputs(ids)
         return self.made[name]
 
     def in_f32(self, name):
         """The path of the same weights as F32."""
         path = self.get(name)[0]
-        if variants.variants()[name].get("type", "F32") == "F32":
+        if variants.everything()[name].get("type", "F32") == "F32":
             return path
         target = path.with_suffix(".f32.gguf")
         if not target.exists():

@@ -4,8 +4,9 @@
 #include <verdant/status.h>
 
 #include "base/alloc.h"
-#include "compress/encode.h"
+#include "base/checked.h"
 #include "base/fail.h"
+#include "compress/encode.h"
 #include "kernels/dtype.h"
 #include "model/forward.h"
 
@@ -15,11 +16,13 @@ VD_API const char *test_dtype_name(unsigned number);
 VD_API int test_dtype_decodable(unsigned number);
 VD_API int test_encodable(unsigned number);
 VD_API void test_encode(int dtype, const float *x, void *dst, size_t n);
-/* One pass over n tokens of one sequence: exact, with an f32 cache and two threads, `chunk` tokens
- * at a time. Each of the arrays may be NULL: stream[1 + 2 * n_layer][n][C] what the taps see in
- * their order, embeddings[n][C], logits[n][V]. "" or what went wrong, until the next call. */
-VD_API const char *test_forward(const char *path, const int32_t *token, size_t n, size_t chunk,
-                                float *stream, float *embeddings, float *logits);
+/* A pass over n tokens, two threads, f32 cache: `n_seq` sequences of equal length one after the
+ * other, `chunk` tokens at a time; rounded activations where `fast`. Each array may be NULL:
+ * stream[1 + 2 * n_layer][n][C] what the taps see in their order, embeddings[n][C], logits[n][V].
+ * "" or what went wrong, until the next call. */
+VD_API const char *test_forward(const char *path, const int32_t *token, size_t n, size_t n_seq,
+                                size_t chunk, int fast, float *stream, float *embeddings,
+                                float *logits);
 
 void test_decode(int dtype, const void *src, float *dst, size_t n)
 {
@@ -51,54 +54,57 @@ void test_encode(int dtype, const float *x, void *dst, size_t n)
     vd_encode_row((vd_dtype)dtype, x, dst, n);
 }
 
-typedef struct stream_sink {
-    float *stream;
-    size_t n, n_embd, n_chunk, begin;
-} stream_sink;
+/* What a call of test_forward is about. */
+typedef struct run {
+    const int32_t *token;
+    size_t n, n_seq, chunk;
+    float *stream, *embeddings, *logits;
+    const vd_model *model;
+    vd_kv *kv;
+    vd_kv_seq *seq; /* [n_seq] */
+    vd_forward *forward;
+    size_t begin, n_chunk; /* the tokens of the pass that runs */
+} run;
 
 static void keep_stream(void *ctx, vd_tap_point point, size_t layer, const float *x)
 {
-    const stream_sink *s = ctx;
+    const run *r = ctx;
+    size_t c = r->model->hp.n_embd;
     size_t place = point == VD_TAP_EMBED ? 0 : 2 * layer + (point == VD_TAP_ATTN ? 1 : 2);
-    memcpy(s->stream + (place * s->n + s->begin) * s->n_embd, x,
-           s->n_chunk * s->n_embd * sizeof(float));
+    memcpy(r->stream + (place * r->n + r->begin) * c, x, r->n_chunk * c * sizeof(float));
 }
 
-static vd_status run_chunks(const vd_model *model, const vd_kv_seq *seq, vd_forward *forward,
-                            const int32_t *token, size_t n, size_t chunk, float *stream,
-                            float *embeddings, float *logits, vd_err *err)
+static vd_status run_chunks(run *r, vd_err *err)
 {
     uint32_t *pos = NULL, *out = NULL;
     const vd_kv_seq **seqs = NULL;
-    vd_status st = vd_alloc_array(n, sizeof(*pos), "positions", &pos, err);
+    vd_status st = vd_alloc_array(r->n, sizeof(*pos), "positions", &pos, err);
     if (st == VD_OK)
-        st = vd_alloc_array(n, sizeof(*out), "positions", &out, err);
+        st = vd_alloc_array(r->n, sizeof(*out), "positions", &out, err);
     if (st == VD_OK)
-        st = vd_alloc_array(n, sizeof(*seqs), "positions", &seqs, err);
-    size_t c = model->hp.n_embd, v = model->hp.n_vocab;
-    for (size_t begin = 0; st == VD_OK && begin < n; begin += chunk) {
-        size_t n_chunk = n - begin < chunk ? n - begin : chunk;
-        for (size_t i = 0; i < n_chunk; i++) {
-            pos[i] = (uint32_t)(begin + i);
+        st = vd_alloc_array(r->n, sizeof(*seqs), "positions", &seqs, err);
+    size_t c = r->model->hp.n_embd, v = r->model->hp.n_vocab, length = r->n / r->n_seq;
+    for (r->begin = 0; st == VD_OK && r->begin < r->n; r->begin += r->chunk) {
+        r->n_chunk = VD_MIN(r->n - r->begin, r->chunk);
+        for (size_t i = 0; i < r->n_chunk; i++) {
+            pos[i] = (uint32_t)((r->begin + i) % length);
             out[i] = (uint32_t)i;
-            seqs[i] = seq;
+            seqs[i] = &r->seq[(r->begin + i) / length];
         }
-        stream_sink sink = {
-            .stream = stream, .n = n, .n_embd = c, .n_chunk = n_chunk, .begin = begin};
         vd_batch batch = {
-            .n_tokens = n_chunk,
-            .token = token + begin,
+            .n_tokens = r->n_chunk,
+            .token = r->token + r->begin,
             .pos = pos,
             .seq = seqs,
-            .n_out = n_chunk,
+            .n_out = r->n_chunk,
             .out = out,
-            .logits = logits != NULL ? logits + begin * v : NULL,
-            .embeddings = embeddings != NULL ? embeddings + begin * c : NULL,
-            .tap = stream != NULL ? keep_stream : NULL,
-            .tap_ctx = &sink,
+            .logits = r->logits != NULL ? r->logits + r->begin * v : NULL,
+            .embeddings = r->embeddings != NULL ? r->embeddings + r->begin * c : NULL,
+            .tap = r->stream != NULL ? keep_stream : NULL,
+            .tap_ctx = r,
         };
         uint64_t n_calls = vd_alloc_stats_get().n_calls;
-        vd_forward_run(forward, &batch);
+        vd_forward_run(r->forward, &batch);
         if (vd_alloc_stats_get().n_calls != n_calls)
             st = VD_FAIL(err, VD_ERR_NOMEM, "a pass took memory");
     }
@@ -108,33 +114,47 @@ static vd_status run_chunks(const vd_model *model, const vd_kv_seq *seq, vd_forw
     return st;
 }
 
-const char *test_forward(const char *path, const int32_t *token, size_t n, size_t chunk,
-                         float *stream, float *embeddings, float *logits)
+static vd_status make_sequences(run *r, vd_err *err)
+{
+    size_t length = r->n / r->n_seq;
+    vd_status st = vd_kv_create(&r->model->hp, VD_DTYPE_F32,
+                                r->n_seq * (length + VD_KV_PAGE_TOKENS), &r->kv, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(r->n_seq, sizeof(*r->seq), "sequences", &r->seq, err);
+    for (size_t i = 0; st == VD_OK && i < r->n_seq; i++) {
+        st = vd_kv_seq_init(r->kv, length, &r->seq[i], err);
+        if (st == VD_OK && !vd_kv_seq_reserve(r->kv, &r->seq[i], length))
+            st = VD_ERR_CONTEXT;
+    }
+    return st;
+}
+
+const char *test_forward(const char *path, const int32_t *token, size_t n, size_t n_seq,
+                         size_t chunk, int fast, float *stream, float *embeddings, float *logits)
 {
     static char message[VD_ERR_MESSAGE_MAX];
     vd_err err = {0};
     vd_pool *pool = NULL;
     vd_model *model = NULL;
-    vd_kv *kv = NULL;
-    vd_kv_seq seq = {0};
-    vd_forward *forward = NULL;
+    run r = {.token = token, .n = n, .n_seq = n_seq, .chunk = chunk,
+             .stream = stream, .embeddings = embeddings, .logits = logits};
+    vd_precision precision =
+        fast ? vd_kernels_default_precision(vd_kernels_get()) : VD_PRECISION_EXACT;
     vd_status st = vd_pool_create(2, &pool, &err);
     if (st == VD_OK)
-        st = vd_model_open(path, VD_PRECISION_EXACT, pool, &model, &err);
+        st = vd_model_open(path, precision, pool, &model, &err);
+    r.model = model;
     if (st == VD_OK)
-        st = vd_kv_create(&model->hp, VD_DTYPE_F32, n, &kv, &err);
+        st = make_sequences(&r, &err);
     if (st == VD_OK)
-        st = vd_kv_seq_init(kv, n, &seq, &err);
+        st = vd_forward_create(model, r.kv, pool, chunk, n / n_seq, &r.forward, &err);
     if (st == VD_OK)
-        st = vd_forward_create(model, kv, pool, chunk, n, &forward, &err);
-    if (st == VD_OK && !vd_kv_seq_reserve(kv, &seq, n))
-        st = VD_ERR_CONTEXT;
-    if (st == VD_OK)
-        st = run_chunks(model, &seq, forward, token, n, chunk, stream, embeddings, logits, &err);
-    vd_forward_free(forward);
-    if (kv != NULL)
-        vd_kv_seq_done(kv, &seq);
-    vd_kv_free(kv);
+        st = run_chunks(&r, &err);
+    vd_forward_free(r.forward);
+    for (size_t i = 0; r.seq != NULL && i < n_seq; i++)
+        vd_kv_seq_done(r.kv, &r.seq[i]);
+    vd_free(r.seq);
+    vd_kv_free(r.kv);
     vd_model_free(model);
     vd_pool_free(pool);
     snprintf(message, sizeof(message), "%s",

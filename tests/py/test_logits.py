@@ -51,7 +51,20 @@ def test_exact_logits_agree_with_llama_cpp_on_the_same_weights_in_f32(models, ou
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("name", ["llama-plain", "llama-q4_1", "gemma3-plain", "gemma3-q4_k"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama-plain",
+        "llama-q4_1",
+        "llama-experts",
+        "gemma2-softcaps",
+        "gemma3-plain",
+        "gemma3-q4_k",
+        "gpt2-plain",
+        "command-r-plus",
+        "qwen2moe-q8_0",
+    ],
+)
 def test_exact_logits_agree_at_every_cpu_level(models, ours, name, level):
     path, ids, want = models.get(name)
     assert np.abs(ours(path, ids, want.shape[1], *EXACT, cpu=level) - want).max() < 1e-3
