@@ -83,11 +83,11 @@ def pick(pairs, norm):
     return values.index(max(values))
 
 
-def run(model, tasks, threads=2, kv="f16", progress=None):
+def run(model, tasks, threads=2, kv="f16", flash=None, progress=None):
     """Per task {"log_probs", "n_tokens", "picked", "picked_norm", "right", "right_norm"}."""
     out = []
     n_seq = max(len(choices) for _, choices, _ in tasks)
-    with llama_cpp.Peer(model, n_ctx=2048, threads=threads, kv=kv, n_seq=n_seq, flash=None) as peer:
+    with llama_cpp.Peer(model, 2048, threads=threads, kv=kv, n_seq=n_seq, flash=flash) as peer:
         for question, choices, answer in tasks:
             pairs = scores(peer, question, choices)
             best = [pick(pairs, norm) for norm in (False, True)]

@@ -243,33 +243,37 @@ def test_real_tasks_are_read(verdant, data, tmp_path, name):
     )
 
 
-def hellaswag_both(verdant, model, data, n, tmp_path):
-    """What verdant and llama.cpp say of the n tasks llama-perplexity draws."""
-    oracles.need_peer()
+def hellaswag_drawn(data, n):
+    """(file, the n tasks of it that llama-perplexity draws)"""
     file = data / "tasks" / "hellaswag_val_full.txt.bz2"
     tasks = multiple_choice.read_hellaswag(file)
-    theirs = multiple_choice.run(
-        model, [tasks[i] for i in multiple_choice.drawn(len(tasks), n)], threads=1
-    )
-    got, rows = run_tasks(
-        verdant, model, file, tmp_path / "scores", "--draw", "--limit", n, "-t", 1
-    )
-    assert got["n"] == n
-    return got, rows, theirs
+    return file, [tasks[i] for i in multiple_choice.drawn(len(tasks), n)]
 
 
 @pytest.mark.slow
 def test_hellaswag_is_scored_as_llama_cpp_scores_it(verdant, model, data, tmp_path):
-    got, rows, theirs = hellaswag_both(verdant, model, data, 12, tmp_path)
+    """Whole weights and no rounded activation on either side: what is left is summation order."""
+    oracles.need_peer()
+    file, tasks = hellaswag_drawn(data, 8)
+    whole = tmp_path / "f32.gguf"
+    oracles.dequantize.dequantize_file(model, whole)
+    theirs = multiple_choice.run(whole, tasks, threads=1, kv="f32", flash=False)
+    _, rows = run_tasks(
+        verdant, model, file, tmp_path / "s", "--draw", "--limit", len(tasks), *EXACT_TASK
+    )
     for mine, peers in zip(rows, theirs, strict=True):
         assert mine["n_tokens"] == peers["n_tokens"]
-        # Both round activations to 8 bits, each in its way: hundredths of a nat a token.
         off = np.subtract(mine["log_probs"], peers["log_probs"]) / mine["n_tokens"]
-        assert np.abs(off).max() < 0.1
+        assert np.abs(off).max() < 1e-4
 
 
 @pytest.mark.soak
 def test_hellaswag_is_within_half_a_point_of_llama_cpp(verdant, model, data, tmp_path):
-    got, _, theirs = hellaswag_both(verdant, model, data, 400, tmp_path)
+    oracles.need_peer()
+    file, tasks = hellaswag_drawn(data, 400)
+    theirs = multiple_choice.run(model, tasks, threads=1)
+    got, _ = run_tasks(
+        verdant, model, file, tmp_path / "s", "--draw", "--limit", len(tasks), "-t", 1
+    )
     for key, hits in (("accuracy", "right"), ("accuracy_norm", "right_norm")):
         assert abs(got[key] - np.mean([row[hits] for row in theirs])) <= 0.005, key
