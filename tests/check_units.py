@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the unit tests of a build and counts their cases. usage: check_units.py BUILD_DIR [NAME...]
+"""Runs the unit tests of a build and counts their cases. usage: check_units.py BUILD_DIR [WORD...]
 
 cmocka speaks TAP when asked (CMOCKA_MESSAGE_OUTPUT), meson keeps what each program said in
 meson-logs/testlog.json; a program that says no TAP is one case. A program that crashes counts one

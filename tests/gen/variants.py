@@ -129,12 +129,14 @@ TYPES = {
 }
 # Not exact enough in llama.cpp (GELU by a table in half precision): held against NumPy alone.
 NUMPY_ONLY = {"gemma3-full-ffn"}
-# Left out of ./check quick: one of each family stays.
-SLOW = {
-    f"llama-{kind}"
-    for kind in ["q3_k", "iq4_xs", "iq2_xxs", "iq2_s", "iq3_xxs", "iq3_s", "iq1_m", "tq2_0"]
-    + ["nvfp4"]
-}
+# What ./check quick looks at: of each architecture the plain one in Q8_0, of gemma3 two more, of
+# llama F32 and one of each family of types.
+QUICK = {"gemma3-plain", "gemma3-q4_0"}
+QUICK |= {f"llama-{kind}" for kind in "plain q4_1 q4_k iq2_xs iq4_nl tq1_0 mxfp4".split()}
+
+
+def is_quick(name):
+    return name in QUICK or name.endswith("-q8_0")
 
 
 def variants():

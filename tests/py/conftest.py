@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: more than a few seconds; not in ./check quick")
     config.addinivalue_line("markers", "soak: minutes; only in ./check soak")
+    config.addinivalue_line("markers", "threads: ./check full runs it over the servers of the "
+                                       "sanitizer builds too")
 
 
 @pytest.fixture(scope="session")

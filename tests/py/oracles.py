@@ -44,8 +44,8 @@ def need_peer():
 
 
 def params(names):
-    """Names of variants as parameters of a test; those in variants.SLOW are marked slow."""
-    marks = {name: [pytest.mark.slow] if name in variants.SLOW else [] for name in names}
+    """Names of variants as parameters of a test; all but variants.is_quick are slow."""
+    marks = {name: [] if variants.is_quick(name) else [pytest.mark.slow] for name in names}
     return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 

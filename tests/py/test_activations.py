@@ -82,6 +82,7 @@ def test_gpt_nano_sort_computes_what_its_authors_recorded(build, data, tmp_path,
             assert np.abs(array - want[name][b]).max() < 1e-4, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ["llama", "gemma2", "command-r", "olmo2", "qwen2moe"])
 def test_blocks_are_those_of_numpy_however_tokens_are_cut(build, tmp_path, arch):
     path = tmp_path / "tiny.gguf"

@@ -87,6 +87,7 @@ def keys_of(value):
     return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
 
 
+@pytest.mark.slow
 def test_two_sockets_are_read_in_watts_and_memory_in_gigabytes_per_second(doctor, tmp_path):
     with Ticking(make_zones(tmp_path / "sys", SERVER), SERVER):
         report, status = doctor()
@@ -177,6 +178,7 @@ def test_a_broken_counter_leaves_the_figure_to_the_model(doctor, tmp_path):
     assert report["energy"]["method"] == "model"
 
 
+@pytest.mark.slow
 def test_a_counter_that_stands_still_is_noted(doctor, tmp_path):
     make_zones(tmp_path / "sys", {"intel-rapl:0": ("package-0", 0)})
     report, _ = doctor()

@@ -148,6 +148,7 @@ def check(got, rows, want, tasks):
     assert got["chance"] == pytest.approx(np.mean([len(a) / len(c) for _, c, a in tasks]))
 
 
+@pytest.mark.slow
 def test_answers_are_numpys(tiny, verdant, tmp_path):
     tasks = made_up_tasks(16)
     file = tmp_path / "tasks.jsonl"
@@ -166,6 +167,7 @@ def test_answers_are_numpys(tiny, verdant, tmp_path):
     assert few["n"] == 7 and [r["line"] for r in some_rows] == [r["line"] for r in rows[:7]]
 
 
+@pytest.mark.slow
 def test_bare_questions_are_asked_as_questions(tiny, verdant, tmp_path):
     tasks = [(q, c, {a, 0}) for q, c, a in made_up_tasks(12, seed=5)]
     file = tmp_path / "arc.jsonl"
@@ -180,6 +182,7 @@ def test_bare_questions_are_asked_as_questions(tiny, verdant, tmp_path):
         assert got["format"] == ("plain" if options else "qa")
 
 
+@pytest.mark.slow
 def test_hellaswags_text_is_read_packed_and_plain(tiny, verdant, tmp_path):
     tasks = [(q, (c * 4)[:4], a % 4) for q, c, a in made_up_tasks(12, seed=6)]
     text = "".join(f"{q}\n{a}\n" + "".join(f"{x}\n" for x in c) for q, c, a in tasks)

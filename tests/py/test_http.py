@@ -15,6 +15,8 @@ from raw_http import Server, error_of, read_all, split, sse
 
 CHAT = "/v1/chat/completions"
 
+pytestmark = pytest.mark.threads
+
 
 @pytest.fixture(scope="module")
 def binary(build):
@@ -220,6 +222,7 @@ def test_a_body_that_is_no_json_gets_400_and_the_server_goes_on(server, name):
     assert server.ask("GET", "/healthz")[0] == 200
 
 
+@pytest.mark.slow
 def test_a_body_over_the_limit_gets_413_however_it_is_sent(serve):
     server = serve(body_bytes_max=10000)
     big = chat("x" * 20000)
@@ -386,6 +389,7 @@ def test_a_thousand_clients_leave_at_once(serve):
     assert server.ask("POST", CHAT, chat(max_tokens=1))[0] == 200
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_is_cut_and_others_go_on(serve):
     server = serve(endless=1, ctx_tokens=100_000_000, stream_bytes_max=65536)
     s = socket.socket()
@@ -547,6 +551,7 @@ def resident_kib(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
+@pytest.mark.slow
 def test_a_thousand_open_streams_take_at_most_30_kib_each(serve, build):
     if "asan" in build.name or "tsan" in build.name:
         pytest.skip("a sanitizer's memory is not the program's")

@@ -474,6 +474,7 @@ def test_special_tokens_in_a_message_stay_text(client, name):
 
 # ---- other clients -------------------------------------------------------------------------------
 
+@pytest.mark.threads
 def test_many_answers_at_once(tiny_server):
     """The asynchronous client: each answer is complete, whoever else is there."""
     async def run():
@@ -488,6 +489,7 @@ def test_many_answers_at_once(tiny_server):
         check_energy(energy_of(answer.usage))
 
 
+@pytest.mark.threads
 def test_curl_asks_and_streams(tiny_server):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")

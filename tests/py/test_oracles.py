@@ -11,6 +11,7 @@ from gguf.constants import GGML_QUANT_SIZES
 from gguf.quants import dequantize
 from oracles import archs, llama_cpp, metrics, numpy_forward, tiny_model, variants
 
+pytestmark = pytest.mark.slow  # quick trusts the oracles, and holds ours against them
 NAMES = sorted(set(variants.variants()) - variants.NUMPY_ONLY)
 
 

@@ -30,9 +30,13 @@ def table(data):
 ROWS = table(Path(os.environ["VERDANT_TEST_DATA"]) if os.environ.get("VERDANT_TEST_DATA") else None)
 
 
-@pytest.mark.parametrize(
-    "row", ROWS or [None], ids=lambda r: f"{r['file']}-{r['text']}" if r else ""
-)
+def row_param(row):
+    quick = row["file"] == "stories260K-f32.gguf" and row["text"].startswith("tiny")
+    name = f"{row['file']}-{row['text']}"
+    return pytest.param(row, id=name, marks=[] if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("row", [row_param(row) for row in ROWS] or [pytest.param(None, id="")])
 def test_stories_perplexity_is_the_recorded_one(verdant, data, row):
     result = verdant(
         *("eval", data / STORIES / row["file"], "--text", data / "text" / row["text"]),
@@ -126,6 +130,7 @@ def test_eval_counts_perplexity_as_the_metrics_here_do(verdant, model, text, tmp
     assert got["n_tokens"] == ours["n_tokens"]
 
 
+@pytest.mark.slow
 def test_the_peer_finds_the_recorded_perplexity_too(data):
     """That our use of llama.cpp's C API is right: its own program recorded the figure."""
     oracles.need_peer()

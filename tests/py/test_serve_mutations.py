@@ -171,6 +171,7 @@ def server(build, tmp_path_factory):
         yield s
 
 
+@pytest.mark.slow
 def test_mutated_bodies_are_answered(server):
     seen = barrage(server, random.Random(1), lambda n: n >= 400)
     assert seen[200] > 50 and seen[400] > 100, seen

@@ -22,6 +22,7 @@ def check_rows(verdant, directory, wanted):
             assert result.stdout == "" and "byte " in result.stderr, row
 
 
+@pytest.mark.slow
 def test_generated_files_get_their_verdict(verdant, root, tmp_path):
     generator = root / "tests/gen/gguf_malformed.py"
     subprocess.run([sys.executable, generator, tmp_path], check=True)

@@ -45,7 +45,7 @@ static void every_thread_runs_every_job_once(void **state)
     for (size_t n = 1; n <= MAX_THREADS; n++) {
         job j = {.pool = pool_of(n)};
         assert_int_equal(vd_pool_n_threads(j.pool), n);
-        enum { JOBS = 2000 };
+        enum { JOBS = 400 };
         for (unsigned i = 1; i <= JOBS; i++) {
             vd_pool_run(j.pool, count_call, &j);
             assert_int_equal(atomic_load(&j.n_calls), i * n);
@@ -75,7 +75,7 @@ static void barriers_hold_everyone_until_the_last_comes(void **state)
 {
     for (size_t n = 1; n <= MAX_THREADS; n += 2) {
         job j = {.pool = pool_of(n)};
-        for (int i = 0; i < 20; i++)
+        for (int i = 0; i < 8; i++)
             vd_pool_run(j.pool, rounds_with_barriers, &j);
         assert_int_equal(atomic_load(&j.n_calls), 0);
         vd_pool_free(j.pool);
