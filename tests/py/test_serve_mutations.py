@@ -18,6 +18,8 @@ import pytest
 from raw_http import Server, sse
 from serving import CHAT, TEXT, start, tiny_model
 
+pytestmark = pytest.mark.threads
+
 CTX = 128
 SEEDS = [
     (CHAT, {"model": "tiny", "messages": [{"role": "user", "content": "hello the world"}],
