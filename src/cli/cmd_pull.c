@@ -1,6 +1,6 @@
 /* cmd_pull.c - `verdant pull REF`: fetches a model, checks it and stores it under a name. */
+#include <curl/curl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "base/sha256.h"
 #include "cli/cli.h"
 #include "cli/format.h"
-#include "cli/pull.h"
+#include "cli/pull/pull.h"
 #include "model/store.h"
 
 /* Names that stand for a reference and what it must hash to. */
@@ -263,8 +263,14 @@ static int pull_main(int argc, char **argv)
         snprintf(o.name, sizeof(o.name), "%s", name);
     else
         derive_name(o.source, o.name);
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write, not the end */
-    return pull(&o);
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        vd_err err = {0};
+        (void)VD_FAIL(&err, VD_ERR_NOMEM, "no memory to pull");
+        return vd_cli_failed("pull", &err);
+    }
+    int status = pull(&o);
+    curl_global_cleanup();
+    return status;
 }
 
 const vd_command vd_cmd_pull = {

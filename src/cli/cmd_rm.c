@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "cli/cli.h"
-#include "cli/pull.h"
+#include "cli/pull/pull.h"
 #include "model/store.h"
 
 /* The model, and the folder that a killed pull from a package index left behind. */

@@ -53,7 +53,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path.startswith("/redirect-"):
             self.send(302, b"", Location=server.targets[path])
         elif path.startswith("/status-"):
-            self.send(int(path.rsplit("-", 1)[1]), b"<html>no</html>")
+            self.send(int(path.rsplit("-", 1)[1]), b"<html>no</html>", Retry_After="0")
+        elif path == "/page.gguf":
+            self.send(200, MODEL, Content_Type="text/html; charset=utf-8")
+        elif path == "/gone.gguf":
+            self.half() if count == 1 else self.send(404, b"")
+        elif path == "/busy.gguf" and count < 4:
+            self.send(503, b"", Retry_After="0")
         elif path == "/nonsense.gguf":
             self.send(200, b"<html>a page, not a model</html>")
         elif path == "/slow.gguf" and not ask:
@@ -82,6 +88,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send(416, b"", Content_Range=f"bytes */{len(MODEL)}")
         elif path in ("/cut.gguf", "/lying-range.gguf", "/shrunk.gguf") and count == 1:
             self.half()
+        elif path == "/crumbs.gguf" and count <= 8:
+            self.half(start, start + 1000)
         elif ask:
             self.rest(start)
         else:
@@ -91,15 +99,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send(206, MODEL[start:], ETag='"v"',
                   Content_Range=f"bytes {start}-{len(MODEL) - 1}/{len(MODEL)}")
 
-    def half(self, ETag='"v"', **headers):
-        self.send_response(200)
+    def half(self, start=0, end=len(MODEL) // 2, ETag='"v"', **headers):
+        self.send_response(206 if start else 200)
         if ETag:
             headers["ETag"] = ETag
+        if start:
+            headers["Content_Range"] = f"bytes {start}-{len(MODEL) - 1}/{len(MODEL)}"
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(MODEL)))
+        self.send_header("Content-Length", str(len(MODEL) - start))
         self.end_headers()
-        self.wfile.write(MODEL[:len(MODEL) // 2])
+        self.wfile.write(MODEL[start:end])
         self.wfile.flush()
 
     def drip(self, seconds):
@@ -189,31 +199,82 @@ def test_list_show_and_rm_know_it(pull, home, server, verdant):
 
 
 def test_a_cut_transfer_goes_on_where_it_ended(pull, home, server):
-    first = pull(f"{server.url}/cut.gguf")
-    assert first.returncode == 1 and "pull again" in first.stderr
-    assert stored(home) == [".cut.part", ".cut.part.json"]
-    fine(pull(f"{server.url}/cut.gguf"), home, "cut")
+    result = pull(f"{server.url}/cut.gguf")
+    fine(result, home, "cut")
     assert server.seen[1][1:3] == (f"bytes={len(MODEL) // 2}-", '"v"')
+    assert "trying again in 1 s" in result.stderr
+
+
+def test_a_pull_that_failed_halfway_goes_on_when_pulled_again(pull, home, server):
+    first = pull(f"{server.url}/gone.gguf")
+    assert first.returncode == 1 and "pull again to go on from 200.1 kB" in first.stderr
+    assert stored(home) == [".gone.part", ".gone.part.json"]
+    assert pull(f"{server.url}/gone.gguf").returncode == 1
+    assert [seen[1] for seen in server.seen] == [None] + 2 * [f"bytes={len(MODEL) // 2}-"]
+
+
+def test_a_busy_server_is_asked_again_as_often_as_it_takes(pull, home, server):
+    result = pull(f"{server.url}/busy.gguf")
+    fine(result, home, "busy")
+    assert len(server.seen) == 4 and result.stderr.count("trying again in 0 s") == 3
+    server.seen.clear()
+    assert pull(f"{server.url}/status-503").returncode == 1
+    assert len(server.seen) == 5
+
+
+@pytest.mark.slow
+def test_tries_that_bring_something_are_not_counted_as_idle(pull, home, server):
+    fine(pull(f"{server.url}/crumbs.gguf"), home, "crumbs")
+    assert [seen[1] for seen in server.seen[1:]] == [f"bytes={1000 * i}-" for i in range(1, 9)]
+
+
+def test_nothing_listening_is_said_at_once(pull, home):
+    begin = time.monotonic()
+    result = pull("http://127.0.0.1:9/m.gguf")  # discard: nobody runs it
+    assert result.returncode == 1 and "connect" in result.stderr
+    assert time.monotonic() - begin < 5
 
 
 @pytest.mark.parametrize("path", ["no-ranges", "changed", "dated", "shrunk", "unnamed"])
 def test_what_cannot_be_resumed_begins_anew(pull, home, server, path):
-    assert pull(f"{server.url}/{path}.gguf").returncode == 1
     fine(pull(f"{server.url}/{path}.gguf"), home, path)
+    assert len(server.seen) == (3 if path == "shrunk" else 2)
 
 
 def test_a_part_of_another_address_is_not_gone_on_from(pull, home, server):
-    assert pull(f"{server.url}/cut.gguf", "--name", "m").returncode == 1
+    assert pull(f"{server.url}/gone.gguf", "--name", "m").returncode == 1
     fine(pull(f"{server.url}/other.gguf", "--name", "m"), home, "m")
     assert server.seen[-1][1] is None
 
 
 def test_a_range_that_begins_elsewhere_is_refused(pull, home, server):
-    assert pull(f"{server.url}/lying-range.gguf").returncode == 1
-    half = (home / "models/.lying-range.part").read_bytes()
     result = pull(f"{server.url}/lying-range.gguf")
     assert result.returncode == 1 and "asked for the bytes from" in result.stderr
-    assert (home / "models/.lying-range.part").read_bytes() == half
+    half = (home / "models/.lying-range.part").read_bytes()
+    assert half == MODEL[:len(MODEL) // 2]
+
+
+def test_a_web_page_is_not_taken_for_the_file(pull, home, server):
+    result = pull(f"{server.url}/page.gguf")
+    assert result.returncode == 1 and "web page" in result.stderr
+    assert not (home / "models/page.gguf").exists()
+
+
+def test_an_interrupt_leaves_the_part_and_says_how_to_go_on(build, pull, home, server):
+    server.slow_s = 20
+    process = subprocess.Popen([build / "verdant", "pull", f"{server.url}/slow.gguf"],
+                               env={**os.environ, "VERDANT_HOME": str(home)},
+                               stderr=subprocess.PIPE, text=True)
+    part = home / "models/.slow.part"
+    while not (part.exists() and part.stat().st_size > 0):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=10)[1]
+    assert process.returncode == 1 and "interrupted; pull again to go on from" in said
+    have = part.stat().st_size
+    fine(pull(f"{server.url}/slow.gguf"), home, "slow")
+    assert server.seen[-1][1] == f"bytes={have}-"
 
 
 def test_a_killed_pull_goes_on(build, pull, home, server):

@@ -2,8 +2,8 @@
  * pull.h - where models come from. Each source fills one unfinished file of the store; cmd_pull.c
  * checks it and gives it its name. The caller holds the store's lock on the name.
  */
-#ifndef VD_CLI_PULL_H
-#define VD_CLI_PULL_H
+#ifndef VD_CLI_PULL_PULL_H
+#define VD_CLI_PULL_PULL_H
 
 #include <verdant/status.h>
 
@@ -11,9 +11,8 @@
  * may be the same file as `path` and must not be written to. */
 VD_NODISCARD vd_status vd_pull_path(const char *path, const char *part_path, vd_err *err);
 
-/* http: or https:. What part_path holds already is kept and gone on from, when note_path says that
- * it came from this address and the server confirms (If-Range) that the file is still the same.
- * On failure both files stay for the next time, where they can be of use. */
+/* http: or https:. What part_path holds already is kept and gone on from (download.h). On failure
+ * both files stay for the next time, where they can be of use. */
 VD_NODISCARD vd_status vd_pull_http(const char *url, const char *part_path, const char *note_path,
                                     vd_err *err);
 

@@ -1,4 +1,4 @@
-/* pull_path.c - a model that lies in the file system already. */
+/* path.c - a model that lies in the file system already. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/fail.h"
-#include "cli/pull.h"
+#include "cli/pull/pull.h"
 
 static vd_status copy_all(int from, int to, const char *path, vd_err *err)
 {

