@@ -121,7 +121,8 @@ struct vd_kernels {
      * The layouts are described in src/kernels/README.md. */
     int (*layout_for)(vd_dtype dtype, size_t n_rows, size_t n_cols);
     size_t (*packed_bytes)(int layout, size_t n_rows, size_t n_cols);
-    void (*pack)(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
+    /* False where the layout cannot hold a scale of these rows. */
+    bool (*pack)(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
                  void *packed);
     /* Rows [begin, end) of the weight, all rows of act. */
     void (*linear_packed)(int layout, const void *packed, size_t n_rows, size_t n_cols,

@@ -16,6 +16,8 @@
  *   Q8M     bytes 512     d, m f16[16]       -                  576  d * q + m          Q5_1
  *   Q8K     bytes 512     S, M u8[16]        d, dmin f16[16]    552  d*S*q - dmin*M     Q5_K
  *   Q6K     bytes 512     S i8[2][16]        d f16[16], pad     552  d*S * (q - 32)     Q6_K
+ *   Q8H     bytes 512     S i8[2][16]        d f32[16]          552  d*S * (q - 128)    Q3_K IQ*
+ *   Q4H     nibbles 256   S, M u8[2][16]     d, dmin f16[16]    328  d*S*q - dmin*M     Q2_K
  *
  * An odd number of blocks leaves the second half of the last pair unused.
  *
@@ -24,8 +26,10 @@
  *   nibbles  [4][16 rows][4 columns]: the lower half of byte (v, r, i) is column 4v + i, the upper
  *            half column 16 + 4v + i
  *
- * d, m and dmin are f16 as in the file, S and M whole numbers: packing rounds nothing. Q6_K has
- * one S per 16 columns.
+ * d, m and dmin are f16 as in the file, S and M whole numbers: packing rounds nothing. Q6K, Q8H and
+ * Q4H have one S (and M) per 16 columns, those of columns 0..15 first. d is f32 in Q8H because the
+ * file's d is of values that are eighths. Q4 takes TQ1_0, TQ2_0, Q1_0 and Q2_0 too, Q8 IQ4_NL and
+ * MXFP4. NVFP4 has scales that none of these hold.
  */
 #ifndef VD_KERNELS_LAYOUT_H
 #define VD_KERNELS_LAYOUT_H
@@ -41,6 +45,8 @@ typedef enum vd_layout {
     VD_LAYOUT_Q8M,
     VD_LAYOUT_Q8K,
     VD_LAYOUT_Q6K,
+    VD_LAYOUT_Q8H,
+    VD_LAYOUT_Q4H,
     VD_LAYOUT_LIMIT
 } vd_layout;
 
@@ -86,8 +92,9 @@ static inline size_t vd_layout_stride(int layout, size_t n_cols)
 int vd_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols);
 /* SIZE_MAX where it overflows. */
 size_t vd_layout_bytes(int layout, size_t n_rows, size_t n_cols);
-/* packed: aligned to 64. */
-void vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
+/* packed: aligned to 64. False where the layout cannot hold a scale of these rows: an MXFP4 block
+ * whose power of two is no f16. */
+bool vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
                     void *packed);
 
 #endif

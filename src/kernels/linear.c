@@ -32,7 +32,13 @@ vd_status vd_weight_prepare(const vd_kernels *k, vd_precision precision, vd_dtyp
         if (weight.packed == NULL)
             return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu bytes of packed %s weights",
                            weight.packed_bytes, vd_dtype_name(dtype));
-        k->pack(weight.layout, dtype, rows, n_rows, n_cols, weight.packed);
+        if (!k->pack(weight.layout, dtype, rows, n_rows, n_cols, weight.packed)) {
+            vd_slab_release(weight.packed, weight.slab);
+            weight.packed = NULL; /* computed from its rows */
+            weight.slab = NULL;
+            weight.packed_bytes = 0;
+            weight.layout = 0;
+        }
     }
     *ret_weight = weight;
     return VD_OK;

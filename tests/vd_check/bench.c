@@ -240,6 +240,7 @@ void bench_all(const vd_kernels *k, const char *filter, size_t footprint_mb)
 {
     static const vd_dtype types[] = {VD_DTYPE_Q4_0, VD_DTYPE_Q4_1, VD_DTYPE_Q4_K, VD_DTYPE_Q5_0,
                                      VD_DTYPE_Q5_1, VD_DTYPE_Q5_K, VD_DTYPE_Q6_K, VD_DTYPE_Q8_0,
+                                     VD_DTYPE_Q2_K, VD_DTYPE_Q3_K, VD_DTYPE_IQ4_XS,
                                      VD_DTYPE_F16,  VD_DTYPE_BF16, VD_DTYPE_F32};
     static const size_t shapes[][2] = {{2048, 2048}, {1536, 576}, {576, 1536}};
     static const size_t tokens[] = {1, 4, 128};

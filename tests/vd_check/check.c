@@ -59,6 +59,32 @@ static void fill_value(vd_dtype dtype, unsigned char *at)
         memcpy(at, &bits, 2);
 }
 
+/* Where a type keeps the f16 that its values are multiples of, and its minimum. */
+static void put_scales(vd_dtype dtype, unsigned char *block, float d, float min)
+{
+    static const unsigned char behind[VD_DTYPE_LIMIT] = {
+        [VD_DTYPE_Q6_K] = 208, [VD_DTYPE_Q3_K] = 108, [VD_DTYPE_Q2_K] = 80,
+        [VD_DTYPE_TQ1_0] = 52, [VD_DTYPE_TQ2_0] = 64,
+    };
+    if (dtype == VD_DTYPE_MXFP4) {
+        block[0] = (unsigned char)(118 + check_random_below(8)); /* 2^(e - 128) */
+    } else if (dtype == VD_DTYPE_NVFP4) {
+        for (int i = 0; i < 4; i++)
+            block[i] = (unsigned char)(16 + check_random_below(32));
+    } else if (dtype == VD_DTYPE_IQ1_M) {
+        uint16_t half = vd_f32_to_f16(d);
+        for (int i = 0; i < 4; i++) {
+            unsigned char *upper = block + 49 + 2 * i;
+            *upper = (unsigned char)((*upper & 15) | (half >> 4 * i & 15) << 4);
+        }
+    } else {
+        put_f16(block + behind[dtype], d);
+    }
+    if (dtype == VD_DTYPE_Q4_1 || dtype == VD_DTYPE_Q5_1 || dtype == VD_DTYPE_Q4_K ||
+        dtype == VD_DTYPE_Q5_K || dtype == VD_DTYPE_Q2_K)
+        put_f16(block + behind[dtype] + 2, min);
+}
+
 void check_fill_rows(vd_dtype dtype, unsigned char *rows, size_t n_rows, size_t n_cols)
 {
     const vd_dtype_info *info = vd_dtype_get(dtype);
@@ -73,10 +99,7 @@ void check_fill_rows(vd_dtype dtype, unsigned char *rows, size_t n_rows, size_t 
             block[i] = (unsigned char)check_random();
         bool super = info->block == 256;
         float size = super ? 0.0005f : 0.02f;
-        put_f16(block + (dtype == VD_DTYPE_Q6_K ? 208 : 0), check_random_float() * size);
-        if (dtype == VD_DTYPE_Q4_1 || dtype == VD_DTYPE_Q5_1 || dtype == VD_DTYPE_Q4_K ||
-            dtype == VD_DTYPE_Q5_K)
-            put_f16(block + 2, check_random_float() * size);
+        put_scales(dtype, block, check_random_float() * size, check_random_float() * size);
     }
 }
 

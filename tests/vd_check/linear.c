@@ -12,7 +12,12 @@
 
 static const vd_dtype types[] = {VD_DTYPE_F32,  VD_DTYPE_F16,  VD_DTYPE_BF16, VD_DTYPE_Q4_0,
                                  VD_DTYPE_Q4_1, VD_DTYPE_Q5_0, VD_DTYPE_Q5_1, VD_DTYPE_Q8_0,
-                                 VD_DTYPE_Q4_K, VD_DTYPE_Q5_K, VD_DTYPE_Q6_K};
+                                 VD_DTYPE_Q4_K, VD_DTYPE_Q5_K, VD_DTYPE_Q6_K, VD_DTYPE_Q2_K,
+                                 VD_DTYPE_Q3_K, VD_DTYPE_IQ4_NL, VD_DTYPE_IQ4_XS,
+                                 VD_DTYPE_IQ3_XXS, VD_DTYPE_IQ3_S, VD_DTYPE_IQ2_XXS,
+                                 VD_DTYPE_IQ2_XS, VD_DTYPE_IQ2_S, VD_DTYPE_IQ1_S, VD_DTYPE_IQ1_M,
+                                 VD_DTYPE_MXFP4, VD_DTYPE_NVFP4, VD_DTYPE_TQ1_0, VD_DTYPE_TQ2_0,
+                                 VD_DTYPE_Q1_0, VD_DTYPE_Q2_0};
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
 /* The parts of y outside rows [begin, end) must be left alone. */
@@ -135,7 +140,7 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     check_fill_rows(dtype, rows, n, n_cols);
     check_fill_floats(x, n_t * n_cols);
     check_spoil(x, n_cols, kind);
-    k->pack(layout, dtype, rows, n, n_cols, packed);
+    check_expect(k->pack(layout, dtype, rows, n, n_cols, packed), "cannot be packed");
     vd_act act = quantized(k, x, n_t, n_cols, wide);
     k->linear_packed(layout, packed, n, n_cols, &act, got, ld_y, begin, n);
     check_expect(only_between(got, n_t, ld_y, n, begin, n), "wrote outside its rows");

@@ -2,6 +2,8 @@
  * linear_packed.c - the product on packed weights, one value at a time: whole numbers within a
  * block, doubles between blocks. What the fast versions are held against.
  */
+#include <string.h>
+
 #include "base/checked.h"
 #include "kernels/layout.h"
 #include "kernels/ref/decode.h"
@@ -39,6 +41,20 @@ static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const ui
     case VD_LAYOUT_Q8K:
         return (double)vd_load_f16(t + 2 * r) * s[r] * scale * both -
                (double)vd_load_f16(t + 32 + 2 * r) * s[16 + r] * sum;
+    case VD_LAYOUT_Q4H: {
+        const int32_t *neg_sum = act->neg_sum + at / 16;
+        double d = (double)vd_load_f16(t + 2 * r), dmin = (double)vd_load_f16(t + 32 + 2 * r);
+        double total = 0;
+        for (size_t h = 0; h < 2; h++)
+            total += d * s[16 * h + r] * dot[h] + dmin * s[32 + 16 * h + r] * neg_sum[h];
+        return scale * total;
+    }
+    case VD_LAYOUT_Q8H: {
+        float d;
+        memcpy(&d, t + 4 * r, sizeof d);
+        return (double)d * scale *
+               ((int8_t)s[r] * (double)dot[0] + (int8_t)s[16 + r] * (double)dot[1]);
+    }
     default: /* VD_LAYOUT_Q6K */
         return (double)vd_load_f16(t + 2 * r) * scale *
                ((int8_t)s[r] * (double)dot[0] + (int8_t)s[16 + r] * (double)dot[1]);

@@ -1,10 +1,12 @@
 /*
  * pack.c - file rows to the packed layouts of layout.h. Runs once per weight, when it is loaded.
  */
+#include <math.h>
 #include <string.h>
 
 #include "kernels/layout.h"
 #include "kernels/ref/decode.h"
+#include "kernels/ref/units.h"
 
 /* The q of block b (32 columns) of a file row, unsigned as the layout wants them. */
 static void read_q(vd_dtype dtype, const uint8_t *row, size_t b, uint8_t q[VD_BLOCK])
@@ -38,6 +40,10 @@ static void read_q(vd_dtype dtype, const uint8_t *row, size_t b, uint8_t q[VD_BL
         for (int j = 0; j < 32; j++)
             q[j] = src[2 + j] ^ 0x80; /* int8 + 128 */
         break;
+    case VD_DTYPE_Q2_K:
+        for (int j = 0; j < 32; j++)
+            q[j] = src[16 + 32 * (s / 4) + j] >> 2 * (s % 4) & 3;
+        break;
     case VD_DTYPE_Q4_K:
         for (int j = 0; j < 32; j++)
             q[j] = src[16 + 32 * (s / 2) + j] >> 4 * (s % 2) & 15;
@@ -65,7 +71,7 @@ static void write_scales(int layout, vd_dtype dtype, const uint8_t *row, size_t 
 {
     const vd_dtype_info *info = vd_dtype_get(dtype);
     const uint8_t *src = row + b * VD_BLOCK / info->block * info->bytes;
-    const uint8_t *d = layout == VD_LAYOUT_Q6K ? src + 208 : src;
+    const uint8_t *d = src + (layout == VD_LAYOUT_Q6K ? 208 : layout == VD_LAYOUT_Q4H ? 80 : 0);
 
     if (vd_layout_infos[layout].t_bytes == 0) {
         memcpy(s + 2 * r, d, 2);
@@ -80,6 +86,13 @@ static void write_scales(int layout, vd_dtype dtype, const uint8_t *row, size_t 
         return;
     }
     memcpy(t + 32 + 2 * r, d + 2, 2);
+    if (layout == VD_LAYOUT_Q4H) {
+        for (size_t h = 0; h < 2; h++) {
+            s[16 * h + r] = src[2 * (b % 8) + h] & 15;
+            s[32 + 16 * h + r] = src[2 * (b % 8) + h] >> 4;
+        }
+        return;
+    }
     vd_k_scale(src + 4, (int)(b % 8), &s[r], &s[16 + r]);
 }
 
@@ -95,25 +108,78 @@ static void write_q(int layout, const uint8_t q[VD_BLOCK], size_t r, uint8_t *ds
             dst[64 * v + 4 * (int)r + i] = (uint8_t)(q[4 * v + i] | q[16 + 4 * v + i] << 4);
 }
 
-void vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
-                    void *packed)
+/* The scales of a unit; false where d has to be an f16 and is none. */
+static bool write_unit(int layout, const vd_unit *unit, size_t r, uint8_t *s, uint8_t *t)
+{
+    if (layout == VD_LAYOUT_Q8H) {
+        s[r] = (uint8_t)unit->s[0];
+        s[16 + r] = (uint8_t)unit->s[1];
+        memcpy(t + 4 * r, &unit->d, sizeof unit->d);
+        return true;
+    }
+    uint16_t half = vd_f32_to_f16(unit->d);
+    memcpy(s + 2 * r, &half, sizeof half);
+    float back = vd_f16_to_f32(half);
+    return memcmp(&back, &unit->d, sizeof back) == 0 || isnan(unit->d);
+}
+
+/* A row of a type that units.h counts. r is the row within `group`. */
+static bool pack_counted(int layout, vd_dtype dtype, const uint8_t *row, size_t n_cols, size_t r,
+                         uint8_t *group)
 {
     const vd_layout_info *info = &vd_layout_infos[layout];
-    size_t stride = vd_layout_stride(layout, n_cols);
-    size_t row_bytes = 0;
+    const vd_dtype_info *type = vd_dtype_get(dtype);
+    size_t per_block = type->block / VD_BLOCK;
+    bool ok = true;
+
+    for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
+        float values[VD_SUPER];
+        uint8_t q[VD_BLOCK];
+        vd_unit unit;
+        const uint8_t *block = row + b / per_block * type->bytes;
+        if (b % per_block == 0)
+            vd_dtype_decode(dtype, block, values, type->block);
+        if (!vd_unit_read(dtype, block, (unsigned)(b % per_block), &unit))
+            return false;
+        vd_unit_count(&unit, values + b % per_block * VD_BLOCK, info->offset, q);
+        write_q(layout, q, r, group + vd_layout_q_at(info, b));
+        ok &= write_unit(layout, &unit, r, group + vd_layout_s_at(info, b),
+                         group + vd_layout_t_at(info, b));
+    }
+    return ok;
+}
+
+static void pack_row(int layout, vd_dtype dtype, const uint8_t *row, size_t n_cols, size_t r,
+                     uint8_t *group)
+{
+    const vd_layout_info *info = &vd_layout_infos[layout];
+    for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
+        uint8_t q[VD_BLOCK] = {0};
+        read_q(dtype, row, b, q);
+        write_q(layout, q, r, group + vd_layout_q_at(info, b));
+        write_scales(layout, dtype, row, b, r, group + vd_layout_s_at(info, b),
+                     group + vd_layout_t_at(info, b));
+    }
+}
+
+bool vd_layout_pack(int layout, vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols,
+                    void *packed)
+{
+    size_t stride = vd_layout_stride(layout, n_cols), row_bytes = 0;
+    vd_unit unit;
+    bool ok = true;
 
     if (!vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
-        return;
+        return false;
     memset(packed, 0, vd_layout_bytes(layout, n_rows, n_cols));
-    for (size_t n = 0; n < n_rows; n++) {
+    bool counted = n_rows != 0 && n_cols != 0 && vd_unit_read(dtype, rows, 0, &unit);
+    for (size_t n = 0; n < n_rows && ok; n++) {
         const uint8_t *row = (const uint8_t *)rows + n * row_bytes;
         uint8_t *group = (uint8_t *)packed + n / VD_GROUP * stride;
-        for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
-            uint8_t q[VD_BLOCK] = {0};
-            read_q(dtype, row, b, q);
-            write_q(layout, q, n % VD_GROUP, group + vd_layout_q_at(info, b));
-            write_scales(layout, dtype, row, b, n % VD_GROUP, group + vd_layout_s_at(info, b),
-                         group + vd_layout_t_at(info, b));
-        }
+        if (counted)
+            ok = pack_counted(layout, dtype, row, n_cols, n % VD_GROUP, group);
+        else
+            pack_row(layout, dtype, row, n_cols, n % VD_GROUP, group);
     }
+    return ok;
 }

@@ -46,6 +46,33 @@ static void types_and_shapes_that_cannot_be_are_refused_untouched(void **state)
     assert_int_equal(weight.n_rows, 7);
 }
 
+static void a_scale_that_no_layout_holds_leaves_the_rows_of_the_file(void **state)
+{
+    unsigned char rows[2 * 17] = {0};
+    float x[32], y[2], scratch[32];
+    vd_weight weight;
+    vd_act act;
+    _Alignas(64) unsigned char space[1024];
+
+    for (int last = 0; last < 2; last++) {
+        rows[0] = 128, rows[1] = 0x22; /* 1 * table[2] = 2 */
+        rows[17] = last == 0 ? 129 : 250, rows[18] = 0x02; /* 2^1 and 2^122 times 2 */
+        assert_int_equal(vd_weight_prepare(packing(), VD_PRECISION_FAST, VD_DTYPE_MXFP4, 2, 32,
+                                           rows, &weight, NULL), VD_OK);
+        assert_int_equal(weight.layout != 0, last == 0);
+        assert_int_equal(weight.packed != NULL, last == 0);
+        for (int i = 0; i < 32; i++)
+            x[i] = i == 0;
+        assert_true(vd_act_bytes(1, 32) <= sizeof space);
+        vd_act_bind(&act, space, x, 1, 32, 32, false);
+        vd_act_quantize(packing(), VD_PRECISION_FAST, &act, 0, 1);
+        vd_linear(packing(), &weight, &act, y, 2, 0, 2, scratch);
+        assert_float_equal(y[0], 2, 1e-6);
+        assert_float_equal(y[1] / (last == 0 ? 4 : 0x1p123f), 1, 1e-6);
+        vd_weight_done(&weight);
+    }
+}
+
 static void rows_of_an_act_give_the_rows_of_the_product(void **state)
 {
     enum { T = 5 };
@@ -182,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_plain_tables_are_always_there),
         cmocka_unit_test(types_and_shapes_that_cannot_be_are_refused_untouched),
+        cmocka_unit_test(a_scale_that_no_layout_holds_leaves_the_rows_of_the_file),
         cmocka_unit_test(rows_of_an_act_give_the_rows_of_the_product),
         cmocka_unit_test(a_failed_packing_leaks_nothing),
         cmocka_unit_test(exact_weights_are_borrowed_and_fast_ones_packed),

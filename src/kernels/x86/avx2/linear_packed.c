@@ -7,7 +7,7 @@
  *   nibbles     2 * 15 * 127 per pair: all 8 quads of a block fit into 16 bits
  *   Q8M, Q8K    q <= 31, 2 * 31 * 127: the 4 quads of half a block fit
  *   Q6K         q <= 63, 2 * 63 * 127: 2 quads fit
- *   Q8          full bytes do not; |q| and the activation with q's sign do, 2 * 128 * 127, one quad
+ *   Q8, Q8H     full bytes do not; |q| and the activation with q's sign do, 2 * 128 * 127, one quad
  *
  * vpmaddwd with ones then widens to 32 bits. Wide activations are two such rounds, and 256 times
  * the first sum plus the second. Whole-number sums and the order of f32 operations are those of
@@ -25,12 +25,18 @@ enum { TOKENS = 4 };
 
 /* Scales of a block: value = d[0] * q + m; Q6K has a second scale for columns 16..31. */
 typedef struct scales {
-    __m256 d[2], m;
+    __m256 d[2], m[2];
 } scales;
 
 INLINE bool is_k(int layout)
 {
     return layout == VD_LAYOUT_Q4K || layout == VD_LAYOUT_Q8K;
+}
+
+/* Scales for 16 columns and not for 32. */
+INLINE bool in_halves(int layout)
+{
+    return layout == VD_LAYOUT_Q6K || layout == VD_LAYOUT_Q8H || layout == VD_LAYOUT_Q4H;
 }
 
 INLINE bool has_min(int layout)
@@ -40,12 +46,13 @@ INLINE bool has_min(int layout)
 
 INLINE bool has_super(int layout)
 {
-    return is_k(layout) || layout == VD_LAYOUT_Q6K;
+    return is_k(layout) || in_halves(layout);
 }
 
 INLINE bool has_nibbles(int layout)
 {
-    return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K;
+    return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K ||
+           layout == VD_LAYOUT_Q4H;
 }
 
 INLINE __m256 load_f16(const uint8_t *p)
@@ -63,12 +70,16 @@ INLINE __m256 load_i8(const uint8_t *p)
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 
-/* The scales that stand once per 256 columns: d, and minus dmin. half: rows 0..7 or 8..15. */
+/* The scales that stand once per 256 columns: d, and minus dmin (dmin itself in halves). half: rows
+ * 0..7 or 8..15. */
 INLINE void load_super(int layout, const uint8_t *t, size_t half, scales *super)
 {
-    super->d[0] = load_f16(t + 16 * half);
+    super->d[0] = layout == VD_LAYOUT_Q8H ? _mm256_load_ps((const float *)t + 8 * half)
+                                          : load_f16(t + 16 * half);
     if (is_k(layout))
-        super->m = _mm256_sub_ps(_mm256_setzero_ps(), load_f16(t + 32 + 16 * half));
+        super->m[0] = _mm256_sub_ps(_mm256_setzero_ps(), load_f16(t + 32 + 16 * half));
+    else if (layout == VD_LAYOUT_Q4H)
+        super->m[0] = load_f16(t + 32 + 16 * half);
 }
 
 INLINE scales load_scales(int layout, const uint8_t *s, size_t half, const scales *super)
@@ -76,14 +87,19 @@ INLINE scales load_scales(int layout, const uint8_t *s, size_t half, const scale
     scales r;
     if (is_k(layout)) {
         r.d[0] = _mm256_mul_ps(super->d[0], load_u8(s + 8 * half));
-        r.m = _mm256_mul_ps(super->m, load_u8(s + 16 + 8 * half));
-    } else if (layout == VD_LAYOUT_Q6K) {
+        r.m[0] = _mm256_mul_ps(super->m[0], load_u8(s + 16 + 8 * half));
+    } else if (layout == VD_LAYOUT_Q4H) {
+        for (size_t h = 0; h < 2; h++) {
+            r.d[h] = _mm256_mul_ps(super->d[0], load_u8(s + 16 * h + 8 * half));
+            r.m[h] = _mm256_mul_ps(super->m[0], load_u8(s + 32 + 16 * h + 8 * half));
+        }
+    } else if (in_halves(layout)) {
         r.d[0] = _mm256_mul_ps(super->d[0], load_i8(s + 8 * half));
         r.d[1] = _mm256_mul_ps(super->d[0], load_i8(s + 16 + 8 * half));
     } else {
         r.d[0] = load_f16(s + 16 * half);
         if (has_min(layout))
-            r.m = load_f16(s + 32 + 16 * half);
+            r.m[0] = load_f16(s + 32 + 16 * half);
     }
     return r;
 }
@@ -121,6 +137,28 @@ INLINE void dot_nibbles(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
         dot[i] = widen(words[i]);
 }
 
+/* As dot_nibbles, with a sum for each half of the block. */
+INLINE void dot_nibble_halves(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
+                              __m256i dot[2][TOKENS])
+{
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i words[2][TOKENS];
+    for (int v = 0; v < 4; v++) {
+        __m256i both = _mm256_load_si256((const __m256i *)(q + 64 * v));
+        __m256i part[2] = {_mm256_and_si256(both, low),
+                           _mm256_and_si256(_mm256_srli_epi16(both, 4), low)};
+        for (int i = 0; i < n_t; i++)
+            for (int h = 0; h < 2; h++) {
+                const int8_t *xt = x + (size_t)i * ld_x + 4 * v + 16 * h;
+                __m256i pair = _mm256_maddubs_epi16(part[h], quad_at(xt));
+                words[h][i] = v == 0 ? pair : _mm256_add_epi16(words[h][i], pair);
+            }
+    }
+    for (int i = 0; i < n_t; i++)
+        for (int h = 0; h < 2; h++)
+            dot[h][i] = widen(words[h][i]);
+}
+
 /* Sums of four quads of q below 64, two quads at a time in 16 bits. */
 INLINE void dot_small_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, __m256i *dot)
 {
@@ -153,13 +191,15 @@ INLINE void dot_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, _
 }
 
 /* Sums of a block against one plane of activations, by halves of the block where the layout has
- * bytes; nibbles give one sum for both. */
+ * bytes or scales for halves; other nibbles give one sum for both. */
 INLINE void dot_block(int layout, int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
                       __m256i dot[2][TOKENS])
 {
-    if (has_nibbles(layout)) {
+    if (layout == VD_LAYOUT_Q4H) {
+        dot_nibble_halves(n_t, q, x, ld_x, dot);
+    } else if (has_nibbles(layout)) {
         dot_nibbles(n_t, q, x, ld_x, dot[0]);
-    } else if (layout == VD_LAYOUT_Q8) {
+    } else if (layout == VD_LAYOUT_Q8 || layout == VD_LAYOUT_Q8H) {
         dot_bytes(n_t, q, x, ld_x, dot[0]);
         dot_bytes(n_t, q + 256, x + 16, ld_x, dot[1]);
     } else {
@@ -174,12 +214,13 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
 {
     size_t n_blocks = n_cols / VD_BLOCK;
     size_t q_bytes = has_nibbles(layout) ? 256 : 512;
-    size_t s_bytes = has_min(layout) && !is_k(layout) ? 64 : 32;
+    size_t s_bytes = (has_min(layout) && !is_k(layout)) || layout == VD_LAYOUT_Q4H ? 64 : 32;
+    int n_halves = has_nibbles(layout) && layout != VD_LAYOUT_Q4H ? 1 : 2;
     const uint8_t *pair = group;
     const int8_t *x = act->q + t * n_cols;
     const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
     const int32_t *neg_sum = act->neg_sum + t * 2 * n_blocks;
-    scales super = {{_mm256_setzero_ps(), _mm256_setzero_ps()}, _mm256_setzero_ps()};
+    scales super = {{_mm256_setzero_ps()}, {_mm256_setzero_ps()}};
 
     for (int i = 0; i < n_t; i++)
         sum[i] = _mm256_setzero_ps();
@@ -193,21 +234,25 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
         if (wide) {
             __m256i low[2][TOKENS];
             dot_block(layout, n_t, q, act->q_low + t * n_cols + b * VD_BLOCK, n_cols, low);
-            for (int h = 0; h < (has_nibbles(layout) ? 1 : 2); h++)
+            for (int h = 0; h < n_halves; h++)
                 for (int i = 0; i < n_t; i++)
                     dot[h][i] = _mm256_add_epi32(_mm256_slli_epi32(dot[h][i], 8), low[h][i]);
         }
         for (int i = 0; i < n_t; i++) {
             size_t at = (size_t)i * n_blocks + b;
             __m256 scale = _mm256_set1_ps(x_scale[at]);
-            if (layout == VD_LAYOUT_Q6K) {
-                __m256i offset[2];
+            if (in_halves(layout)) {
+                __m256i whole[2];
                 for (int h = 0; h < 2; h++)
-                    offset[h] = _mm256_set1_epi32(32 * neg_sum[2 * at + (size_t)h]);
-                __m256i d0 = _mm256_add_epi32(dot[0][i], offset[0]);
-                __m256i d1 = _mm256_add_epi32(dot[1][i], offset[1]);
-                __m256 both = _mm256_mul_ps(_mm256_cvtepi32_ps(d0), sc.d[0]);
-                both = _mm256_fmadd_ps(_mm256_cvtepi32_ps(d1), sc.d[1], both);
+                    whole[h] = layout != VD_LAYOUT_Q6K
+                                   ? dot[h][i]
+                                   : _mm256_add_epi32(dot[h][i],
+                                                      _mm256_set1_epi32(32 * neg_sum[2 * at + h]));
+                __m256 both = _mm256_mul_ps(_mm256_cvtepi32_ps(whole[0]), sc.d[0]);
+                both = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[1]), sc.d[1], both);
+                for (size_t h = 0; layout == VD_LAYOUT_Q4H && h < 2; h++)
+                    both = _mm256_fmadd_ps(_mm256_set1_ps((float)neg_sum[2 * at + h]), sc.m[h],
+                                           both);
                 sum[i] = _mm256_fmadd_ps(both, scale, sum[i]);
                 continue;
             }
@@ -220,7 +265,7 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
             __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(whole), scale);
             sum[i] = _mm256_fmadd_ps(scaled, sc.d[0], sum[i]);
             if (has_min(layout))
-                sum[i] = _mm256_fmadd_ps(sc.m, _mm256_set1_ps(x_sum[at]), sum[i]);
+                sum[i] = _mm256_fmadd_ps(sc.m[0], _mm256_set1_ps(x_sum[at]), sum[i]);
         }
         pair += b % 2 * 2 * (q_bytes + s_bytes);
         if (has_super(layout) && b % 8 == 7)
@@ -300,6 +345,12 @@ void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t
         break;
     case VD_LAYOUT_Q6K:
         product(VD_LAYOUT_Q6K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8H:
+        product(VD_LAYOUT_Q8H, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q4H:
+        product(VD_LAYOUT_Q4H, packed, n_cols, act, y, ld_y, begin, end);
         break;
     case VD_LAYOUT_ROWS:
     case VD_LAYOUT_LIMIT:

@@ -23,14 +23,21 @@
 /* AHEAD: bytes that one token's walk through the weights prefetches ahead of itself. */
 enum { TOKENS = 8, AHEAD = 12288 };
 
-/* Scales of a block: value = d[0] * q + m; Q6K has a second scale for columns 16..31. */
+/* Scales of a block: value = d[0] * q + m[0]; in halves, d[1] and m[1] are those of columns 16..31,
+ * and m is what is taken away. */
 typedef struct scales {
-    __m512 d[2], m;
+    __m512 d[2], m[2];
 } scales;
 
 INLINE bool is_k(int layout)
 {
     return layout == VD_LAYOUT_Q4K || layout == VD_LAYOUT_Q8K;
+}
+
+/* Scales for 16 columns and not for 32. */
+INLINE bool in_halves(int layout)
+{
+    return layout == VD_LAYOUT_Q6K || layout == VD_LAYOUT_Q8H || layout == VD_LAYOUT_Q4H;
 }
 
 INLINE bool has_min(int layout)
@@ -40,12 +47,13 @@ INLINE bool has_min(int layout)
 
 INLINE bool has_super(int layout)
 {
-    return is_k(layout) || layout == VD_LAYOUT_Q6K;
+    return is_k(layout) || in_halves(layout);
 }
 
 INLINE bool has_nibbles(int layout)
 {
-    return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K;
+    return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K ||
+           layout == VD_LAYOUT_Q4H;
 }
 
 /* log2 of the offset of q, or -1 where there is none. */
@@ -53,6 +61,7 @@ INLINE int offset_shift(int layout)
 {
     return layout == VD_LAYOUT_Q4    ? 3
            : layout == VD_LAYOUT_Q8  ? 7
+           : layout == VD_LAYOUT_Q8H ? 7
            : layout == VD_LAYOUT_Q6K ? 5
                                      : -1;
 }
@@ -72,12 +81,14 @@ INLINE __m512 load_i8(const uint8_t *p)
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)p)));
 }
 
-/* The scales that stand once per 256 columns: d, and minus dmin. */
+/* The scales that stand once per 256 columns: d, and minus dmin (dmin itself in halves). */
 INLINE void load_super(int layout, const uint8_t *t, scales *super)
 {
-    super->d[0] = load_f16(t);
+    super->d[0] = layout == VD_LAYOUT_Q8H ? _mm512_load_ps(t) : load_f16(t);
     if (is_k(layout))
-        super->m = _mm512_sub_ps(_mm512_setzero_ps(), load_f16(t + 32));
+        super->m[0] = _mm512_sub_ps(_mm512_setzero_ps(), load_f16(t + 32));
+    else if (layout == VD_LAYOUT_Q4H)
+        super->m[0] = load_f16(t + 32);
 }
 
 INLINE scales load_scales(int layout, const uint8_t *s, const scales *super)
@@ -85,14 +96,19 @@ INLINE scales load_scales(int layout, const uint8_t *s, const scales *super)
     scales r;
     if (is_k(layout)) {
         r.d[0] = _mm512_mul_ps(super->d[0], load_u8(s));
-        r.m = _mm512_mul_ps(super->m, load_u8(s + 16));
-    } else if (layout == VD_LAYOUT_Q6K) {
+        r.m[0] = _mm512_mul_ps(super->m[0], load_u8(s + 16));
+    } else if (layout == VD_LAYOUT_Q4H) {
+        for (int h = 0; h < 2; h++) {
+            r.d[h] = _mm512_mul_ps(super->d[0], load_u8(s + 16 * h));
+            r.m[h] = _mm512_mul_ps(super->m[0], load_u8(s + 32 + 16 * h));
+        }
+    } else if (in_halves(layout)) {
         r.d[0] = _mm512_mul_ps(super->d[0], load_i8(s));
         r.d[1] = _mm512_mul_ps(super->d[0], load_i8(s + 16));
     } else {
         r.d[0] = load_f16(s);
         if (has_min(layout))
-            r.m = load_f16(s + 32);
+            r.m[0] = load_f16(s + 32);
     }
     return r;
 }
@@ -154,15 +170,17 @@ INLINE __m512 add_block(int layout, bool wide, const __m512i w[8], const scales 
         add_quads(w, x->q, dot);
     }
     __m512 scale = _mm512_set1_ps(x->scale);
-    if (layout == VD_LAYOUT_Q6K) {
+    if (in_halves(layout)) {
         __m512 both = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[0]), s->d[0]);
         both = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[1]), s->d[1], both);
+        for (int h = 0; layout == VD_LAYOUT_Q4H && h < 2; h++)
+            both = _mm512_fmadd_ps(_mm512_set1_ps((float)x->neg_sum[h]), s->m[h], both);
         return _mm512_fmadd_ps(both, scale, sum);
     }
     __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(dot[0], dot[1]));
     sum = _mm512_fmadd_ps(_mm512_mul_ps(whole, scale), s->d[0], sum);
     if (has_min(layout))
-        sum = _mm512_fmadd_ps(s->m, _mm512_set1_ps(x->sum), sum);
+        sum = _mm512_fmadd_ps(s->m[0], _mm512_set1_ps(x->sum), sum);
     return sum;
 }
 
@@ -171,11 +189,11 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t n_
                  const vd_act *act, size_t t, float *y, size_t ld_y, __mmask16 rows)
 {
     size_t n_blocks = n_cols / VD_BLOCK, q_bytes = has_nibbles(layout) ? 256 : 512;
-    size_t s_bytes = has_min(layout) && !is_k(layout) ? 64 : 32;
+    size_t s_bytes = (has_min(layout) && !is_k(layout)) || layout == VD_LAYOUT_Q4H ? 64 : 32;
     const uint8_t *pair = group;
     const uint8_t *ahead = group + AHEAD;
     __m512 sum[TOKENS];
-    scales super = {{_mm512_setzero_ps(), _mm512_setzero_ps()}, _mm512_setzero_ps()};
+    scales super = {{_mm512_setzero_ps()}, {_mm512_setzero_ps()}};
 
     for (int i = 0; i < n_t; i++)
         sum[i] = _mm512_setzero_ps();
@@ -264,6 +282,12 @@ void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size
         break;
     case VD_LAYOUT_Q6K:
         product(VD_LAYOUT_Q6K, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q8H:
+        product(VD_LAYOUT_Q8H, packed, n_cols, act, y, ld_y, begin, end);
+        break;
+    case VD_LAYOUT_Q4H:
+        product(VD_LAYOUT_Q4H, packed, n_cols, act, y, ld_y, begin, end);
         break;
     case VD_LAYOUT_ROWS:
     case VD_LAYOUT_LIMIT:
