@@ -113,7 +113,7 @@ static vd_status check_and_store(const pull_options *o, const pull_files *files,
         st = VD_FAIL(err, VD_ERR_FORMAT,
                      "its SHA-256 is %s, %s was demanded", sha256, o->sha256);
     else if (st == VD_OK)
-        st = vd_store_commit(o->name, files->part, source, sha256, err);
+        st = vd_store_commit(o->name, 1, source, sha256, err);
     if (st != VD_OK)
         vd_err_prefix(err, "%s is not stored", o->source);
     if (st == VD_ERR_FORMAT || st == VD_ERR_UNSUPPORTED)

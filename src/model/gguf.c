@@ -97,8 +97,7 @@ static vd_status add_file(vd_gguf *gguf, vd_gguf *shard_kv, const char *path, bo
     return st;
 }
 
-/* Reads `-00001-of-0000N.gguf` at the end of `path`; false for any other name. */
-static bool parse_shard_name(const char *path, unsigned *ret_no, unsigned *ret_count)
+bool vd_gguf_shard_name(const char *path, unsigned *ret_no, unsigned *ret_count, size_t *ret_stem)
 {
     size_t n = strlen(path);
     if (n <= SHARD_SUFFIX_BYTES)
@@ -116,6 +115,9 @@ static bool parse_shard_name(const char *path, unsigned *ret_no, unsigned *ret_c
             return false;
         number[k] = number[k] * 10 + (unsigned)(suffix[i] - '0');
     }
+    if (number[0] < 1 || number[0] > number[1])
+        return false;
+    *ret_stem = n - SHARD_SUFFIX_BYTES;
     *ret_no = number[0];
     *ret_count = number[1];
     return true;
@@ -166,7 +168,9 @@ static vd_status add_shards(vd_gguf *gguf, const char *path, uint32_t count, boo
                             vd_err *err)
 {
     unsigned name_no = 0, name_count = 0;
-    if (!parse_shard_name(path, &name_no, &name_count) || name_no != 1 || name_count != count)
+    size_t stem = 0;
+    if (!vd_gguf_shard_name(path, &name_no, &name_count, &stem) || name_no != 1 ||
+        name_count != count)
         return VD_FAIL(err, VD_ERR_FORMAT,
                        "%s is one of %" PRIu32 " shards: open the first one, named "
                        "...-00001-of-%05" PRIu32 ".gguf", path, count, count);

@@ -66,6 +66,10 @@ VD_NODISCARD vd_status vd_gguf_open_memory(const void *data, size_t size,
                                            vd_err *err);
 void vd_gguf_free(vd_gguf *gguf);
 
+/* Whether `path` ends like a shard, -0000K-of-0000N.gguf with 1 <= K <= N: then K, N and the bytes
+ * before that ending. */
+bool vd_gguf_shard_name(const char *path, unsigned *ret_no, unsigned *ret_count, size_t *ret_stem);
+
 /* True where `path` leads to the file, or to one of its shards: it must not be written to. */
 bool vd_gguf_is_file(const vd_gguf *gguf, const char *path);
 

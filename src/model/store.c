@@ -1,13 +1,11 @@
-/* store.c - the folder of models. See store.h for its layout. */
+/* store.c - names, paths and what is in the folder of models. See store.h for its layout. */
 #include "model/store.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,8 +14,8 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/utf8.h"
 #include "model/gguf.h"
+#include "model/store_internal.h"
 
 enum { PATH_LIMIT = 1 << 14, NOTE_LIMIT = 1 << 16, ENTRIES_LIMIT = 1 << 20 };
 
@@ -47,10 +45,18 @@ static bool is_set(const char *value)
     return value != NULL && value[0] != '\0';
 }
 
+bool vd_store_is_shard(const char *text, unsigned *ret_no, unsigned *ret_count, size_t *ret_stem)
+{
+    char file[VD_STORE_FILE_MAX];
+    return snprintf(file, sizeof(file), "%s.gguf", text) < (int)sizeof(file) &&
+           vd_gguf_shard_name(file, ret_no, ret_count, ret_stem);
+}
+
 bool vd_store_name_valid(const char *name)
 {
     static const char others[] = "._-";
-    size_t n = strlen(name);
+    size_t n = strlen(name), stem;
+    unsigned no, count;
     if (n == 0 || n > VD_STORE_NAME_MAX || strchr(others, name[0]) != NULL)
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -59,7 +65,7 @@ bool vd_store_name_valid(const char *name)
         if (!letter && !(c >= '0' && c <= '9') && strchr(others, c) == NULL)
             return false;
     }
-    return true;
+    return !vd_store_is_shard(name, &no, &count, &stem);
 }
 
 vd_status vd_store_name_check(const char *name, vd_err *err)
@@ -68,7 +74,8 @@ vd_status vd_store_name_check(const char *name, vd_err *err)
         return VD_OK;
     return VD_FAIL(err, VD_ERR_ARG,
                    "'%.80s' is no name for a model: letters, digits, '.', '_' and '-', beginning "
-                   "with a letter or digit, at most %d", name, VD_STORE_NAME_MAX);
+                   "with a letter or digit, at most %d, and not ending like one of several files",
+                   name, VD_STORE_NAME_MAX);
 }
 
 vd_status vd_store_directory(char **ret_path, vd_err *err)
@@ -112,6 +119,72 @@ out:
     return st;
 }
 
+vd_status vd_store_part_path(const char *name, unsigned no, unsigned count, bool note,
+                             char **ret_path, vd_err *err)
+{
+    char suffix[64];
+    if (count == 1)
+        snprintf(suffix, sizeof(suffix), ".part%s", note ? ".json" : "");
+    else
+        snprintf(suffix, sizeof(suffix), ".part-%05u-of-%05u.%s", no, count,
+                 note ? "json" : "gguf");
+    return vd_store_path(name, ".", suffix, ret_path, err);
+}
+
+vd_status vd_store_file_path(const char *name, unsigned no, unsigned count, char **ret_path,
+                             vd_err *err)
+{
+    char suffix[64] = ".gguf";
+    if (count > 1)
+        snprintf(suffix, sizeof(suffix), "-%05u-of-%05u.gguf", no, count);
+    return vd_store_path(name, "", suffix, ret_path, err);
+}
+
+/* In how many files the model lies that is stored as `name`; 0 when there is none. */
+static vd_status count_files(const char *name, unsigned *ret_count, vd_err *err)
+{
+    char *path = NULL, *directory = NULL;
+    DIR *stream = NULL;
+    const struct dirent *file;
+    unsigned found = 0;
+    vd_status st = vd_store_path(name, "", ".gguf", &path, err);
+    if (st != VD_OK || (st = vd_store_directory(&directory, err)) != VD_OK)
+        goto out;
+    if (is_regular_file(path))
+        found = 1;
+    else
+        stream = opendir(directory);
+    while (stream != NULL && found == 0 && (file = readdir(stream)) != NULL) {
+        unsigned no, count;
+        size_t stem;
+        if (vd_gguf_shard_name(file->d_name, &no, &count, &stem) && no == 1 && count > 1 &&
+            stem == strlen(name) && memcmp(file->d_name, name, stem) == 0)
+            found = count;
+    }
+    *ret_count = found;
+out:
+    if (stream != NULL)
+        closedir(stream);
+    vd_free(path);
+    vd_free(directory);
+    return st;
+}
+
+/* The first file of a stored model, or why there is none. */
+static vd_status find_stored(const char *name, char **ret_path, vd_err *err)
+{
+    unsigned count = 0;
+    vd_status st = count_files(name, &count, err);
+    if (st != VD_OK)
+        return st;
+    if (count > 0)
+        return vd_store_file_path(name, 1, count, ret_path, err);
+    return VD_FAIL(err, VD_ERR_NOT_FOUND,
+                   "there is no model '%s' and no such file; get it by `verdant pull %s%s`, see "
+                   "what is here by `verdant list`", name,
+                   strcmp(name, "smollm2") == 0 ? "" : "REF --name ", name);
+}
+
 vd_status vd_store_resolve(const char *name_or_path, char **ret_path, vd_err *err)
 {
     char *path = NULL;
@@ -128,13 +201,7 @@ vd_status vd_store_resolve(const char *name_or_path, char **ret_path, vd_err *er
                            "there is no file %s, and it is no name of a stored model; `verdant "
                            "list` shows those", name_or_path);
     } else {
-        st = vd_store_path(name_or_path, "", ".gguf", &path, err);
-        if (st == VD_OK && !is_regular_file(path)) {
-            const char *how = strcmp(name_or_path, "smollm2") == 0 ? "" : "REF --name ";
-            st = VD_FAIL(err, VD_ERR_NOT_FOUND,
-                         "there is no model '%s' and no such file; get it by `verdant pull %s%s`, "
-                         "see what is here by `verdant list`", name_or_path, how, name_or_path);
-        }
+        st = find_stored(name_or_path, &path, err);
     }
     if (st == VD_OK) {
         *ret_path = path;
@@ -176,21 +243,44 @@ static void free_entry(vd_store_entry *entry)
     *entry = (vd_store_entry){0};
 }
 
+/* Adds up the files of a model; one that is missing counts nothing. */
+static vd_status add_files(vd_store_entry *entry, vd_err *err)
+{
+    for (unsigned no = 2; no <= entry->n_files; no++) {
+        char *path = NULL;
+        struct stat info;
+        vd_status st = vd_store_file_path(entry->name, no, entry->n_files, &path, err);
+        if (st != VD_OK)
+            return st;
+        if (stat(path, &info) == 0 && S_ISREG(info.st_mode))
+            entry->bytes += (uint64_t)info.st_size;
+        vd_free(path);
+    }
+    return VD_OK;
+}
+
 /* Fills *entry from a file name of the folder; name stays NULL when it is not a stored model. */
 static vd_status read_entry(const char *file, vd_store_entry *entry, vd_err *err)
 {
     struct stat info;
+    unsigned no = 1, count = 1;
+    size_t stem;
     *entry = (vd_store_entry){0};
     if (!ends_with(file, ".gguf"))
         return VD_OK;
-    entry->name = vd_strndup(file, strlen(file) - strlen(".gguf"));
+    if (!vd_gguf_shard_name(file, &no, &count, &stem))
+        stem = strlen(file) - strlen(".gguf");
+    if (no != 1)
+        return VD_OK;
+    entry->n_files = count;
+    entry->name = vd_strndup(file, stem);
     if (entry->name == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", file);
     if (!vd_store_name_valid(entry->name)) {
         free_entry(entry);
         return VD_OK;
     }
-    vd_status st = vd_store_path(entry->name, "", ".gguf", &entry->path, err);
+    vd_status st = vd_store_file_path(entry->name, 1, count, &entry->path, err);
     if (st != VD_OK || stat(entry->path, &info) != 0 || !S_ISREG(info.st_mode)) {
         free_entry(entry);
         return st;
@@ -198,7 +288,9 @@ static vd_status read_entry(const char *file, vd_store_entry *entry, vd_err *err
     entry->bytes = (uint64_t)info.st_size;
     entry->time_s = (int64_t)info.st_ctim.tv_sec;
     read_note(entry);
-    return VD_OK;
+    if ((st = add_files(entry, err)) != VD_OK)
+        free_entry(entry);
+    return st;
 }
 
 static int by_name(const void *a, const void *b)
@@ -257,158 +349,4 @@ void vd_store_entries_free(vd_store_entry *entries, size_t n)
     for (size_t i = 0; i < n; i++)
         free_entry(&entries[i]);
     vd_free(entries);
-}
-
-/* Unlinks one of a name's files. *removed is set when it was there. */
-static vd_status remove_file(const char *name, const char *prefix, const char *suffix,
-                             bool *removed, vd_err *err)
-{
-    char *path = NULL;
-    vd_status st = vd_store_path(name, prefix, suffix, &path, err);
-    if (st != VD_OK)
-        return st;
-    if (unlink(path) == 0)
-        *removed = true;
-    else if (errno != ENOENT)
-        st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO, "cannot remove %s: %s", path,
-                     strerror(errno));
-    vd_free(path);
-    return st;
-}
-
-vd_status vd_store_remove(const char *name, vd_err *err)
-{
-    bool model = false, rest = false;
-    int fd = -1;
-    char *directory = NULL;
-    vd_status st = vd_store_name_check(name, err);
-    if (st != VD_OK || (st = vd_store_directory(&directory, err)) != VD_OK)
-        return st;
-    if (access(directory, F_OK) == 0)
-        st = vd_store_lock(name, NULL, &fd, err);
-    vd_free(directory);
-    if (st == VD_OK && (st = remove_file(name, "", ".gguf", &model, err)) == VD_OK &&
-        (st = remove_file(name, "", ".json", &rest, err)) == VD_OK &&
-        (st = remove_file(name, ".", ".part", &model, err)) == VD_OK)
-        st = remove_file(name, ".", ".part.json", &rest, err);
-    if (st == VD_OK && !model)
-        st = VD_FAIL(err, VD_ERR_NOT_FOUND, "there is no model '%s'; `verdant list` shows what is "
-                     "here", name);
-    vd_store_unlock(name, &fd);
-    return st;
-}
-
-static vd_status write_note(const char *name, const char *source, const char *sha256, vd_err *err)
-{
-    char *path = NULL, *text = NULL, *clean = vd_strdup(source);
-    vd_atomic_file file = {0};
-    json_t *note = NULL;
-    if (clean != NULL) {
-        vd_utf8_mend(clean); /* a path may be any bytes, JSON not */
-        note = json_pack("{s:s, s:s?}", "source", clean, "sha256", sha256);
-    }
-    text = vd_json_text(note);
-    json_decref(note);
-    vd_free(clean);
-    if (text == NULL)
-        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the note on %s", name);
-    vd_status st = vd_store_path(name, "", ".json", &path, err);
-    if (st == VD_OK && (st = vd_atomic_file_open(path, &file, err)) == VD_OK) {
-        fputs(text, file.stream);
-        fputc('\n', file.stream);
-        st = vd_atomic_file_commit(&file, err);
-    }
-    vd_free(text);
-    vd_free(path);
-    return st;
-}
-
-vd_status vd_store_commit(const char *name, const char *finished_path, const char *source,
-                          const char *sha256, vd_err *err)
-{
-    vd_mapping mapping = {0};
-    vd_gguf *gguf = NULL;
-    char *path = NULL;
-    uint32_t n_shards = 0;
-    vd_status st = vd_store_path(name, "", ".gguf", &path, err);
-    if (st != VD_OK || (st = vd_mapping_open(finished_path, &mapping, err)) != VD_OK ||
-        (st = vd_gguf_open_memory(mapping.data, mapping.size, NULL, &gguf, err)) != VD_OK)
-        goto out;
-    if (vd_gguf_get_u32(gguf, "split.count", &n_shards) && n_shards > 1) {
-        st = VD_FAIL(err, VD_ERR_UNSUPPORTED, "a model in %u shards is not stored under a name; "
-                     "use it by the path of its first file", n_shards);
-        goto out;
-    }
-    if ((st = write_note(name, source, sha256, err)) != VD_OK)
-        goto out;
-    if (rename(finished_path, path) != 0)
-        st = VD_FAIL(err, VD_ERR_IO, "cannot rename %s to %s: %s", finished_path, path,
-                     strerror(errno));
-out:
-    vd_gguf_free(gguf);
-    vd_mapping_close(&mapping);
-    vd_free(path);
-    return st;
-}
-
-vd_status vd_store_lock(const char *name, void (*waiting)(const char *name), int *ret_fd,
-                        vd_err *err)
-{
-    char *path = NULL, *directory = NULL;
-    int fd = -1;
-    bool told = false;
-    vd_status st = vd_store_path(name, ".", ".lock", &path, err);
-    if (st != VD_OK || (st = vd_store_directory(&directory, err)) != VD_OK)
-        goto out;
-    if ((st = vd_make_dirs(directory, err)) != VD_OK) {
-        vd_err_prefix(err, "the model store cannot be written (VERDANT_HOME may name another)");
-        goto out;
-    }
-    for (;;) {
-        struct stat held, named;
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0) {
-            st = VD_FAIL(err, errno == EACCES ? VD_ERR_PERM : VD_ERR_IO,
-                         "the model store cannot be written (VERDANT_HOME may name another): %s: "
-                         "%s", path, strerror(errno));
-            goto out;
-        }
-        int locked = flock(fd, LOCK_EX | LOCK_NB);
-        if (locked != 0 && errno == EWOULDBLOCK) {
-            if (!told && waiting != NULL)
-                waiting(name);
-            told = true;
-            locked = flock(fd, LOCK_EX);
-        }
-        if (locked != 0 && errno != EINTR) {
-            st = VD_FAIL(err, VD_ERR_IO, "cannot lock %s: %s", path, strerror(errno));
-            goto out;
-        }
-        /* The one before removed the file when it was done: what we hold must still be named. */
-        if (locked == 0 && fstat(fd, &held) == 0 && stat(path, &named) == 0 &&
-            held.st_ino == named.st_ino && held.st_dev == named.st_dev)
-            break;
-        close(fd);
-    }
-    *ret_fd = fd;
-    fd = -1;
-out:
-    if (fd >= 0)
-        close(fd);
-    vd_free(path);
-    vd_free(directory);
-    return st;
-}
-
-void vd_store_unlock(const char *name, int *fd)
-{
-    char *path = NULL;
-    if (*fd < 0)
-        return;
-    if (vd_store_path(name, ".", ".lock", &path, NULL) == VD_OK)
-        unlink(path);
-    vd_free(path);
-    flock(*fd, LOCK_UN); /* closing is not enough where a child has inherited it */
-    close(*fd);
-    *fd = -1;
 }

@@ -3,12 +3,15 @@
  *
  *   $VERDANT_HOME/models/            default: $XDG_DATA_HOME/verdant, else ~/.local/share/verdant
  *     NAME.gguf                      the model
+ *     NAME-0000K-of-0000N.gguf       or its N files, as other programs name them too
  *     NAME.json                      where it came from: {"source", "sha256"}
- *     .NAME.part, .NAME.part.json    an unfinished pull and what it needs to go on
+ *     .NAME.part, .NAME.part.json    an unfinished pull and what it needs to go on; of N files:
+ *     .NAME.part-0000K-of-0000N.gguf, .NAME.part-0000K-of-0000N.json
  *     .NAME.lock                     held by flock while a pull of NAME runs
  *
  * A name is a letter or digit and then letters, digits, '.', '_', '-', 128 bytes at most, so it
- * never leaves the folder and never clashes with the hidden files. Files appear by rename only.
+ * never leaves the folder and never clashes with the hidden files; it does not end like a shard's.
+ * Files appear by rename only, of several the first one last: a model is there when that one is.
  * Threads: all functions may be called from any thread; processes are kept apart by the lock.
  */
 #ifndef VD_MODEL_STORE_H
@@ -36,10 +39,15 @@ VD_NODISCARD vd_status vd_store_directory(char **ret_path, vd_err *err);
 VD_NODISCARD vd_status vd_store_path(const char *name, const char *prefix, const char *suffix,
                                      char **ret_path, vd_err *err);
 
+/* The unfinished file number `no` (from 1) of `count`, and its note. vd_free. */
+VD_NODISCARD vd_status vd_store_part_path(const char *name, unsigned no, unsigned count, bool note,
+                                          char **ret_path, vd_err *err);
+
 typedef struct vd_store_entry {
-    char *name, *path;
-    char *source, *sha256; /* NULL when not known */
-    uint64_t bytes;
+    char *name, *path;     /* path: of the first file */
+    char *source, *sha256; /* NULL when not known; sha256: of models in one file */
+    uint64_t bytes;        /* of all files */
+    unsigned n_files;
     int64_t time_s; /* when it was stored, seconds since 1970 */
 } vd_store_entry;
 
@@ -50,10 +58,13 @@ void vd_store_entries_free(vd_store_entry *entries, size_t n);
 /* Removes the model, its note and what an unfinished pull left. VD_ERR_NOT_FOUND. */
 VD_NODISCARD vd_status vd_store_remove(const char *name, vd_err *err);
 
-/* Moves a finished file (in the store's folder) under its name and writes its note. The file must
- * open as GGUF, else VD_ERR_FORMAT and it stays where it is. sha256 NULL = not known. */
-VD_NODISCARD vd_status vd_store_commit(const char *name, const char *finished_path,
-                                       const char *source, const char *sha256, vd_err *err);
+/* Moves the finished files of vd_store_part_path under their name and writes the note. They must
+ * open as one GGUF model in n_files files, else VD_ERR_FORMAT and they stay where they are. sha256
+ * NULL = not known. */
+VD_NODISCARD vd_status vd_store_commit(const char *name, unsigned n_files, const char *source,
+                                       const char *sha256, vd_err *err);
+/* Removes the unfinished files and their notes. */
+void vd_store_remove_parts(const char *name);
 
 /* Keeps other processes from storing `name`; waits for one that does, after calling `waiting`
  * (NULL allowed). Makes the folder. Released by vd_store_unlock, which takes *fd = -1 as well. */

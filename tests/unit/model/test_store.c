@@ -54,7 +54,7 @@ static void store(const char *name)
 {
     vd_err err = {0};
     char *part = write_part(name, true);
-    if (vd_store_commit(name, part, "https://example.org/m.gguf", "00ff", &err) != VD_OK)
+    if (vd_store_commit(name, 1, "https://example.org/m.gguf", "00ff", &err) != VD_OK)
         fail_msg("%s", err.message);
     vd_free(part);
 }
@@ -66,10 +66,11 @@ static void only_names_that_stay_in_the_folder_are_valid(void **state)
     assert_true(vd_store_name_valid("smollm2"));
     assert_true(vd_store_name_valid("Llama-3.2_1B"));
     assert_true(vd_store_name_valid("7b"));
+    assert_true(vd_store_name_valid("a-00003-of-00002"));
     assert_true(vd_store_name_valid(long_name));
     long_name[VD_STORE_NAME_MAX] = 'a';
     const char *bad[] = {"", ".", "..", ".a", "-a", "_a", "a/b", "../a", "a b", "a\n", "a:b",
-                         "\xc3\xa4", "a\\b", long_name};
+                         "\xc3\xa4", "a\\b", "a-00001-of-00002", long_name};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         vd_err err = {0};
         assert_false(vd_store_name_valid(bad[i]));
@@ -132,12 +133,83 @@ static void a_file_that_is_no_model_is_never_stored(void **state)
 {
     vd_err err = {0};
     char *part = write_part("bad", false), *path = NULL;
-    assert_int_equal(vd_store_commit("bad", part, "x", NULL, &err), VD_ERR_FORMAT);
+    assert_int_equal(vd_store_commit("bad", 1, "x", NULL, &err), VD_ERR_FORMAT);
     assert_int_equal(vd_store_resolve("bad", &path, &err), VD_ERR_NOT_FOUND);
     assert_int_equal(access(part, F_OK), 0);
     assert_int_equal(vd_store_remove("bad", &err), VD_OK); /* takes the unfinished file */
     assert_int_not_equal(access(part, F_OK), 0);
     vd_free(part);
+}
+
+/* Writes the unfinished file `no` of `count`; all say that there are `said`. */
+static void write_shard(const char *name, unsigned no, unsigned count, unsigned said)
+{
+    char *path = NULL;
+    gguf_writer w = {0};
+    assert_int_equal(vd_store_part_path(name, no, count, false, &path, NULL), VD_OK);
+    gguf_header(&w, 3, 0, 3);
+    gguf_kv_str(&w, "general.architecture", "llama");
+    gguf_kv_u32(&w, "split.count", said);
+    gguf_kv_u32(&w, "split.no", no - 1);
+    FILE *stream = fopen(path, "wbe");
+    assert_non_null(stream);
+    assert_int_equal(fwrite(w.data, 1, w.n, stream), w.n);
+    assert_int_equal(fclose(stream), 0);
+    free(w.data);
+    vd_free(path);
+    assert_int_equal(vd_store_part_path(name, no, count, true, &path, NULL), VD_OK);
+    stream = fopen(path, "wbe");
+    assert_non_null(stream);
+    fclose(stream);
+    vd_free(path);
+}
+
+static void a_model_of_several_files_is_one_name(void **state)
+{
+    vd_store_entry *entries = NULL;
+    size_t n = 0;
+    char *path = NULL;
+    vd_err err = {0};
+    store("a"); /* makes the folder, and must stay when "s" goes */
+    store("s-2");
+    for (unsigned no = 1; no <= 3; no++)
+        write_shard("s", no, 3, 3);
+    if (vd_store_commit("s", 3, "hf:org/repo", NULL, &err) != VD_OK)
+        fail_msg("%s", err.message);
+    vd_store_remove_parts("s");
+    assert_int_equal(vd_store_list(&entries, &n, &err), VD_OK);
+    assert_int_equal(n, 3);
+    assert_string_equal(entries[1].name, "s");
+    assert_int_equal(entries[1].n_files, 3);
+    assert_true(entries[1].bytes > 3 * 100);
+    assert_int_equal(entries[0].n_files, 1);
+    assert_non_null(strstr(entries[1].path, "/s-00001-of-00003.gguf"));
+    vd_store_entries_free(entries, n);
+    assert_int_equal(vd_store_resolve("s", &path, &err), VD_OK);
+    assert_non_null(strstr(path, "/s-00001-of-00003.gguf"));
+    vd_free(path);
+    assert_int_equal(vd_store_remove("s", &err), VD_OK);
+    assert_int_equal(vd_store_resolve("s", &path, &err), VD_ERR_NOT_FOUND);
+    assert_int_equal(vd_store_resolve("s-2", &path, &err), VD_OK);
+    vd_free(path);
+    assert_int_equal(vd_store_remove("a", &err), VD_OK);
+    assert_int_equal(vd_store_remove("s-2", &err), VD_OK); /* the folder must be empty at the end */
+}
+
+static void files_that_are_not_one_model_are_never_stored(void **state)
+{
+    vd_err err = {0};
+    vd_free(write_part("a", true));
+    write_shard("s", 1, 2, 2);
+    assert_int_equal(vd_store_commit("s", 2, "x", NULL, &err), VD_ERR_NOT_FOUND);
+    write_shard("s", 2, 2, 3);
+    assert_int_equal(vd_store_commit("s", 2, "x", NULL, &err), VD_ERR_FORMAT);
+    write_shard("s", 1, 1, 2); /* one of two, and named like a whole one */
+    assert_int_equal(vd_store_commit("s", 1, "x", NULL, &err), VD_ERR_FORMAT);
+    write_shard("s", 1, 2, 1);
+    assert_int_equal(vd_store_commit("s", 2, "x", NULL, &err), VD_ERR_FORMAT);
+    assert_int_equal(vd_store_remove("s", &err), VD_OK);
+    assert_int_equal(vd_store_remove("a", &err), VD_OK);
 }
 
 static void the_lock_keeps_other_processes_out(void **state)
@@ -199,6 +271,8 @@ int main(void)
         cmocka_unit_test(a_name_that_is_not_there_is_told_how_to_get),
         cmocka_unit_test(stored_models_are_found_listed_and_removed),
         cmocka_unit_test(a_file_that_is_no_model_is_never_stored),
+        cmocka_unit_test(a_model_of_several_files_is_one_name),
+        cmocka_unit_test(files_that_are_not_one_model_are_never_stored),
         cmocka_unit_test(the_lock_keeps_other_processes_out),
         cmocka_unit_test(every_failed_allocation_is_survived),
     };
