@@ -157,6 +157,17 @@ void vd_gguf_out_array(vd_gguf_out *out, const char *key, vd_gguf_type item_type
     put(&out->head, n, 8);
 }
 
+void vd_gguf_out_bytes(vd_gguf_out *out, const char *key, const void *bytes, size_t n)
+{
+    vd_gguf_out_array(out, key, VD_GGUF_TYPE_U8, n);
+    vd_buf_append(&out->head, bytes, n);
+}
+
+void vd_gguf_out_item_bool(vd_gguf_out *out, bool value)
+{
+    put(&out->head, value, 1);
+}
+
 void vd_gguf_out_item_i32(vd_gguf_out *out, int32_t value)
 {
     put(&out->head, (uint32_t)value, 4);

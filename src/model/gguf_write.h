@@ -34,9 +34,12 @@ void vd_gguf_out_i32(vd_gguf_out *out, const char *key, int32_t value);
 void vd_gguf_out_f32(vd_gguf_out *out, const char *key, float value);
 void vd_gguf_out_bool(vd_gguf_out *out, const char *key, bool value);
 void vd_gguf_out_str(vd_gguf_out *out, const char *key, const char *value);
+/* An array of n bytes (u8). */
+void vd_gguf_out_bytes(vd_gguf_out *out, const char *key, const void *bytes, size_t n);
 /* The start of an array; its items follow by vd_gguf_out_item_*, n of them. */
 void vd_gguf_out_array(vd_gguf_out *out, const char *key, vd_gguf_type item_type, uint64_t n);
 void vd_gguf_out_item_i32(vd_gguf_out *out, int32_t value);
+void vd_gguf_out_item_bool(vd_gguf_out *out, bool value);
 void vd_gguf_out_item_f32(vd_gguf_out *out, float value);
 void vd_gguf_out_item_str(vd_gguf_out *out, vd_str value);
 

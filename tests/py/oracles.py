@@ -12,6 +12,7 @@ import accuracy  # noqa: E402
 import archs  # noqa: E402
 import dequantize  # noqa: E402
 import dtypes  # noqa: E402
+import hf_models  # noqa: E402
 import iq_grids  # noqa: E402
 import llama_cpp  # noqa: E402
 import metrics  # noqa: E402
@@ -26,6 +27,7 @@ __all__ = [
     "archs",
     "dequantize",
     "dtypes",
+    "hf_models",
     "iq_grids",
     "llama_cpp",
     "metrics",

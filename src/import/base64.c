@@ -1,0 +1,33 @@
+/* base64.c - see base64.h. */
+#include "import/base64.h"
+
+#include <string.h>
+
+static int value_of(char c)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const char *at = c != '\0' ? strchr(digits, c) : NULL;
+    return at != NULL ? (int)(at - digits) : -1;
+}
+
+bool vd_base64_decode(const char *text, size_t n, char *bytes, size_t *ret_n)
+{
+    size_t n_out = 0;
+    if (n % 4 != 0)
+        return false;
+    for (size_t i = 0; i < n; i += 4) {
+        unsigned bits = 0, n_pad = 0;
+        for (size_t j = 0; j < 4; j++) {
+            int value = value_of(text[i + j]);
+            bool pad = text[i + j] == '=' && i + 4 == n && j >= 2;
+            if ((value < 0 && !pad) || (n_pad > 0 && !pad))
+                return false;
+            n_pad += pad;
+            bits = bits << 6 | (pad ? 0 : (unsigned)value);
+        }
+        for (unsigned j = 0; j < 3 - n_pad; j++)
+            bytes[n_out++] = (char)(bits >> (16 - 8 * j));
+    }
+    *ret_n = n_out;
+    return true;
+}
