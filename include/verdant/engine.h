@@ -120,6 +120,10 @@ typedef struct vd_event {
     const vd_usage *usage; /* with the last event, else NULL */
 } vd_event;
 
+/* What the status of VD_FINISH_ERROR means for an answer, in a sentence's part that a user
+ * understands. Static storage. */
+VD_API const char *vd_finish_message(vd_status status);
+
 /* Called on the compute thread, in order, the last one exactly once with finish != NONE. Must not
  * block and must not call vd_engine_free. Cancelling from inside is fine. */
 typedef void (*vd_event_fn)(void *ctx, const vd_event *event);

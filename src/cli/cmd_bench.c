@@ -111,7 +111,7 @@ static vd_status step_until(bench *b, size_t n_first, vd_err *err)
         st = vd_engine_step(b->engine, &worked, err);
     }
     if (st == VD_OK && b->failed != VD_OK)
-        st = VD_FAIL(err, b->failed, "a request failed: %s", vd_status_message(b->failed));
+        st = VD_FAIL(err, b->failed, "a request failed: %s", vd_finish_message(b->failed));
     return st;
 }
 

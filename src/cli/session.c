@@ -126,7 +126,7 @@ vd_status vd_session_answer(vd_session *s, json_t *messages, const char *text,
     if (st == VD_OK)
         st = vd_account_leave(s->account, id, &reply.energy, err);
     if (st == VD_OK && reply.finish == VD_FINISH_ERROR)
-        st = VD_FAIL(err, reply.status, "the answer failed: %s", vd_status_message(reply.status));
+        st = VD_FAIL(err, reply.status, "the answer failed: %s", vd_finish_message(reply.status));
     if (st == VD_OK)
         st = vd_buf_status(&reply.text, "the answer", err);
     if (st != VD_OK)

@@ -76,7 +76,7 @@ static vd_status wait_for_answer(vd_engine *e, asking *a, vd_err *err)
     if (st == VD_OK && a->finish == VD_FINISH_CANCELLED)
         st = VD_FAIL(err, VD_ERR_CANCELLED, "the answer was cancelled");
     else if (st == VD_OK && a->finish == VD_FINISH_ERROR)
-        st = VD_FAIL(err, a->status, "the answer failed: %s", vd_status_message(a->status));
+        st = VD_FAIL(err, a->status, "the answer failed: %s", vd_finish_message(a->status));
     pthread_mutex_unlock(&a->lock);
     return st;
 }

@@ -26,6 +26,14 @@ static void forget_id(vd_engine *e, vd_request *r, vd_finish finish)
     pthread_mutex_unlock(&e->lock);
 }
 
+const char *vd_finish_message(vd_status status)
+{
+    if (status == VD_ERR_FORMAT)
+        return "the model computes what is no number (NaN): its weights are damaged, or its values "
+               "are too large";
+    return vd_status_message(status);
+}
+
 void vd_finish_request(vd_engine *e, vd_request *r, vd_finish finish, vd_status status)
 {
     uint64_t now = vd_now_ns();

@@ -93,7 +93,7 @@ void vd_choice_judge(const vd_choice *c, vd_api_error *error)
     if (err.status != VD_ERR_CANCELLED && err.status != VD_ERR_NOMEM &&
         err.status != VD_ERR_CONTEXT)
         err.status = VD_ERR_IO;
-    snprintf(err.message, sizeof(err.message), "%s", vd_status_message(c->status));
+    snprintf(err.message, sizeof(err.message), "%s", vd_finish_message(c->status));
     vd_api_fail_from(error, &err, NULL);
 }
 

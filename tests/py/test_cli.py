@@ -1,6 +1,11 @@
 """The program's frame: help, version, misuse and exit statuses."""
 import re
 
+import gguf
+import numpy as np
+
+from oracles import tiny_model
+
 
 def commands(verdant):
     return re.findall(r"^  (\w+) ", verdant("--help").stdout, re.M)
@@ -75,3 +80,14 @@ def test_what_cannot_be_a_model_is_said_as_what_it_is(verdant, tmp_path):
         result = verdant(*command)
         assert result.returncode == 1
         assert result.stderr.count(str(empty)) == 1, result.stderr
+
+
+def test_a_model_whose_weights_are_no_numbers_is_said_to_be_damaged(verdant, tmp_path):
+    path = tmp_path / "nan.gguf"
+    tiny_model.write_model(path)
+    reader = gguf.GGUFReader(path, "r+")
+    next(t for t in reader.tensors if t.name == "output_norm.weight").data[0] = np.nan
+    reader.data.flush()
+    for args in (("run", path, "hello"), ("bench", path, "-p", 4, "-n", 2)):
+        result = verdant(*args)
+        assert result.returncode == 1 and "weights are damaged" in result.stderr, result.stderr
