@@ -21,6 +21,21 @@ extern "C" {
 
 typedef struct vd_engine vd_engine;
 
+/* How the vectors of a text's tokens become one. */
+typedef enum vd_pooling {
+    VD_POOLING_MODEL, /* as the model's metadata says (ARCH.pooling_type); where that says nothing,
+                         mean for an encoder and last for others */
+    VD_POOLING_NONE,  /* a vector per token */
+    VD_POOLING_MEAN,
+    VD_POOLING_CLS,   /* that of the first token */
+    VD_POOLING_LAST,  /* that of the last token */
+    VD_POOLING_RANK   /* what some models say: no vector but a score of two texts. We lack it */
+} vd_pooling;
+/* "mean"; static. */
+VD_API const char *vd_pooling_name(vd_pooling pooling);
+/* "none", "mean", "cls" or "last"; false for another word. */
+VD_API bool vd_pooling_parse(const char *word, vd_pooling *ret_pooling);
+
 /* {0} means the defaults. */
 typedef struct vd_engine_options {
     size_t n_threads;    /* 0: one per core */
@@ -29,8 +44,10 @@ typedef struct vd_engine_options {
                             at least 16,384 */
     size_t max_running;  /* sequences computed together; 0: 32 */
     size_t max_waiting;  /* submitted and not yet running; 0: 1,024. Above: VD_ERR_BUSY */
-    size_t step_tokens;  /* tokens of one step at most; 0: 512 */
-    bool kv_f32;         /* KV cache in f32 instead of f16 */
+    size_t step_tokens;  /* tokens of one step at most; 0: 512. An encoder's are at least
+                            ctx_tokens: it reads a text at once */
+    vd_pooling pooling;  /* of embeddings, where a request does not say */
+    bool kv_f32;         /* KV cache in f32 instead of f16; always so in an encoder */
     bool exact;          /* f32 activations against decoded weights: slow, the reference */
     bool no_prefix_cache;
 } vd_engine_options;
@@ -61,6 +78,9 @@ typedef struct vd_engine_info {
     size_t n_layer, n_embd, n_vocab, n_params;
     size_t ctx_train, ctx_tokens, kv_tokens, n_threads;
     size_t weight_bytes, kv_bytes;
+    bool encoder;        /* makes embeddings, no text */
+    vd_pooling pooling;  /* what VD_POOLING_MODEL means here */
+    bool pooling_known;  /* the options or the model's metadata say so; else it is our guess */
 } vd_engine_info;
 VD_API vd_engine_info vd_engine_info_get(const vd_engine *engine);
 
@@ -118,6 +138,9 @@ typedef struct vd_event {
     vd_finish finish;
     vd_status status;    /* of VD_FINISH_ERROR */
     const vd_usage *usage; /* with the last event, else NULL */
+    const float *embedding; /* [n_embedding] with the last event of `embed`, if all went well;
+                               without pooling, row after row */
+    size_t n_embedding;
 } vd_event;
 
 /* What the status of VD_FINISH_ERROR means for an answer, in a sentence's part that a user
@@ -139,12 +162,18 @@ typedef struct vd_request_options {
     bool want_logprobs;
     bool ignore_end;       /* benches: go on after an end token */
     uint64_t cache_salt;   /* prefixes are shared only between equal salts; 63 bits count */
+    bool embed;            /* the embedding of the prompt instead of an answer; what lies between
+                              n_prompt and cache_salt is not looked at then */
+    vd_pooling pooling;    /* of embed */
+    bool no_normalize;     /* of embed: vectors keep their length instead of 1 */
     vd_event_fn on_event;
     void *ctx;
 } vd_request_options;
 
 /* Queues a request; *ret_id is never 0. VD_ERR_CONTEXT when the prompt does not fit, VD_ERR_BUSY
- * when the queue is full, VD_ERR_CLOSED after vd_engine_stop, VD_ERR_ARG, VD_ERR_NOMEM. */
+ * when the queue is full, VD_ERR_CLOSED after vd_engine_stop, VD_ERR_UNSUPPORTED for text from an
+ * encoder, VD_ERR_ARG, VD_ERR_NOMEM. An embedding that is zero or not finite is the model's fault:
+ * it ends with VD_FINISH_ERROR and VD_ERR_FORMAT. */
 VD_API VD_NODISCARD vd_status vd_engine_submit(vd_engine *engine,
                                                const vd_request_options *options, uint64_t *ret_id,
                                                vd_err *err);

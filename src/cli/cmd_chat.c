@@ -138,6 +138,8 @@ static int chat_main(int argc, char **argv)
     if (a.n_rest > 0 || a.json || a.raw)
         return vd_cli_misuse("chat", "only a MODEL is expected; a single prompt is for `run`");
     vd_status st = vd_session_open(a.model, &a.engine, a.zone, &session, &err);
+    if (st == VD_OK)
+        st = vd_session_check_speech(&session, &err);
     if (st == VD_OK) {
         struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: getline returns */
         sigaction(SIGINT, &action, NULL);

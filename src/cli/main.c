@@ -42,6 +42,7 @@ static const vd_command *const commands[] = {
     &vd_cmd_template,
     &vd_cmd_run,
     &vd_cmd_chat,
+    &vd_cmd_embed,
     &vd_cmd_serve,
     &vd_cmd_eval,
     &vd_cmd_import,

@@ -24,6 +24,8 @@ static void on_step(void *ctx, const vd_step *step)
 
 static vd_status parse_template(vd_session *s, vd_err *err)
 {
+    if (vd_engine_info_get(s->engine).encoder)
+        return VD_OK;
     const char *source = vd_engine_chat_template(s->engine);
     if (source == NULL)
         source = vd_chat_fallback(vd_engine_tokenizer(s->engine));
@@ -65,6 +67,16 @@ void vd_session_close(vd_session *s)
     vd_account_free(s->account);
     vd_meter_close(s->meter);
     *s = (vd_session){0};
+}
+
+vd_status vd_session_check_speech(const vd_session *s, vd_err *err)
+{
+    vd_engine_info info = vd_engine_info_get(s->engine);
+    if (info.encoder)
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED,
+                       "%s is an encoder: it makes embeddings, no text; see verdant embed",
+                       info.architecture);
+    return VD_OK;
 }
 
 /* What the event callback needs. */
@@ -109,10 +121,11 @@ vd_status vd_session_answer(vd_session *s, json_t *messages, const char *text,
     size_t n = 0;
     vd_buf_init(&reply.text, REPLY_BYTES_MAX);
     const vd_tokenizer *tokenizer = vd_engine_tokenizer(s->engine);
-    vd_status st = messages != NULL
-                       ? vd_chat_prompt(s->tmpl, tokenizer, messages, NULL, true, NULL, NULL, &ids,
-                                        &n, err)
-                       : vd_tokenizer_encode(tokenizer, text, strlen(text), NULL, &ids, &n, err);
+    vd_status st = vd_session_check_speech(s, err);
+    if (st == VD_OK && messages != NULL)
+        st = vd_chat_prompt(s->tmpl, tokenizer, messages, NULL, true, NULL, NULL, &ids, &n, err);
+    else if (st == VD_OK)
+        st = vd_tokenizer_encode(tokenizer, text, strlen(text), NULL, &ids, &n, err);
     if (st == VD_OK)
         st = submit(s, ids, n, sampling, max_tokens, &a, &id, err);
     if (st != VD_OK)

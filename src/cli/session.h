@@ -1,5 +1,5 @@
 /*
- * session.h - one model, one meter, one conversation at a time: what run and chat share.
+ * session.h - one model, one meter, one conversation at a time: what run, chat and embed share.
  * Single-owner; steps the engine in the calling thread.
  */
 #ifndef VD_CLI_SESSION_H
@@ -17,7 +17,7 @@
 
 typedef struct vd_session {
     vd_engine *engine;
-    vd_template *tmpl;
+    vd_template *tmpl; /* NULL in an encoder */
     vd_meter *meter;
     vd_account *account;
     const vd_zone *zone;
@@ -36,6 +36,8 @@ typedef struct vd_reply {
 VD_NODISCARD vd_status vd_session_open(const char *model, const vd_engine_options *options,
                                        const char *zone, vd_session *ret_session, vd_err *err);
 void vd_session_close(vd_session *session);
+/* VD_ERR_UNSUPPORTED where the model makes no text. */
+VD_NODISCARD vd_status vd_session_check_speech(const vd_session *session, vd_err *err);
 
 /* Answers a conversation (an array of messages, borrowed) through the model's template, or, where
  * `messages` is NULL, continues `text` as it stands. What comes is written to `out` at once (NULL:

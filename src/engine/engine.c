@@ -1,6 +1,7 @@
 /* engine.c - opening and closing an engine, and what it says of itself. */
 #include "engine/engine.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,7 +16,8 @@ enum {
     DEFAULT_RUNNING = 32,
     DEFAULT_WAITING = 1024,
     DEFAULT_STEP = 512,
-    COUNT_MAX = 1 << 24 /* ceiling of every count in the options */
+    COUNT_MAX = 1 << 24, /* ceiling of every count in the options */
+    KEY_MAX = 96
 };
 
 static vd_status check_options(const vd_engine_options *o, vd_err *err)
@@ -48,13 +50,21 @@ static size_t default_kv_tokens(const vd_hparams *hp, const vd_engine_options *o
     return VD_MAX(o->ctx_tokens, VD_MIN(wanted, affordable));
 }
 
+/* Keys and values of an encoder are read in the step that made them, and never again. */
+static void fill_encoder(vd_engine_options *o)
+{
+    o->step_tokens = VD_MAX(o->step_tokens, o->ctx_tokens);
+    if (o->kv_tokens == 0)
+        o->kv_tokens = o->step_tokens + o->max_running * VD_KV_PAGE_TOKENS;
+    o->kv_f32 = o->no_prefix_cache = true;
+}
+
 static void fill_defaults(vd_engine_options *o, const vd_hparams *hp)
 {
     if (o->ctx_tokens == 0)
         o->ctx_tokens = VD_MIN(hp->ctx_train, (size_t)DEFAULT_CTX);
-    if (o->kv_tokens == 0)
+    if (o->kv_tokens == 0 && !hp->block.encoder)
         o->kv_tokens = default_kv_tokens(hp, o);
-    o->ctx_tokens = VD_MIN(o->ctx_tokens, o->kv_tokens);
     if (o->max_running == 0)
         o->max_running = DEFAULT_RUNNING;
     if (o->max_waiting == 0)
@@ -63,6 +73,9 @@ static void fill_defaults(vd_engine_options *o, const vd_hparams *hp)
         o->step_tokens = DEFAULT_STEP;
     /* Every running sequence must get its token in every step. */
     o->step_tokens = VD_MAX(o->step_tokens, o->max_running);
+    if (hp->block.encoder)
+        fill_encoder(o);
+    o->ctx_tokens = VD_MIN(o->ctx_tokens, o->kv_tokens);
 }
 
 static vd_status copy_metadata(vd_engine *e, const char *key, char **ret, vd_err *err)
@@ -74,6 +87,32 @@ static vd_status copy_metadata(vd_engine *e, const char *key, char **ret, vd_err
     return *ret != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for %s", key);
 }
 
+/* What the options or else the file say, or the custom of such models. */
+static vd_status choose_pooling(vd_engine *e, vd_err *err)
+{
+    static const vd_pooling by_number[] = {VD_POOLING_NONE, VD_POOLING_MEAN, VD_POOLING_CLS,
+                                           VD_POOLING_LAST, VD_POOLING_RANK};
+    char key[KEY_MAX];
+    uint32_t number = UINT32_MAX;
+    if (e->options.pooling > VD_POOLING_RANK)
+        return VD_FAIL(err, VD_ERR_ARG, "there is no pooling %d", (int)e->options.pooling);
+    e->pooling = e->options.pooling;
+    e->pooling_known = true;
+    if (e->pooling != VD_POOLING_MODEL)
+        return VD_OK;
+    snprintf(key, sizeof(key), "%s.pooling_type", e->model->arch->name);
+    if (vd_gguf_get_u32(e->model->gguf, key, &number) && number < VD_COUNT(by_number)) {
+        e->pooling = by_number[number];
+    } else if (vd_gguf_find(e->model->gguf, key) != NULL) {
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s is not one of 0 to %zu", key,
+                       VD_COUNT(by_number) - 1);
+    } else {
+        e->pooling = e->model->hp.block.encoder ? VD_POOLING_MEAN : VD_POOLING_LAST;
+        e->pooling_known = false;
+    }
+    return VD_OK;
+}
+
 static vd_status open_model(vd_engine *e, const char *path, vd_err *err)
 {
     const vd_kernels *kernels = vd_kernels_get();
@@ -82,9 +121,6 @@ static vd_status open_model(vd_engine *e, const char *path, vd_err *err)
     vd_status st = vd_pool_create(e->options.n_threads, &e->pool, err);
     if (st == VD_OK)
         st = vd_model_open(path, precision, e->pool, &e->model, err);
-    if (st == VD_OK && e->model->hp.block.encoder)
-        st = VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s: %s is an encoder: it makes embeddings, no text",
-                     path, e->model->arch->name);
     if (st != VD_OK)
         return st;
     st = vd_tokenizer_create(e->model->gguf, &e->tokenizer, err);
@@ -100,16 +136,22 @@ static vd_status open_model(vd_engine *e, const char *path, vd_err *err)
     st = copy_metadata(e, "tokenizer.chat_template", &e->chat_template, err);
     if (st == VD_OK)
         st = copy_metadata(e, "general.name", &e->name, err);
+    if (st == VD_OK)
+        st = choose_pooling(e, err);
     return st;
 }
 
 static vd_status make_buffers(vd_engine *e, vd_err *err)
 {
     const vd_engine_options *o = &e->options;
-    size_t n_vocab = e->model->hp.n_vocab, n_logits = 0;
+    const vd_hparams *hp = &e->model->hp;
+    size_t n_vocab = hp->block.encoder ? 0 : hp->n_vocab, n_logits = 0, n_embeddings = 0;
     if (!vd_mul_size(o->max_running, n_vocab, &n_logits))
         return VD_FAIL(err, VD_ERR_ARG, "max_running is %zu, too many for this vocabulary",
                        o->max_running);
+    if (!vd_mul_size(o->step_tokens, hp->n_embd, &n_embeddings))
+        return VD_FAIL(err, VD_ERR_ARG, "step_tokens is %zu, too many for this model",
+                       o->step_tokens);
     const struct {
         size_t n, size;
         const char *what;
@@ -123,6 +165,10 @@ static vd_status make_buffers(vd_engine *e, vd_err *err)
         {o->max_running, sizeof(*e->out), "a batch", &e->out},
         {o->max_running, sizeof(*e->sampled), "a batch", &e->sampled},
         {o->max_running, sizeof(*e->share), "a batch", &e->share},
+        {n_embeddings, sizeof(float), "embeddings", &e->embeddings},
+        {o->step_tokens, sizeof(*e->embed), "a batch", &e->embed},
+        {o->step_tokens, sizeof(*e->embedded), "a batch", &e->embedded},
+        {o->max_running, sizeof(*e->pooled), "a batch", &e->pooled},
         {o->max_running + o->max_waiting, sizeof(*e->by_id), "requests", &e->by_id},
     };
     vd_status st = VD_OK;
@@ -187,6 +233,10 @@ void vd_engine_free(vd_engine *e)
     vd_free(e->out);
     vd_free(e->sampled);
     vd_free(e->share);
+    vd_free(e->embeddings);
+    vd_free(e->embed);
+    vd_free(e->embedded);
+    vd_free(e->pooled);
     vd_free(e->by_id);
     vd_sampler_free(e->sampler);
     vd_forward_free(e->forward);
@@ -234,5 +284,8 @@ vd_engine_info vd_engine_info_get(const vd_engine *e)
         .n_threads = vd_pool_n_threads(e->pool),
         .weight_bytes = e->model->weight_bytes,
         .kv_bytes = vd_kv_bytes(e->kv),
+        .encoder = hp->block.encoder,
+        .pooling = e->pooling,
+        .pooling_known = e->pooling_known,
     };
 }

@@ -32,6 +32,8 @@ struct vd_engine {
     vd_tokenizer *tokenizer;
     char *chat_template; /* NULL where the model has none */
     char *name;
+    vd_pooling pooling; /* of requests that do not say */
+    bool pooling_known; /* not our guess */
     vd_engine_observer observer;
 
     /* of the stepping thread */
@@ -46,6 +48,11 @@ struct vd_engine {
     const vd_kv_seq **seq;    /* [step_tokens] */
     uint32_t *out;            /* [max_running] */
     vd_request **sampled;     /* [max_running] who reads which row of logits */
+    float *embeddings;        /* [step_tokens, C] */
+    uint32_t *embed;          /* [step_tokens] */
+    vd_request **embedded;    /* [step_tokens] who takes in which row of embeddings */
+    vd_request **pooled;      /* [max_running] whose last row is among them */
+    size_t n_pooled;
     vd_step_share *share;     /* [max_running] */
 
     pthread_mutex_t lock;

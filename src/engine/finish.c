@@ -51,8 +51,12 @@ void vd_finish_request(vd_engine *e, vd_request *r, vd_finish finish, vd_status 
         .request_id = r->id, .token = -1, .text = "", .finish = finish, .status = status,
         .usage = &usage,
     };
-    if (r->started && (finish == VD_FINISH_STOP || finish == VD_FINISH_LENGTH))
+    if (r->options.embed && finish == VD_FINISH_STOP) {
+        event.embedding = r->embedding.vector;
+        event.n_embedding = r->embedding.n_rows * r->embedding.n;
+    } else if (r->started && (finish == VD_FINISH_STOP || finish == VD_FINISH_LENGTH)) {
         vd_text_stream_flush(&r->text, &event.text, &event.n_text, NULL);
+    }
     /* Pages go back and the id is forgotten first: whoever hears of the end may submit again. */
     if (r->started)
         vd_kv_seq_reset(e->kv, &r->kv);

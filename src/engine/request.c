@@ -13,7 +13,10 @@ static vd_status check(const vd_request_options *o, size_t n_vocab, size_t n_ctx
 {
     if (o->n_prompt == 0)
         return VD_FAIL(err, VD_ERR_ARG, "the prompt has no tokens");
-    if (o->n_prompt >= n_ctx)
+    if (o->embed && o->n_prompt > n_ctx)
+        return VD_FAIL(err, VD_ERR_CONTEXT, "the text has %zu tokens, the model takes at most %zu",
+                       o->n_prompt, n_ctx);
+    if (!o->embed && o->n_prompt >= n_ctx)
         return VD_FAIL(err, VD_ERR_CONTEXT,
                        "the prompt has %zu tokens, the context holds %zu and an answer needs room",
                        o->n_prompt, n_ctx);
@@ -21,6 +24,8 @@ static vd_status check(const vd_request_options *o, size_t n_vocab, size_t n_ctx
         if (o->prompt[i] < 0 || (size_t)o->prompt[i] >= n_vocab)
             return VD_FAIL(err, VD_ERR_ARG, "prompt token %zu is %d, the vocabulary has %zu", i,
                            o->prompt[i], n_vocab);
+    if (o->embed)
+        return VD_OK;
     if (o->n_stop > VD_REQUEST_STOPS_MAX)
         return VD_FAIL(err, VD_ERR_ARG, "%zu stop strings, at most %d are possible", o->n_stop,
                        VD_REQUEST_STOPS_MAX);
@@ -86,10 +91,20 @@ vd_status vd_request_create(const vd_request_options *options, size_t n_vocab, s
     if (st != VD_OK)
         return st;
     r->options = *options;
+    if (options->embed)
+        r->options = (vd_request_options){.prompt = options->prompt,
+                                          .n_prompt = options->n_prompt,
+                                          .cache_salt = options->cache_salt,
+                                          .embed = true,
+                                          .pooling = options->pooling,
+                                          .no_normalize = options->no_normalize,
+                                          .on_event = options->on_event,
+                                          .ctx = options->ctx};
     r->n_prompt = r->n_tokens = options->n_prompt;
-    r->n_limit = n_ctx;
+    r->n_limit = options->embed ? r->n_prompt : n_ctx;
     size_t limit;
-    if (options->max_tokens != 0 && vd_add_size(r->n_prompt, options->max_tokens, &limit))
+    if (!options->embed && options->max_tokens != 0 &&
+        vd_add_size(r->n_prompt, options->max_tokens, &limit))
         r->n_limit = VD_MIN(limit, n_ctx);
     st = vd_alloc_array(r->n_prompt, sizeof(int32_t), "a prompt", &r->token, err);
     if (st != VD_OK)
@@ -109,17 +124,32 @@ out:
     return st;
 }
 
-vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, size_t n_vocab, vd_kv *kv,
-                           vd_err *err)
+static vd_status make_embedding(vd_request *r, size_t n_embd, vd_err *err)
+{
+    vd_embedding *x = &r->embedding;
+    size_t n_rows = r->options.pooling == VD_POOLING_NONE ? r->n_prompt : 1, n;
+    if (!vd_mul_size(n_rows, n_embd, &n))
+        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu embeddings", n_rows);
+    x->n = n_embd;
+    vd_status st = vd_alloc_array(n, sizeof(float), "an embedding", &x->vector, err);
+    if (st == VD_OK && r->options.pooling == VD_POOLING_MEAN)
+        st = vd_alloc_array(n_embd, sizeof(double), "an embedding", &x->sum, err);
+    return st;
+}
+
+vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, size_t n_vocab,
+                           size_t n_embd, vd_kv *kv, vd_err *err)
 {
     int32_t *token = vd_realloc(r->token, r->n_limit * sizeof(int32_t));
     if (token == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu tokens", r->n_limit);
     r->token = token;
-    vd_status st = make_counts(r, n_vocab, err);
-    if (st == VD_OK)
-        st = vd_kv_seq_init(kv, r->n_limit, &r->kv, err);
-    if (st == VD_OK)
+    vd_status st = vd_kv_seq_init(kv, r->n_limit, &r->kv, err);
+    if (st == VD_OK && r->options.embed)
+        st = make_embedding(r, n_embd, err);
+    else if (st == VD_OK)
+        st = make_counts(r, n_vocab, err);
+    if (st == VD_OK && !r->options.embed)
         st = vd_text_stream_init(&r->text, tokenizer, r->options.stop, r->options.n_stop, err);
     if (st == VD_OK) {
         r->started_ns = vd_now_ns();
@@ -128,13 +158,24 @@ vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, size_t 
     return st;
 }
 
+void vd_request_rewind(vd_request *request)
+{
+    vd_embedding *x = &request->embedding;
+    request->n_computed = 0;
+    x->n_rows = 0;
+    if (x->sum != NULL)
+        memset(x->sum, 0, x->n * sizeof(double));
+}
+
 void vd_request_free(vd_request *request, vd_kv *kv)
 {
     if (request == NULL)
         return;
     vd_kv_seq_done(kv, &request->kv); /* kv may be NULL while the request holds no table */
-    if (request->started)
+    if (request->started && !request->options.embed)
         vd_text_stream_done(&request->text);
+    vd_free(request->embedding.vector);
+    vd_free(request->embedding.sum);
     for (size_t i = 0; request->stop != NULL && i < request->options.n_stop; i++)
         vd_free(request->stop[i]);
     vd_free(request->stop);

@@ -17,6 +17,14 @@
 
 enum { VD_REQUEST_STOPS_MAX = 16, VD_REQUEST_TOP_MAX = 20 };
 
+/* What an embedding is gathered in. */
+typedef struct vd_embedding {
+    size_t n;      /* values of a row: C */
+    size_t n_rows; /* taken in so far */
+    float *vector; /* [n], or [n_prompt, n] without pooling */
+    double *sum;   /* [n] for a mean, else NULL */
+} vd_embedding;
+
 typedef struct vd_request {
     struct vd_request *prev, *next; /* in the queue that holds it */
     uint64_t id;
@@ -30,7 +38,8 @@ typedef struct vd_request {
     size_t n_cached;          /* of the prompt, adopted instead of computed */
 
     vd_kv_seq kv;
-    vd_text_stream text;
+    vd_text_stream text; /* of an answer */
+    vd_embedding embedding;
     vd_token_counts counts;
     vd_top_token top[VD_REQUEST_TOP_MAX];
     vd_logit_bias *bias;
@@ -45,9 +54,11 @@ typedef struct vd_request {
 VD_NODISCARD vd_status vd_request_create(const vd_request_options *options, size_t n_vocab,
                                          size_t n_ctx, vd_request **ret_request, vd_err *err);
 /* Takes the memory that running needs. Once; a preempted request has it already. n_vocab: the
- * model's, of which the vocabulary may name fewer. */
+ * model's, of which the vocabulary may name fewer. n_embd: C. */
 VD_NODISCARD vd_status vd_request_start(vd_request *request, const vd_tokenizer *tokenizer,
-                                        size_t n_vocab, vd_kv *kv, vd_err *err);
+                                        size_t n_vocab, size_t n_embd, vd_kv *kv, vd_err *err);
+/* It gave its pages back and begins again. */
+void vd_request_rewind(vd_request *request);
 /* Its pages go back to `kv`, which may be NULL before the start. A NULL request is fine. */
 void vd_request_free(vd_request *request, vd_kv *kv);
 

@@ -7,6 +7,10 @@
  * room for its whole prompt. When no page is left for an answer, the youngest request gives its
  * pages back and is computed again later (recomputation, Kwon et al. 2023); what was already
  * shown is not shown twice, and draws are numbered, so its text does not change.
+ *
+ * A text whose embedding is wanted is a prompt without an answer. An encoder reads it at once,
+ * since every token sees all others: it waits for a step that has room for the whole of it, and
+ * the oldest finds the step empty.
  */
 #include "engine/scheduler.h"
 
@@ -14,6 +18,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "engine/embed.h"
 #include "engine/finish.h"
 
 /* ---- joining ---------------------------------------------------------------------------------*/
@@ -40,7 +45,9 @@ static void put_back(vd_engine *e, vd_request *r)
 /* Pages for everything it has tokens for. False when the cache has no room now. */
 static bool find_room(vd_engine *e, vd_request *r)
 {
-    if (!e->options.no_prefix_cache && r->n_computed == 0)
+    /* Of what is found in the cache there are no embeddings. */
+    bool may_adopt = !r->options.embed || r->options.pooling == VD_POOLING_LAST;
+    if (!e->options.no_prefix_cache && may_adopt && r->n_computed == 0)
         r->n_computed = vd_kv_seq_adopt(e->kv, &r->kv, r->options.cache_salt, r->token,
                                         r->n_tokens);
     if (vd_kv_seq_reserve(e->kv, &r->kv, r->n_tokens)) {
@@ -64,8 +71,8 @@ static void admit(vd_engine *e)
             continue;
         }
         vd_status st = r->started ? VD_OK
-                                  : vd_request_start(r, e->tokenizer, e->model->hp.n_vocab, e->kv,
-                                                     NULL);
+                                  : vd_request_start(r, e->tokenizer, e->model->hp.n_vocab,
+                                                     e->model->hp.n_embd, e->kv, NULL);
         if (st != VD_OK) {
             vd_finish_request(e, r, VD_FINISH_ERROR, st);
             continue;
@@ -118,7 +125,7 @@ static void preempt(vd_engine *e, vd_request *r)
 {
     vd_queue_remove(&e->running, r);
     vd_kv_seq_reset(e->kv, &r->kv);
-    r->n_computed = 0;
+    vd_request_rewind(r);
     put_back(e, r);
 }
 
@@ -139,35 +146,54 @@ static bool reserve_next(vd_engine *e, vd_request *r)
     return true;
 }
 
+/* What of these tokens the request wants when the pass is done: logits or embeddings. */
+static void want_outputs(vd_engine *e, vd_request *r, size_t first_row, size_t n, vd_batch *batch)
+{
+    size_t pos = r->n_computed - n;
+    bool complete = r->n_computed == r->n_tokens;
+    for (size_t i = 0; r->options.embed && i < n; i++) {
+        if (vd_embed_wants(r, pos + i)) {
+            e->embedded[batch->n_embed] = r;
+            e->embed[batch->n_embed++] = (uint32_t)(first_row + i);
+        }
+    }
+    if (complete && r->options.embed) {
+        e->pooled[e->n_pooled++] = r;
+    } else if (complete) { /* the last one's logits give the next token */
+        e->sampled[batch->n_out] = r;
+        e->out[batch->n_out++] = (uint32_t)(first_row + n - 1);
+    }
+}
+
 /* Adds the request's next n tokens to the batch. */
 static void add_tokens(vd_engine *e, vd_request *r, size_t n, vd_batch *batch, size_t *n_share)
 {
     vd_step_share *share = &e->share[(*n_share)++];
+    size_t first_row = batch->n_tokens;
+    bool encoder = e->model->hp.block.encoder;
     *share = (vd_step_share){.request_id = r->id};
     for (size_t i = 0; i < n; i++) {
         size_t row = batch->n_tokens++, pos = r->n_computed + i;
         e->token[row] = r->token[pos];
         e->pos[row] = (uint32_t)pos;
         e->seq[row] = &r->kv;
-        share->n_kv_read += pos + 1;
+        share->n_kv_read += encoder ? n : pos + 1;
         if (pos < r->n_prompt)
             share->n_prefill++;
         else
             share->n_decode++;
     }
     r->n_computed += n;
-    if (r->n_computed == r->n_tokens) { /* the last one's logits give the next token */
-        e->sampled[batch->n_out] = r;
-        e->out[batch->n_out++] = (uint32_t)batch->n_tokens - 1;
-    }
+    want_outputs(e, r, first_row, n, batch);
 }
 
 /* Answering requests first, one token each; then prompts. Returns the number of shares. */
 static size_t build_batch(vd_engine *e, vd_batch *batch)
 {
     size_t n_share = 0;
+    e->n_pooled = 0;
     *batch = (vd_batch){.token = e->token, .pos = e->pos, .seq = e->seq, .out = e->out,
-                        .logits = e->logits};
+                        .logits = e->logits, .embed = e->embed, .embeddings = e->embeddings};
     for (vd_request *r = e->running.head; r != NULL; r = r->next) {
         if (r->n_tokens - r->n_computed != 1)
             continue;
@@ -178,6 +204,8 @@ static size_t build_batch(vd_engine *e, vd_batch *batch)
     for (vd_request *r = e->running.head; r != NULL; r = r->next) {
         size_t n_left = r->n_tokens - r->n_computed;
         size_t n_free = e->options.step_tokens - batch->n_tokens;
+        if (e->model->hp.block.encoder && n_left > n_free)
+            continue;
         if (n_left > 0 && n_free > 0 && n_share < e->options.max_running)
             add_tokens(e, r, VD_MIN(n_left, n_free), batch, &n_share);
     }
@@ -222,7 +250,11 @@ bool vd_scheduler_step(vd_engine *e)
     if (e->observer.on_step != NULL)
         e->observer.on_step(e->observer.ctx, &step);
     count_step(e, &batch, &step);
-    size_t n_vocab = e->model->hp.n_vocab;
+    size_t n_vocab = e->model->hp.n_vocab, n_embd = e->model->hp.n_embd;
+    for (size_t i = 0; i < batch.n_embed; i++)
+        vd_embed_add(e->embedded[i], e->embeddings + i * n_embd);
+    for (size_t i = 0; i < e->n_pooled; i++)
+        vd_embed_finish(e, e->pooled[i]);
     for (size_t i = 0; i < batch.n_out; i++)
         vd_finish_token(e, e->sampled[i], e->logits + i * n_vocab);
     return true;

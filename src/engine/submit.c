@@ -2,13 +2,17 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "engine/embed.h"
 #include "engine/scheduler.h"
 
 vd_status vd_engine_submit(vd_engine *e, const vd_request_options *options, uint64_t *ret_id,
                            vd_err *err)
 {
     vd_request *r = NULL;
-    vd_status st = vd_request_create(options, e->model->hp.n_vocab, e->options.ctx_tokens, &r, err);
+    vd_request_options asked = *options;
+    vd_status st = vd_embed_check(e, &asked, err);
+    if (st == VD_OK)
+        st = vd_request_create(&asked, e->model->hp.n_vocab, e->options.ctx_tokens, &r, err);
     if (st != VD_OK)
         return st;
     pthread_mutex_lock(&e->lock);

@@ -85,27 +85,31 @@ static void shape_logits(const vd_worker *w, const vd_batch *batch)
         }
 }
 
-/* The rows that are wanted are gathered in y; the output product reads their normalized form. */
-static void finish(vd_worker *w)
+static void finish_embeddings(vd_worker *w)
 {
     const vd_batch *batch = w->pass->batch;
     const vd_norm *norm = &w->m->output_norm;
+    size_t c = w->m->hp.n_embd;
+    for (size_t i = w->thread; i < batch->n_embed; i += w->n_threads) {
+        const float *x = w->f->x + batch->embed[i] * c;
+        float *to = batch->embeddings + i * c;
+        if (norm->weight != NULL)
+            vd_pass_norm_row(w, norm, x, to, c);
+        else
+            memcpy(to, x, c * sizeof(float));
+    }
+}
+
+/* The rows that are wanted are gathered in y; the output product reads their normalized form. */
+static void finish_logits(vd_worker *w)
+{
+    const vd_batch *batch = w->pass->batch;
     vd_forward *f = w->f;
     size_t c = w->m->hp.n_embd;
-    for (size_t i = w->thread; i < batch->n_out; i += w->n_threads) {
-        float *y = f->y + i * c;
-        memcpy(y, f->x + batch->out[i] * c, c * sizeof(float));
-        if (batch->embeddings == NULL)
-            continue;
-        if (norm->weight != NULL)
-            vd_pass_norm_row(w, norm, y, batch->embeddings + i * c, c);
-        else
-            memcpy(batch->embeddings + i * c, y, c * sizeof(float));
-    }
-    if (batch->logits == NULL)
-        return;
+    for (size_t i = w->thread; i < batch->n_out; i += w->n_threads)
+        memcpy(f->y + i * c, f->x + batch->out[i] * c, c * sizeof(float));
     vd_pool_barrier(f->pool);
-    vd_act act = vd_pass_input(w, f->y, batch->n_out, c, norm, VD_WIDTH_WIDE);
+    vd_act act = vd_pass_input(w, f->y, batch->n_out, c, &w->m->output_norm, VD_WIDTH_WIDE);
     vd_pass_product(w, &w->m->output, &act, batch->logits);
     shape_logits(w, batch);
 }
@@ -127,8 +131,9 @@ static void run_pass(void *ctx, size_t thread, size_t n_threads)
     tap(&w, VD_TAP_EMBED, 0);
     for (size_t i = 0; i < w.m->hp.n_layer; i++)
         run_layer(&w, i);
+    finish_embeddings(&w);
     if (p->batch->n_out > 0)
-        finish(&w);
+        finish_logits(&w);
 }
 
 /* How far each token sees: to itself, or in an encoder to the end of its sequence. */

@@ -34,10 +34,12 @@ typedef struct vd_batch {
     const uint32_t *pos;           /* [T] */
     const vd_kv_seq *const *seq;   /* [T] */
     size_t n_out;
-    const uint32_t *out;           /* [n_out] rows of the batch that are wanted */
-    float *logits;                 /* [n_out, V], the caller's; NULL: not wanted */
-    float *embeddings;             /* [n_out, C] what logits are made of, or what leaves an
-                                      encoder; NULL: not wanted */
+    const uint32_t *out;           /* [n_out] rows of the batch whose logits are wanted */
+    float *logits;                 /* [n_out, V], the caller's */
+    size_t n_embed;
+    const uint32_t *embed;         /* [n_embed] rows whose embeddings are wanted */
+    float *embeddings;             /* [n_embed, C], the caller's: what logits are made of, or what
+                                      leaves an encoder */
     vd_tap_fn tap;                 /* NULL: nobody watches */
     void *tap_ctx;
 } vd_batch;

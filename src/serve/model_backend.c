@@ -20,7 +20,7 @@ enum { PRINT_BYTES = 1 << 20 }; /* of the weights go into the fingerprint */
 struct vd_model_backend {
     vd_engine *engine;
     const vd_tokenizer *tokenizer; /* the engine's */
-    vd_template *tmpl;
+    vd_template *tmpl; /* NULL in an encoder */
     vd_account *account;
     const vd_zone *zone;
     vd_hardware hardware;
@@ -103,6 +103,8 @@ static vd_status face_encode_chat(void *self, json_t *messages, vd_buf *ids, vd_
     const vd_model_backend *m = self;
     int32_t *id = NULL;
     size_t n_ids = 0;
+    if (m->tmpl == NULL)
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "an encoder makes embeddings, no text");
     vd_status st = vd_chat_prompt(m->tmpl, m->tokenizer, messages, NULL, true, NULL, NULL, &id,
                                   &n_ids, err);
     if (st != VD_OK)
@@ -197,6 +199,8 @@ static vd_status make_fingerprint(vd_model_backend *m, const char *path, vd_err 
 
 static vd_status parse_template(vd_model_backend *m, vd_err *err)
 {
+    if (vd_engine_info_get(m->engine).encoder)
+        return VD_OK;
     const char *source = vd_engine_chat_template(m->engine);
     if (source == NULL)
         source = vd_chat_fallback(m->tokenizer);

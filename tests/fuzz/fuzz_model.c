@@ -31,9 +31,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-/* Tokens [begin, end), of which the last one's logits are wanted. */
+/* Tokens [begin, end), of which the last one's logits are wanted, or an encoder's embedding. */
 static void run_batch(vd_forward *f, const vd_model *model, const vd_kv_seq *seq, size_t begin,
-                      size_t end, float *logits)
+                      size_t end, float *row)
 {
     int32_t token[STEP];
     uint32_t pos[STEP], out = (uint32_t)(end - begin - 1);
@@ -43,11 +43,17 @@ static void run_batch(vd_forward *f, const vd_model *model, const vd_kv_seq *seq
         pos[i] = (uint32_t)(begin + i);
         seqs[i] = seq;
     }
+    bool encoder = model->hp.block.encoder;
     vd_batch batch = {.n_tokens = end - begin, .token = token, .pos = pos, .seq = seqs,
-                      .n_out = 1, .out = &out, .logits = logits};
+                      .n_out = encoder ? 0 : 1, .out = &out, .logits = row,
+                      .n_embed = 1, .embed = &out};
+    float *embedding = calloc(model->hp.n_embd, sizeof(*embedding));
+    require(embedding != NULL);
+    batch.embeddings = embedding;
     vd_forward_run(f, &batch);
-    for (size_t i = 0; i < model->hp.n_vocab; i++)
-        sink += (double)logits[i];
+    for (size_t i = 0; i < (encoder ? model->hp.n_embd : model->hp.n_vocab); i++)
+        sink += (double)(encoder ? embedding[i] : row[i]);
+    free(embedding);
 }
 
 static void compute(const vd_model *model, vd_dtype kv_dtype)
@@ -62,8 +68,10 @@ static void compute(const vd_model *model, vd_dtype kv_dtype)
     if (vd_kv_seq_init(kv, n, &seq, NULL) != VD_OK || !vd_kv_seq_reserve(kv, &seq, n) ||
         vd_forward_create(model, kv, pool, STEP, n, &f, NULL) != VD_OK)
         goto out;
-    for (size_t at = 0; at < n;) { /* 10, then one by one, then the rest */
+    for (size_t at = 0; at < n;) { /* 10, then one by one, then the rest; an encoder the first 10 */
         size_t step = at == 0 || at > 14 ? VD_MIN((size_t)STEP, n - at) : 1;
+        if (at > 0 && model->hp.block.encoder)
+            break;
         run_batch(f, model, &seq, at, at + step, logits);
         at += step;
     }

@@ -106,6 +106,8 @@ class Config:
     # Size of what GELU feed-forwards add to x. Small, because llama.cpp looks GELU up in a table
     # of half precision: at 1 its F32 logits are 2e-3 away from exact ones, and the tests want 1e-3.
     ffn_share: float = 0.2
+    # pooling_type: none mean cls last rank; "absent", and by default none in an encoder alone
+    pooling: str = ""
     softcap: float = 0.0  # final_logit_softcapping; 0: absent
     attn_softcap: float = 0.0  # attn_logit_softcapping; 0: absent
 
@@ -221,7 +223,8 @@ class Builder:
         if self.arch.encoder:
             w.add_causal_attention(False)
             w.add_token_type_count(2)
-            w.add_pooling_type(PoolingType.NONE)
+        if c.pooling != "absent" and (c.pooling or self.arch.encoder):
+            w.add_pooling_type(PoolingType[(c.pooling or "none").upper()])
         if c.n_expert:
             w.add_expert_count(c.n_expert)
             w.add_expert_used_count(c.n_expert_used)

@@ -125,6 +125,9 @@ class ContextParams(C.Structure):
     ]
 
 
+POOLING = {None: -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
+
+
 class QuantizeParams(C.Structure):
     _fields_ = [
         ("nthread", _i32),
@@ -259,6 +262,7 @@ def _prototypes(L):
         "llama_synchronize": (None, [_ptr]),
         "llama_encode": (_i32, [_ptr, Batch]),
         "llama_get_embeddings": (C.POINTER(_f32), [_ptr]),
+        "llama_get_embeddings_seq": (C.POINTER(_f32), [_ptr, _i32]),
         "llama_model_n_embd": (_i32, [_ptr]),
         "llama_get_logits": (C.POINTER(_f32), [_ptr]),
         "llama_get_logits_ith": (C.POINTER(_f32), [_ptr, _i32]),
@@ -344,6 +348,7 @@ class Peer:
         flash=False,
         extra_bufts=True,
         embeddings=False,
+        pooling="none",
     ):
         L = self.L = lib()
         self.model = self.ctx = None
@@ -365,7 +370,7 @@ class Peer:
         cp.kv_unified = n_seq > 1
         cp.embeddings = embeddings
         if embeddings:
-            cp.pooling_type = 0  # none: a row per token
+            cp.pooling_type = POOLING[pooling]  # None: the model's own
         self.ctx = L.llama_init_from_model(self.model, cp)
         if not self.ctx:
             raise RuntimeError(
@@ -423,6 +428,22 @@ class Peer:
         rows = self.L.llama_get_embeddings(self.ctx)
         width = self.L.llama_model_n_embd(self.model)
         return np.ctypeslib.as_array(rows, shape=(n, width)).copy()
+
+    def embed(self, sequences):
+        """Pooled embeddings (opened with embeddings=True and a pooling) of lists of tokens, all in
+        one batch: [n, n_embd]."""
+        tokens = [t for s in sequences for t in s]
+        positions = [i for s in sequences for i in range(len(s))]
+        owner = [k for k, s in enumerate(sequences) for _ in s]
+        self.clear()
+        status = self.L.llama_decode(
+            self.ctx, self._batch(tokens, positions, owner, [1] * len(tokens))
+        )
+        if status != 0:
+            raise RuntimeError(f"llama_decode: {status}: {''.join(_log_lines)[-400:]}")
+        width = self.L.llama_model_n_embd(self.model)
+        rows = [self.L.llama_get_embeddings_seq(self.ctx, k) for k in range(len(sequences))]
+        return np.array([np.ctypeslib.as_array(row, shape=(width,)) for row in rows])
 
     def decode(self, tokens, positions, sequences=None, wanted=None):
         """One step. wanted[i] says whether token i gets logits; None: only the last."""
