@@ -1,9 +1,10 @@
 /*
  * tokenizer.h - text to token ids and back, by the vocabulary inside a GGUF file.
  *
- * Kinds: SPM (SentencePiece merges by score, with byte fallback), BPE (byte-level, with the
- * pre-tokenizer that tokenizer.ggml.pre names), WordPiece (BERT). A tokenizer is immutable and may
- * be used by many threads at once. Time is linear in the text (n log n at worst).
+ * Kinds: SPM (SentencePiece merges by score, with byte fallback), unigram (T5, XLM-RoBERTa), BPE
+ * (byte-level, with the pre-tokenizer that tokenizer.ggml.pre names; raw, as Gemma 4), WordPiece
+ * (BERT). A tokenizer is immutable and may be used by many threads at once. Time is linear in the
+ * text (n log n at worst).
  */
 #ifndef VERDANT_TOKENIZER_H
 #define VERDANT_TOKENIZER_H

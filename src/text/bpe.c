@@ -85,7 +85,8 @@ static vd_status load_merges(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_er
 
 vd_status vd_bpe_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *err)
 {
-    tokenizer->raw_bytes = tokenizer->escape_spaces = tokenizer->pre.raw;
+    tokenizer->raw_bytes = vd_pretokenizer_has(&tokenizer->pre, VD_PRE_RAW);
+    tokenizer->escape_spaces = tokenizer->raw_bytes;
     vd_status st = load_merges(tokenizer, gguf, err);
     if (st != VD_OK)
         return st;
@@ -175,8 +176,8 @@ static vd_status encode_word(void *context, size_t start, size_t n, vd_err *err)
     const vd_tokenizer *tokenizer = fragment->encoder->tokenizer;
     const char *word = fragment->text + start;
     /* Gemma 4 looks runs of newlines up whole, beside its merges. */
-    bool newlines = tokenizer->raw_bytes && *word == '\n';
-    if (tokenizer->pre.ignore_merges || newlines) {
+    bool newlines = vd_pretokenizer_has(&tokenizer->pre, VD_PRE_LINES) && *word == '\n';
+    if (vd_pretokenizer_has(&tokenizer->pre, VD_PRE_IGNORE_MERGES) || newlines) {
         int32_t id = find_word(fragment->encoder, word, n);
         if (id >= 0)
             return vd_encoder_emit(fragment->encoder, id, err);

@@ -117,6 +117,8 @@ static vd_status encode_fragment(vd_encoder *encoder, const char *text, size_t n
     switch (encoder->tokenizer->model) {
     case VD_TOKENIZER_SPM:
         return vd_spm_encode(encoder, text, n, after_special, err);
+    case VD_TOKENIZER_UGM:
+        return vd_ugm_encode(encoder, text, n, err);
     case VD_TOKENIZER_BPE:
         return vd_bpe_encode(encoder, text, n, err);
     case VD_TOKENIZER_WORDPIECE:
@@ -204,6 +206,7 @@ vd_status vd_tokenizer_encode(const vd_tokenizer *tokenizer, const char *text, s
     encoder.ids = NULL;
 out:
     vd_free(encoder.ids);
+    vd_free(encoder.best);
     vd_merger_done(&encoder.merger);
     vd_buf_done(&encoder.scratch);
     vd_buf_done(&encoder.word);

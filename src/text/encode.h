@@ -12,6 +12,8 @@ typedef struct vd_encoder {
     vd_buf scratch; /* the fragment as the vocabulary writes it */
     vd_buf word;    /* one word as the vocabulary writes it */
     vd_buf pattern_text; /* what the pre-tokenizer's patterns see where the text is not UTF-8 */
+    struct vd_ugm_best *best; /* unigram: places in a word */
+    size_t best_capacity;
     int32_t *ids;
     size_t n, capacity;
     bool after_unknown; /* the last id is the unknown token of an unbroken run */
@@ -35,6 +37,7 @@ VD_NODISCARD vd_status vd_encoder_chain(vd_encoder *encoder, const char *text, u
 /* A fragment of text without special tokens. */
 VD_NODISCARD vd_status vd_spm_encode(vd_encoder *encoder, const char *text, size_t n,
                                      bool after_special, vd_err *err);
+VD_NODISCARD vd_status vd_ugm_encode(vd_encoder *encoder, const char *text, size_t n, vd_err *err);
 VD_NODISCARD vd_status vd_bpe_encode(vd_encoder *encoder, const char *text, size_t n, vd_err *err);
 VD_NODISCARD vd_status vd_wordpiece_encode(vd_encoder *encoder, const char *text, size_t n,
                                            vd_err *err);

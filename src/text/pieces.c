@@ -171,7 +171,7 @@ vd_status vd_tokenizer_decode(const vd_tokenizer *tokenizer, const int32_t *ids,
     vd_buf buf;
     vd_buf_init(&buf, SIZE_MAX / 2);
     bool wordpiece = tokenizer->model == VD_TOKENIZER_WORDPIECE;
-    bool strip = (tokenizer->model == VD_TOKENIZER_SPM && tokenizer->add_space_prefix) || wordpiece;
+    bool strip = tokenizer->add_space_prefix || wordpiece; /* only SPM and unigram add one */
     vd_status st = VD_OK;
     for (size_t i = 0; i < n; i++) {
         int32_t id = ids[i];

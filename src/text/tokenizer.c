@@ -29,6 +29,8 @@ vd_status vd_tokenizer_create(const vd_gguf *gguf, vd_tokenizer **ret_tokenizer,
         st = vd_vocab_mark_special(tokenizer, gguf, err);
     if (st == VD_OK && tokenizer->model == VD_TOKENIZER_SPM)
         st = vd_spm_load(tokenizer, gguf, err);
+    if (st == VD_OK && tokenizer->model == VD_TOKENIZER_UGM)
+        st = vd_ugm_load(tokenizer, gguf, err);
     if (st == VD_OK && tokenizer->model == VD_TOKENIZER_BPE)
         st = vd_bpe_load(tokenizer, gguf, err);
     if (st == VD_OK && tokenizer->model == VD_TOKENIZER_WORDPIECE)

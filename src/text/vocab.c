@@ -140,12 +140,15 @@ static vd_status load_add(const vd_gguf *gguf, const char *key, int32_t id, bool
 static vd_status load_special_ids(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *err)
 {
     bool spm = tokenizer->model == VD_TOKENIZER_SPM;
+    bool ugm = tokenizer->model == VD_TOKENIZER_UGM;
     bool wordpiece = tokenizer->model == VD_TOKENIZER_WORDPIECE;
     tokenizer->bos = spm ? 1 : wordpiece ? 101 : -1;
-    tokenizer->eos = spm ? 2 : -1;
-    tokenizer->unk = spm ? 0 : wordpiece ? 100 : -1;
+    tokenizer->eos = spm ? 2 : ugm ? 1 : -1;
+    tokenizer->unk = spm ? 0 : ugm ? 2 : wordpiece ? 100 : -1;
     tokenizer->sep = wordpiece ? 102 : -1;
-    tokenizer->add_bos = spm || wordpiece || tokenizer->pre.add_bos;
+    tokenizer->add_bos = spm || wordpiece ||
+                         vd_pretokenizer_has(&tokenizer->pre, VD_PRE_ADD_BOS);
+    tokenizer->add_eos = ugm;
     tokenizer->add_sep = wordpiece;
 
     vd_status st = VD_OK;
@@ -169,7 +172,7 @@ static vd_status load_special_ids(vd_tokenizer *tokenizer, const vd_gguf *gguf, 
         st = load_add(gguf, "tokenizer.ggml.add_sep_token", tokenizer->sep, &tokenizer->add_sep,
                       err);
     /* Gemma 4 files say false and are wrong. */
-    if (tokenizer->pre.raw && tokenizer->pre.add_bos && tokenizer->bos >= 0)
+    if (vd_pretokenizer_has(&tokenizer->pre, VD_PRE_LINES) && tokenizer->bos >= 0)
         tokenizer->add_bos = true;
     return st;
 }
@@ -205,14 +208,16 @@ vd_status vd_vocab_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *er
 
     if (str_is(model, "llama"))
         tokenizer->model = VD_TOKENIZER_SPM;
+    else if (str_is(model, "t5"))
+        tokenizer->model = VD_TOKENIZER_UGM;
     else if (str_is(model, "gpt2") || gemma4)
         tokenizer->model = VD_TOKENIZER_BPE;
     else if (str_is(model, "bert"))
         tokenizer->model = VD_TOKENIZER_WORDPIECE;
     else
         return VD_FAIL(err, VD_ERR_UNSUPPORTED, "the tokenizer model '%.*s' is not known to this "
-                       "build (tokenizer.ggml.model)", (int)VD_MIN(model.n, (size_t)64),
-                       model.data);
+                       "build (tokenizer.ggml.model); we know: bert, gemma4, gpt2, llama, t5",
+                       (int)VD_MIN(model.n, (size_t)64), model.data);
     if (tokenizer->model == VD_TOKENIZER_BPE)
         st = vd_pretokenizer_init(&tokenizer->pre, pre, err);
     if (st == VD_OK)

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/strmap.h"
+#include "text/charsmap.h"
 #include "text/pairmap.h"
 #include "text/prefix.h"
 #include "text/pretokenize.h"
@@ -26,6 +27,7 @@ enum { VD_SPACE_MARK_BYTES = 3 };
 
 typedef enum vd_tokenizer_model {
     VD_TOKENIZER_SPM,
+    VD_TOKENIZER_UGM,
     VD_TOKENIZER_BPE,
     VD_TOKENIZER_WORDPIECE
 } vd_tokenizer_model;
@@ -50,13 +52,18 @@ struct vd_tokenizer {
 
     int32_t bos, eos, sep, unk; /* -1: none */
     bool add_bos, add_eos, add_sep;
-    bool add_space_prefix; /* SPM: a space before the text and after each special token */
-    bool escape_spaces;    /* SPM, raw BPE: spaces are U+2581 inside the vocabulary */
+    bool add_space_prefix; /* SPM, unigram: a space before the text and after special tokens */
+    bool merge_spaces;     /* unigram: runs of spaces are one, and none stand at the ends */
+    bool escape_spaces;    /* all but byte-level BPE: spaces are U+2581 inside the vocabulary */
+    bool keeps_bytes;      /* unigram: every byte has a token, so bytes that are no text stay */
     bool raw_bytes;        /* BPE: symbols are characters of the text, not mapped bytes */
     bool lowercase, strip_accents; /* WordPiece */
     uint32_t byte_symbol[256];     /* what stands for a byte when nothing else does */
 
     uint32_t *rank;         /* SPM, [n_vocab]: 0 merges first; equal scores share a rank */
+    float *score;           /* unigram, [n_vocab]: log-probabilities */
+    double unknown_score;   /* unigram: of a character that no token covers */
+    vd_charsmap charsmap;   /* unigram: normalization */
     vd_pairmap pairs;       /* BPE: two symbols -> rank */
     uint32_t *merged;       /* BPE, [n_merges]: rank -> symbol */
     uint32_t n_merges;
@@ -65,7 +72,7 @@ struct vd_tokenizer {
     vd_pretokenizer pre;    /* BPE */
     vd_prefix_table added;  /* user-defined tokens: always read */
     vd_prefix_table special; /* these and control and unknown ones: read when asked for */
-    vd_prefix_table words;  /* WordPiece: all tokens */
+    vd_prefix_table words;  /* WordPiece: all tokens; unigram: the normal ones */
 };
 
 /* The id of a token text, or -1; ghosts are not tokens. */
@@ -84,6 +91,7 @@ VD_NODISCARD vd_status vd_vocab_mark_special(vd_tokenizer *tokenizer, const vd_g
 /* Fills `joins`: between another byte and U+2581 nothing merges, so text may be cut there. */
 void vd_vocab_find_joins(vd_tokenizer *tokenizer);
 VD_NODISCARD vd_status vd_spm_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *err);
+VD_NODISCARD vd_status vd_ugm_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *err);
 VD_NODISCARD vd_status vd_bpe_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *err);
 VD_NODISCARD vd_status vd_wordpiece_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *err);
 

@@ -68,12 +68,12 @@ static bool is_space(uint32_t code)
            code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
-/* Dropped from the text: controls, formats, surrogates, private use, unassigned. */
+/* Dropped from the text: controls, formats, surrogates, private use. What is not assigned yet is
+ * kept, as Hugging Face's tokenizers do: it may be a newer character than our tables know. */
 static bool is_noise(uint32_t code, utf8proc_category_t category)
 {
     return code == 0xFFFD || category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF ||
-           category == UTF8PROC_CATEGORY_CO || category == UTF8PROC_CATEGORY_CS ||
-           category == UTF8PROC_CATEGORY_CN;
+           category == UTF8PROC_CATEGORY_CO || category == UTF8PROC_CATEGORY_CS;
 }
 
 static bool is_punctuation(uint32_t code, utf8proc_category_t category)

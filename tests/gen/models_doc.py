@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 import dtypes  # noqa: E402
+import pretokenizers  # noqa: E402
 import variants  # noqa: E402
 from archs import ARCHS  # noqa: E402
 
@@ -58,7 +59,20 @@ def types():
                   "Logits of a tiny model against", "Written by `verdant compress`"], rows)
 
 
-SECTIONS = {"architectures": architectures, "types": types}
+def pre_tokenizers():
+    """The table, one row per family of names."""
+    rows = []
+    for name, family in pretokenizers.FAMILIES.items():
+        theirs = "equal" if family.peer == "" else "differs: it " + family.peer
+        rows.append([f"`{name}`", ", ".join(f"`{n}`" for n in family.kin.split()),
+                     "equal" if family.hf is not None else "it is llama.cpp's own", theirs])
+    for name, kin in pretokenizers.RAW.items():
+        rows.append([f"`{name}`", ", ".join(f"`{n}`" for n in kin.split()), "equal", "equal"])
+    return table(["`tokenizer.ggml.pre`", "The same", "Ids by `tokenizers`", "Ids by llama.cpp"],
+                 rows)
+
+
+SECTIONS = {"architectures": architectures, "types": types, "pre-tokenizers": pre_tokenizers}
 
 
 def replaced(text):

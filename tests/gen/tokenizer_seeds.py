@@ -27,14 +27,39 @@ def vocabulary(model, tokens, types=None, scores=None, merges=None, pre=None, ke
     if merges is not None:
         writer.add_token_merges(merges)
     for key, value in keys:
-        (writer.add_bool if isinstance(value, bool) else writer.add_uint32)(f"tokenizer.ggml.{key}",
-                                                                            value)
+        add = (writer.add_array if isinstance(value, bytes) else
+               writer.add_bool if isinstance(value, bool) else writer.add_uint32)
+        add(f"tokenizer.ggml.{key}", value)
     out = io.BytesIO()
     writer.fout = [out]
     writer.state = gguf.gguf_writer.WriterState.EMPTY
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     return out.getvalue()
+
+
+def rules(pairs):
+    """Compiled normalization rules: every node of the trie has a block of 256 for its children."""
+    units, blocks, texts = {0: 0}, 1, b""
+
+    def block(at):
+        nonlocal blocks
+        if units[at] >> 10 == 0:
+            units[at] |= (at ^ blocks * 256) << 10
+            blocks += 1
+        return at ^ units[at] >> 10
+
+    for old, new in pairs:
+        at = 0
+        for byte in old:
+            at = block(at) + byte
+            units.setdefault(at, byte)
+        value = block(at)
+        units[at] |= 1 << 8
+        units[value] = 1 << 31 | len(texts)
+        texts += new + b"\0"
+    trie = b"".join(struct.pack("<I", units.get(i, 0)) for i in range(256 * blocks))
+    return struct.pack("<I", len(trie)) + trie + texts
 
 
 def seeds():
@@ -60,6 +85,15 @@ def seeds():
     yield "wordpiece", "Unable a. É中".encode() + b"\xff", vocabulary(
         "bert", bert, [3] * 4 + [1] * 4,
         keys=[("cls_token_id", 2), ("seperator_token_id", 3), ("unknown_token_id", 1)])
+    ugm = ["<pad>", "</s>", "<unk>", SPACE, "a", "b", "ab", SPACE + "a", SPACE * 2, "<tool>"]
+    types, scores = [3, 3, 2] + [1] * 6 + [4], [0.0] * 3 + [-2.0, -2.5, -2.5, -3.0, -3.0, -5.0, 0.0]
+    yield "unigram", text, vocabulary(
+        "t5", ugm, types, scores,
+        keys=[("add_space_prefix", True), ("remove_extra_whitespaces", True),
+              ("precompiled_charsmap",
+               rules([(b"\n", b" "), ("É".encode(), b"b a"), (b"bb", b"")]))])
+    yield "unigram-bytes", text, vocabulary("t5", ugm + BYTES, types + [6] * len(BYTES),
+                                            scores + [0.0] * len(BYTES))
     yield "unknown-model", b"a", vocabulary("abacus", ["a"])
     yield "id-outside", b"a", vocabulary("gpt2", ["a"], merges=["a a"], keys=[("eos_token_id", 7)])
 

@@ -333,6 +333,15 @@ def _ints(values):
     return (_i32 * len(values))(*[int(v) for v in values])
 
 
+def _tokenize(L, vocab, text, special, parse_special):
+    data = text if isinstance(text, bytes) else text.encode()
+    room = (_i32 * (4 * len(data) + 8))()  # a rule of normalization may make text longer
+    n = L.llama_tokenize(vocab, data, len(data), room, len(room), special, parse_special)
+    if n < 0:
+        raise RuntimeError(f"llama_tokenize wants {-n} places")
+    return list(room[:n])
+
+
 class Peer:
     """A model with one context. `kv` is the type of the cache; `flash` its fused attention: False,
     True or None (llama.cpp's own choice)."""
@@ -394,14 +403,7 @@ class Peer:
         self.close()
 
     def tokenize(self, text, special=True, parse_special=False):
-        data = text if isinstance(text, bytes) else text.encode()
-        room = (_i32 * (len(data) + 8))()
-        n = self.L.llama_tokenize(
-            self.vocab, data, len(data), room, len(room), special, parse_special
-        )
-        if n < 0:
-            raise RuntimeError(f"llama_tokenize wants {-n} places")
-        return list(room[:n])
+        return _tokenize(self.L, self.vocab, text, special, parse_special)
 
     def detokenize(self, ids):
         room = C.create_string_buffer(64 * len(ids) + 64)
@@ -518,6 +520,30 @@ class Peer:
             self.L.llama_get_logits(self.ctx)
         self.L.llama_synchronize(self.ctx)
         return n * sequences / (time.perf_counter() - start)
+
+
+class Vocabulary:
+    """The tokenizer of a file, without its weights."""
+
+    def __init__(self, path):
+        L = self.L = lib()
+        mp = L.llama_model_default_params()
+        mp.vocab_only, mp.n_gpu_layers = True, 0
+        _log_lines.clear()
+        self.model = L.llama_model_load_from_file(str(path).encode(), mp)
+        if not self.model:
+            raise RuntimeError(f"llama.cpp does not load {path}: {''.join(_log_lines)[-800:]}")
+        self.vocab = L.llama_model_get_vocab(self.model)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.L.llama_model_free(self.model)
+
+    def tokenize(self, text, special=False, parse_special=False):
+        """special: with BOS and EOS as the vocabulary says."""
+        return _tokenize(self.L, self.vocab, text, special, parse_special)
 
 
 def quantize(source, target, ftype, pure=False, threads=2):

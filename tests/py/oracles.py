@@ -19,6 +19,7 @@ import metrics  # noqa: E402
 import models_doc  # noqa: E402
 import multiple_choice  # noqa: E402
 import numpy_forward  # noqa: E402
+import pretokenizers  # noqa: E402
 import tiny_model  # noqa: E402
 import variants  # noqa: E402
 
@@ -34,6 +35,7 @@ __all__ = [
     "models_doc",
     "multiple_choice",
     "numpy_forward",
+    "pretokenizers",
     "tiny_model",
     "variants",
 ]

@@ -4,47 +4,16 @@ Each test trains a small vocabulary on generated text, writes it as GGUF, and co
 decoded text on thousands of random lines of mixed scripts. The text comes from a seed, which a
 failure prints; characters come from blocks that all Unicode versions in question agree on.
 """
-import ctypes
 import json
 import random
 
 import pytest
 
-gguf = pytest.importorskip("gguf")
-SPACE = "\u2581"
+pytest.importorskip("gguf")
+from tokenizing import (  # noqa: E402
+    SPACE, Ours, bpe_parts, open_library, random_line, raw_bpe, write_vocabulary)
+
 SEED = 20261123
-
-BLOCKS = [
-    "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "0123456789", " \t\n",
-    ".,;:!?'\"-()[]{}<>/\\|@#$%^&*_+=~`", "äöüßéèêñçøåæœžšđþ", "ÀÉÎÕÜÇÑØŽŠÞ",
-    "абвгдежзийклмнопрстуфхцчшщ", "ΑΒΓΔαβγδεζηθικλμνξοπρσς", "אבגדהוזחטיכלמנ",
-    "ابتثجحخدذرزسشصضطظ", "अआइईउऊकखगघचछजझ", "ािीुूृेैोौ्ंः", "กขคงจฉชซญ",
-    "中文字漢語日本国人大小一二三",
-    "あいうえおかきくけこ", "アイウエオカキクケコ", "가각간갇갈나낙난한국어", "😀🦙🚀✅❤👩‍🚀", "①②½¾²³٠١٢٣०१२",
-    "\u0301\u0308\u0327\u0303", "\u00a0\u2003\u3000\u2028\u200b\ufeff",
-    "—–‘’“”…«»¿¡、。「」", "€£¥©®™°±×÷",
-    "\x00\x01\x1f\x7f\x85\u180e\u00ad",
-]
-WORDS = ("the of and to in is it's I'm we've they'll you're don't I'd THE IT'S he'S hello world "
-         "naïve café Straße über 123 4567 3.14 foo_bar x=y http://a.b/c don''t 'tis").split()
-
-
-def random_line(rng, blocks=BLOCKS):
-    parts = []
-    for _ in range(rng.randint(0, 12)):
-        kind = rng.random()
-        if kind < 0.35:
-            parts.append(rng.choice(WORDS))
-        elif kind < 0.5:
-            parts.append(rng.choice([" ", "  ", "   ", "\n", "\n\n", " \n", "\t", "\r\n", "     "]))
-        elif kind < 0.55:
-            parts.append("".join(rng.choice(rng.choice(blocks)) for _ in range(rng.randint(1, 6))))
-        else:
-            block = rng.choice(blocks)
-            parts.append("".join(rng.choice(block) for _ in range(rng.randint(1, 8))))
-        if rng.random() < 0.5:
-            parts.append(" ")
-    return "".join(parts)
 
 
 @pytest.fixture(scope="module")
@@ -59,77 +28,18 @@ def corpus():
     return [random_line(rng) for _ in range(3000)]
 
 
-class Options(ctypes.Structure):
-    _fields_ = [("no_bos_eos", ctypes.c_bool), ("parse_special", ctypes.c_bool)]
-
-
 @pytest.fixture(scope="module")
 def library(build):
-    lib = ctypes.CDLL(str(build / "libverdant.so"))
-    lib.vd_tokenizer_piece.restype = ctypes.c_void_p
-    for name in ("vd_tokenizer_free", "vd_ids_free", "vd_text_free"):
-        getattr(lib, name).argtypes = [ctypes.c_void_p]
-        getattr(lib, name).restype = None
-    return lib
-
-
-class Ours:
-    """A vocabulary file through libverdant's public C API."""
-
-    def __init__(self, lib, path):
-        self.lib, self.handle = lib, ctypes.c_void_p()
-        err = ctypes.create_string_buffer(1024)
-        status = lib.vd_tokenizer_open(str(path).encode(), ctypes.byref(self.handle), err)
-        assert status == 0, err.raw
-
-    def encode(self, text, plain=True):
-        data = text if isinstance(text, bytes) else text.encode()
-        ids, n = ctypes.POINTER(ctypes.c_int32)(), ctypes.c_size_t()
-        options = Options(plain, not plain)
-        assert self.lib.vd_tokenizer_encode(self.handle, data, ctypes.c_size_t(len(data)),
-                                            ctypes.byref(options), ctypes.byref(ids),
-                                            ctypes.byref(n), None) == 0
-        result = ids[:n.value]
-        self.lib.vd_ids_free(ids)
-        return result
-
-    def decode(self, ids, special=False):
-        array = (ctypes.c_int32 * len(ids))(*ids)
-        text, n = ctypes.c_void_p(), ctypes.c_size_t()
-        assert self.lib.vd_tokenizer_decode(self.handle, array, ctypes.c_size_t(len(ids)),
-                                            ctypes.c_bool(special), ctypes.byref(text),
-                                            ctypes.byref(n), None) == 0
-        result = ctypes.string_at(text, n.value)
-        self.lib.vd_text_free(text)
-        return result
-
-    def close(self):
-        self.lib.vd_tokenizer_free(self.handle)
+    return open_library(build)
 
 
 @pytest.fixture
 def ours(library, tmp_path):
     opened = []
 
-    def open_(tokens, model, pre="default", merges=None, scores=None, types=None, **keys):
+    def open_(tokens, model, *args, **keys):
         path = tmp_path / f"{len(opened)}.gguf"
-        writer = gguf.GGUFWriter(path, "llama")
-        writer.add_tokenizer_model(model)
-        writer.add_tokenizer_pre(pre)
-        writer.add_token_list(tokens)
-        writer.add_token_types(types or [1] * len(tokens))
-        if merges is not None:
-            writer.add_token_merges(merges)
-        if scores is not None:
-            writer.add_token_scores(scores)
-        for key, value in keys.items():
-            add = writer.add_bool if isinstance(value, bool) else writer.add_uint32
-            add(f"tokenizer.ggml.{key}", value)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        opened.append(Ours(library, path))
+        opened.append(Ours(library, write_vocabulary(path, tokens, model, *args, **keys)))
         return opened[-1]
 
     yield open_
@@ -143,53 +53,15 @@ def assert_same(lines, ours, theirs):
         assert ours.encode(line) == theirs(line), f"seed {SEED}: {line!r}"
 
 
-# The patterns as the models' own tokenizer.json have them; ByteLevel has GPT-2's built in.
-LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-QWEN35 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
-          r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
-END = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-O200K = (rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER}*{LOWER}+{END}|[^\r\n\p{{L}}\p{{N}}]?{UPPER}+{LOWER}*{END}"
-         r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-TEKKEN = O200K.replace(END, "").replace("{1,3}", "")
-DEEPSEEK3 = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"
-             r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"
-             r"|\s*[\r\n]+|\s+(?!\S)|\s+")
-DEEPSEEK_CODER = [r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-\ud7ff]+", r"\p{N}"]
-BYTE_LEVEL = {
-    "gpt-2": ([], True, False),
-    "smollm": ([r"\p{N}"], True, False),
-    "starcoder": ([r"\p{N}"], True, False),
-    "llama-bpe": ([LLAMA3], False, True),
-    "qwen2": ([LLAMA3.replace("{1,3}", "")], False, False),
-    "qwen35": ([QWEN35], False, False),
-    "gpt-4o": ([O200K], False, False),
-    "tekken": ([TEKKEN], False, True),
-    "deepseek-v3": ([r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+", DEEPSEEK3], False, False),
-    "deepseek-coder": (DEEPSEEK_CODER, False, False),
-}
-
-
-QUICK = {"gpt-2", "smollm", "llama-bpe"}
-
-
-@pytest.mark.parametrize("pre", [pytest.param(p, marks=[] if p in QUICK else pytest.mark.slow)
-                                 for p in BYTE_LEVEL])
-def test_byte_level_bpe_gives_the_ids_of_tokenizers(pre, ours, lines, corpus):
+def test_byte_level_bpe_gives_the_ids_of_tokenizers(ours, lines, corpus):
     hf = pytest.importorskip("tokenizers")
-    patterns, builtin, ignore_merges = BYTE_LEVEL[pre]
-    tokenizer = hf.Tokenizer(hf.models.BPE(ignore_merges=ignore_merges))
-    steps = [hf.pre_tokenizers.Split(hf.Regex(p), "isolated") for p in patterns]
-    steps.append(hf.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=builtin))
-    tokenizer.pre_tokenizer = hf.pre_tokenizers.Sequence(steps)
+    tokenizer = hf.Tokenizer(hf.models.BPE())
+    tokenizer.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.train_from_iterator(corpus, hf.trainers.BpeTrainer(
         vocab_size=2000, show_progress=False,
         initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet()))
-    model = json.loads(tokenizer.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].get)
-    merges = [" ".join(m) if isinstance(m, list) else m for m in model["merges"]]
-    subject = ours(tokens, "gpt2", pre, merges=merges)
+    tokens, merges = bpe_parts(tokenizer)
+    subject = ours(tokens, "gpt2", "gpt-2", merges=merges)
     assert_same(lines, subject, lambda line: tokenizer.encode(line).ids)
     for line in lines[:500]:
         assert subject.decode(subject.encode(line)) == line.encode()
@@ -207,9 +79,7 @@ def test_added_tokens_are_read_before_anything_else(ours, corpus):
         vocab_size=1000, show_progress=False,
         initial_alphabet=hf.pre_tokenizers.ByteLevel.alphabet()))
     added = ["<tool>", "<tool>>", "    ", "  ", "ab<"]
-    model = json.loads(tokenizer.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].get)
-    merges = [" ".join(m) if isinstance(m, list) else m for m in model["merges"]]
+    tokens, merges = bpe_parts(tokenizer)
     tokenizer.add_tokens([hf.AddedToken(text, normalized=False) for text in added])
     subject = ours(tokens + added, "gpt2", "gpt-2", merges=merges,
                    types=[1] * len(tokens) + [4] * len(added))
@@ -222,21 +92,8 @@ def test_added_tokens_are_read_before_anything_else(ours, corpus):
 def test_raw_bpe_gives_the_ids_of_tokenizers(ours, lines, corpus):
     """Gemma 4's kind: characters merge over the whole line, spaces are U+2581, bytes fall back."""
     hf = pytest.importorskip("tokenizers")
-    bytes_ = [f"<0x{b:02X}>" for b in range(256)]
-    trained = hf.Tokenizer(hf.models.BPE())
-    trained.normalizer = hf.normalizers.Replace(" ", SPACE)
-    trained.pre_tokenizer = hf.pre_tokenizers.Split(hf.Regex(SPACE + r"*[^\n" + SPACE + r"]+|\n+"),
-                                                    "isolated")
-    trained.train_from_iterator(corpus, hf.trainers.BpeTrainer(
-        vocab_size=2000, show_progress=False, limit_alphabet=150,
-        special_tokens=["<unk>"] + bytes_))
-    model = json.loads(trained.to_str())["model"]
-    merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in model["merges"]]
-    tokenizer = hf.Tokenizer(hf.models.BPE(vocab=model["vocab"], merges=merges, byte_fallback=True,
-                                           unk_token="<unk>", fuse_unk=True))
-    tokenizer.normalizer = trained.normalizer
-    tokens = sorted(model["vocab"], key=model["vocab"].get)
-    subject = ours(tokens, "gemma4", "gemma4", merges=[" ".join(m) for m in merges],
+    tokenizer, tokens, merges = raw_bpe(hf, corpus)
+    subject = ours(tokens, "gemma4", "gemma4", merges=merges,
                    types=[2] + [6] * 256 + [1] * (len(tokens) - 257))
     newline_tokens = [t for t in tokens if "\n" in t]
     usable = [line for line in lines if newline_tokens or "\n" not in line]

@@ -28,7 +28,7 @@ static double cpu_s(void)
 static const char *const inputs[][2] = {
     {"a", ""}, {"ab", ""}, {"abacbc", ""}, {" ", "x"}, {"\n", "x"}, {"\n ", "x"}, {"1", "x"},
     {"A", "1"}, {"=!", ""}, {"\xE8\xAA\x9E", ""}, {"\xCC\x81", "x"}, {"\xFF", ""}, {"'", "s"},
-    {"<", ""}, {"<x", ""},
+    {"<", ""}, {"<x", ""}, {"1", "_"}, {"a ", ""}, {"IMG", ""}, {"aA", "1"}, {"e\xCC\x81 ", "1"},
 };
 
 static char *make_text(const char *const input[2], size_t n)
@@ -83,14 +83,30 @@ static void spm_is_linear(void **state)
     assert_linear(&v, "spm");
 }
 
+static void unigram_is_linear(void **state)
+{
+    static const char *const more[] = {S, "a", "b", "ab", "aa", "aaaa", S S, S S S S, "1", "11",
+                                       "abab", S "a"};
+    for (int merge = 0; merge < 2; merge++) {
+        vocab v = vocab_spm(more, 12);
+        v.model = "t5";
+        v.flag[0].key = "remove_extra_whitespaces";
+        v.flag[0].value = merge;
+        assert_linear(&v, "unigram");
+    }
+}
+
 static void bpe_is_linear_with_every_pattern(void **state)
 {
     static const char *const more[] = {"aa", "aaaa", "ab", "abab", "11", "<x>", "<xx>"};
     static const char *const merges[] = {"a a", "aa aa", "a b", "ab ab", "1 1"};
-    static const char *const names[] = {"gpt-2",        "default",        "llama-bpe", "qwen2",
-                                        "deepseek-llm", "deepseek-coder", "smollm",    "falcon",
-                                        "qwen35",       "deepseek-v3",    "tekken",    "gpt-4o",
-                                        "gemma4"};
+    static const char *const names[] = {
+        "gpt-2",       "default",  "llama-bpe", "qwen2",     "deepseek-llm", "deepseek-coder",
+        "smollm",      "falcon",   "qwen35",    "tekken",    "deepseek-v3",  "gpt-4o",
+        "gemma4",      "jais-2",   "ufakzeka",  "laguna",    "seed-coder",   "minicpm5",
+        "exaone-moe",  "spark2_5", "afmoe",     "tiny_aya",  "youtu",        "kimi-k2",
+        "superbpe",    "bloom",    "viking",    "chameleon", "sarvam-moe",
+    };
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         vocab v = vocab_byte_level(names[i], more, 7, merges, 5);
         static int types[263];
@@ -135,6 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spm_is_linear),
+        cmocka_unit_test(unigram_is_linear),
         cmocka_unit_test(bpe_is_linear_with_every_pattern),
         cmocka_unit_test(wordpiece_is_linear),
         cmocka_unit_test(memory_is_bounded_by_the_text),

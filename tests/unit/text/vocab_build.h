@@ -19,6 +19,8 @@ typedef struct vocab {
     const float *scores;  /* NULL: absent */
     const char *const *merges;
     size_t n_merges;      /* SIZE_MAX: the key is absent */
+    const unsigned char *rules; /* precompiled_charsmap; NULL: absent */
+    size_t n_rules;
     struct { const char *key; uint32_t value; } id[6]; /* u32 keys under tokenizer.ggml. */
     struct { const char *key; bool value; } flag[4];   /* bool keys under tokenizer.ggml. */
 } vocab;
@@ -27,7 +29,8 @@ __attribute__((unused)) static gguf_writer vocab_bytes(const vocab *v)
 {
     gguf_writer w = {0};
     uint64_t n_kv = 1u + (v->model != NULL) + (v->pre != NULL) + (v->name != NULL) +
-                    (v->types != NULL) + (v->scores != NULL) + (v->n_merges != SIZE_MAX);
+                    (v->types != NULL) + (v->scores != NULL) + (v->n_merges != SIZE_MAX) +
+                    (v->rules != NULL);
     for (size_t i = 0; i < 6; i++)
         n_kv += v->id[i].key != NULL;
     for (size_t i = 0; i < 4; i++)
@@ -56,6 +59,10 @@ __attribute__((unused)) static gguf_writer vocab_bytes(const vocab *v)
         gguf_key_array(&w, "tokenizer.ggml.merges", 8, v->n_merges);
         for (size_t i = 0; i < v->n_merges; i++)
             gguf_str(&w, v->merges[i]);
+    }
+    if (v->rules != NULL) {
+        gguf_key_array(&w, "tokenizer.ggml.precompiled_charsmap", 0, v->n_rules);
+        gguf_bytes(&w, v->rules, v->n_rules);
     }
     char key[64];
     for (size_t i = 0; i < 6 && v->id[i].key != NULL; i++) {
