@@ -69,6 +69,13 @@ bool vd_mapping_is(const vd_mapping *mapping, const char *path)
            (uint64_t)info.st_ino == mapping->inode;
 }
 
+bool vd_file_same(const char *path, const char *other)
+{
+    struct stat a, b;
+    return stat(path, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
 vd_status vd_file_read(const char *path, size_t limit, char **ret_text, size_t *ret_n, vd_err *err)
 {
     vd_status st = VD_OK;
@@ -115,25 +122,67 @@ static vd_status final_path(const char *path, char **ret_path, vd_err *err)
     return VD_OK;
 }
 
-static vd_status open_temporary(vd_atomic_file *file, const struct stat *old, vd_err *err)
+enum { TEMP_NAME_MAX = 200 }; /* of the final name; file systems hold 255 bytes */
+
+/* Beside the final file, so that a rename is enough: "DIR/NAME.part-PID". *ret_n_folder: bytes of
+ * "DIR/", 0 without one. */
+static vd_status temporary_path(const char *path, char **ret_path, size_t *ret_n_folder,
+                                vd_err *err)
 {
+    const char *slash = strrchr(path, '/');
+    size_t n_folder = slash != NULL ? (size_t)(slash - path) + 1 : 0;
     vd_buf temp;
     vd_buf_init(&temp, 8192);
-    vd_buf_printf(&temp, "%s.part-%ld", file->path, (long)getpid());
+    vd_buf_append(&temp, path, n_folder);
+    vd_buf_printf(&temp, "%.*s.part-%ld", TEMP_NAME_MAX, path + n_folder, (long)getpid());
     vd_status st = vd_buf_status(&temp, "the name of a temporary file", err);
     char *temp_path = st == VD_OK ? vd_buf_take(&temp) : NULL;
     vd_buf_done(&temp);
-    if (temp_path == NULL)
-        return st != VD_OK ? st
-                           : VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", file->path);
-    unlink(temp_path); /* of a process that was killed */
-    file->stream = fopen(temp_path, "wbxe"); /* new: not a link that somebody laid there */
-    if (file->stream == NULL) {
-        st = open_failed("write", file->path, err);
-        vd_free(temp_path);
-        return st;
+    if (st == VD_OK && temp_path == NULL)
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name %s", path);
+    *ret_path = temp_path;
+    *ret_n_folder = n_folder;
+    return st;
+}
+
+/* "/proc/self/fd/N": a name for what is open but has none. */
+static const char *open_name(int fd, char room[static 32])
+{
+    snprintf(room, 32, "/proc/self/fd/%d", fd);
+    return room;
+}
+
+/* A file without a name in the folder of temp_path: it goes with the process, however that ends.
+ * -1 where the file system or a system without /proc cannot have it. */
+static int open_nameless(char *temp_path, size_t n_folder)
+{
+    char room[32], kept = temp_path[n_folder];
+    temp_path[n_folder] = '\0';
+    int fd = open(n_folder > 0 ? temp_path : ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    temp_path[n_folder] = kept;
+    if (fd >= 0 && access(open_name(fd, room), F_OK) != 0) {
+        close(fd);
+        fd = -1;
     }
-    file->temp_path = temp_path;
+    return fd;
+}
+
+static vd_status open_temporary(vd_atomic_file *file, const struct stat *old, vd_err *err)
+{
+    size_t n_folder = 0;
+    vd_status st = temporary_path(file->path, &file->temp_path, &n_folder, err);
+    if (st != VD_OK)
+        return st;
+    int fd = open_nameless(file->temp_path, n_folder);
+    if (fd < 0) {
+        unlink(file->temp_path); /* of a process that was killed */
+        fd = open(file->temp_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        file->named = fd >= 0;
+    }
+    if (fd >= 0 && (file->stream = fdopen(fd, "wb")) == NULL)
+        close(fd);
+    if (file->stream == NULL)
+        return open_failed("write", file->path, err);
     if (old != NULL)
         (void)fchmod(fileno(file->stream), old->st_mode & 07777); /* else the umask's */
     return VD_OK;
@@ -144,6 +193,8 @@ vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err
     vd_atomic_file file = {0};
     struct stat info;
     bool there = stat(path, &info) == 0;
+    if (!there && (errno != ENOENT || path[0] == '\0')) /* now, not after the work */
+        return open_failed("write", path[0] != '\0' ? path : "to an empty name", err);
     if (there && S_ISDIR(info.st_mode))
         return VD_FAIL(err, VD_ERR_ARG, "cannot write %s: it is a directory", path);
     vd_status st = final_path(path, &file.path, err);
@@ -165,20 +216,36 @@ out:
     return st;
 }
 
+/* Gives the file its temporary name. A link that somebody laid there is not followed. */
+static vd_status name_file(vd_atomic_file *file, vd_err *err)
+{
+    char room[32];
+    unlink(file->temp_path);
+    if (linkat(AT_FDCWD, open_name(fileno(file->stream), room), AT_FDCWD, file->temp_path,
+               AT_SYMLINK_FOLLOW) != 0)
+        return VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", file->path, strerror(errno));
+    file->named = true;
+    return VD_OK;
+}
+
 static vd_status commit_steps(vd_atomic_file *file, vd_err *err)
 {
     if (fflush(file->stream) != 0 || ferror(file->stream))
         return VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", file->path, strerror(errno));
     if (file->temp_path != NULL && fsync(fileno(file->stream)) != 0)
         return VD_FAIL(err, VD_ERR_IO, "cannot sync %s: %s", file->path, strerror(errno));
+    if (file->temp_path != NULL && !file->named) {
+        vd_status st = name_file(file, err);
+        if (st != VD_OK)
+            return st;
+    }
     int failed = fclose(file->stream);
     file->stream = NULL;
     if (failed != 0)
         return VD_FAIL(err, VD_ERR_IO, "cannot close %s: %s", file->path, strerror(errno));
     if (file->temp_path != NULL && rename(file->temp_path, file->path) != 0)
         return VD_FAIL(err, VD_ERR_IO, "cannot rename to %s: %s", file->path, strerror(errno));
-    vd_free(file->temp_path);
-    file->temp_path = NULL;
+    file->named = false; /* it has its own name now */
     return VD_OK;
 }
 
@@ -193,7 +260,7 @@ void vd_atomic_file_done(vd_atomic_file *file)
 {
     if (file->stream != NULL)
         fclose(file->stream);
-    if (file->temp_path != NULL)
+    if (file->named)
         unlink(file->temp_path);
     vd_free(file->temp_path);
     vd_free(file->path);

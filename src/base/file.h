@@ -24,18 +24,24 @@ void vd_mapping_close(vd_mapping *mapping);
 /* True where `path` leads to the mapped file. */
 bool vd_mapping_is(const vd_mapping *mapping, const char *path);
 
+/* True where both names lead to one file that exists. */
+bool vd_file_same(const char *path, const char *other);
+
 /* The whole file as text with a NUL behind it (vd_free), refused above `limit` bytes.
  * "-" reads standard input. */
 VD_NODISCARD vd_status vd_file_read(const char *path, size_t limit, char **ret_text, size_t *ret_n,
                                     vd_err *err);
 
-/* A file under a temporary name beside its final one; commit renames it over, done without commit
- * removes it. So a half-written file never stands under the final name. A symbolic link stays, its
- * target is replaced; a device or a pipe is written as it stands, for its name must not go. */
+/* A file without a name in the folder of its final one; commit names it, done without commit lets
+ * it go. So a half-written file never stands under the final name, and nothing is left of a process
+ * that is interrupted or killed. Where the file system cannot do that (NFS) the file has a
+ * temporary name meanwhile, and a killed process leaves it. A symbolic link stays, its target is
+ * replaced; a device or a pipe is written as it stands, for its name must not go. */
 typedef struct vd_atomic_file {
     FILE *stream;
     char *path;
     char *temp_path; /* NULL for a device or a pipe */
+    bool named;      /* it stands under temp_path */
 } vd_atomic_file;
 
 VD_NODISCARD vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err *err);

@@ -7,11 +7,11 @@ import re
 import resource
 import signal
 import subprocess
-import time
 
 import numpy as np
 import oracles
 import pytest
+import writing
 from gguf import GGUFReader, GGUFWriter
 from oracles import dtypes, llama_cpp, tiny_model
 
@@ -453,13 +453,36 @@ def test_an_interrupted_run_leaves_nothing(build, big, tmp_path, number):
     target = tmp_path / "q.gguf"
     process = subprocess.Popen([build / "verdant", "compress", big, "-o", target, "--quant",
                                 "IQ3_S"], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    writing.wait_until(process, tmp_path)
     process.send_signal(number)
     _, message = process.communicate(timeout=120)
     assert process.returncode == 1 and "stopped" in message
     assert_nothing_written(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_nothing(build, big, tmp_path):
+    writing.need_nameless_files(tmp_path)
+    process = subprocess.Popen([build / "verdant", "compress", big, "-o", tmp_path / "q.gguf",
+                                "--quant", "IQ3_S"])
+    writing.wait_until(process, tmp_path)
+    process.kill()
+    process.wait()
+    assert_nothing_written(tmp_path)
+
+
+def test_a_file_is_written_where_no_nameless_file_can_be(build, tiny, tmp_path):
+    """Without /proc such a file could not be named later."""
+    hide = "mount -t tmpfs none /proc && exec"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", f"{hide} true"]).returncode != 0:
+        pytest.skip("no mount of our own is allowed here")
+    target = tmp_path / "q.gguf"
+    command = [build / "verdant", "compress", tiny, "-o", target, "--quant", "Q8_0"]
+    result = subprocess.run(["unshare", "-rm", "sh", "-c", f'{hide} "$0" "$@"', *command],
+                            capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert len(tensors(target)) == len(tensors(tiny))
+    assert_nothing_written(tmp_path, "q.gguf")
 
 
 @pytest.mark.slow

@@ -179,6 +179,35 @@ static void a_link_under_the_temporary_name_is_not_followed(void **state)
     assert_int_equal(files_in_folder(), 2);
 }
 
+static void a_file_that_is_being_written_has_no_name_yet(void **state)
+{
+    vd_atomic_file file;
+    assert_int_equal(vd_atomic_file_open(in_folder("a"), &file, NULL), VD_OK);
+    bool named = file.named; /* on a file system without nameless files */
+    size_t n = files_in_folder();
+    vd_atomic_file_done(&file);
+    if (named)
+        skip();
+    assert_int_equal(n, 0);
+}
+
+static void a_name_may_be_as_long_as_the_file_system_takes(void **state)
+{
+    char long_name[300];
+    vd_atomic_file file;
+    vd_err err = {0};
+    memset(long_name, 'n', sizeof(long_name));
+    long_name[255] = '\0';
+    write_text(in_folder(long_name), "text");
+    assert_int_equal(files_in_folder(), 1);
+    long_name[255] = 'n';
+    long_name[256] = '\0';
+    assert_int_equal(vd_atomic_file_open(in_folder(long_name), &file, &err), VD_ERR_IO);
+    assert_non_null(strstr(err.message, "long"));
+    assert_int_equal(vd_atomic_file_open("", &file, &err), VD_ERR_NOT_FOUND);
+    assert_non_null(strstr(err.message, "empty name"));
+}
+
 static void a_missing_folder_is_said(void **state)
 {
     vd_atomic_file file;
@@ -316,6 +345,8 @@ int main(void)
         TEST(a_link_stays_a_link_and_its_target_is_replaced),
         TEST(a_pipe_is_written_and_not_replaced),
         TEST(a_link_under_the_temporary_name_is_not_followed),
+        TEST(a_file_that_is_being_written_has_no_name_yet),
+        TEST(a_name_may_be_as_long_as_the_file_system_takes),
         TEST(a_missing_folder_is_said),
         TEST(an_unreadable_file_is_a_matter_of_permission),
         TEST(a_folder_is_neither_mapped_nor_read),
