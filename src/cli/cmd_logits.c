@@ -102,6 +102,8 @@ static vd_status run(const args *a, const int32_t *ids, size_t n, vd_err *err)
     vd_status st = vd_store_resolve(a->model, &path, err);
     if (st == VD_OK)
         st = vd_scorer_open(path, &options, &scorer, err);
+    if (st == VD_OK && vd_scorer_is_file(scorer, a->output))
+        st = VD_FAIL(err, VD_ERR_ARG, "%s is the model itself; write to another file", a->output);
     if (st == VD_OK)
         st = vd_atomic_file_open(a->output, &file, err);
     if (st != VD_OK)

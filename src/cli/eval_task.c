@@ -78,6 +78,15 @@ static void print_table(const vd_choose_result *r, double seconds)
     printf("time            %.1f s, %.1f tasks/s\n", seconds, (double)r->n / seconds);
 }
 
+static vd_status open_scores(const vd_eval_args *a, const vd_scorer *scorer, vd_atomic_file *file,
+                             vd_err *err)
+{
+    if (vd_file_same(a->scores, a->task) || vd_scorer_is_file(scorer, a->scores))
+        return VD_FAIL(err, VD_ERR_ARG, "--scores %s is what is read; write to another file",
+                       a->scores);
+    return vd_atomic_file_open(a->scores, file, err);
+}
+
 vd_status vd_eval_task(const vd_eval_args *a, vd_err *err)
 {
     vd_task_set set = {0};
@@ -93,10 +102,9 @@ vd_status vd_eval_task(const vd_eval_args *a, vd_err *err)
     else
         vd_task_set_first(&set, a->limit);
     run.n = set.n;
-    if (a->scores != NULL)
-        st = vd_atomic_file_open(a->scores, &run.scores, err);
-    if (st == VD_OK)
-        st = vd_eval_open(a->model, &a->options, &scorer, err);
+    st = vd_eval_open(a->model, &a->options, &scorer, err);
+    if (st == VD_OK && a->scores != NULL)
+        st = open_scores(a, scorer, &run.scores, err);
     if (st != VD_OK)
         goto out;
     uint64_t begin = vd_now_ns();

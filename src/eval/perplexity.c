@@ -122,8 +122,28 @@ static vd_status check_bases(vd_scorer *scorer, vd_scorer *base, vd_err *err)
 {
     if (base != NULL && vd_scorer_n_vocab(base) != vd_scorer_n_vocab(scorer))
         return VD_FAIL(err, VD_ERR_ARG,
-                       "the vocabularies differ (%zu and %zu tokens): no comparison is possible",
+                       "the vocabularies differ (%zu and %zu tokens); no comparison is possible",
                        vd_scorer_n_vocab(scorer), vd_scorer_n_vocab(base));
+    return VD_OK;
+}
+
+/* Sizes that agree say little: the tokens of the text must mean the same to both models. Others
+ * may differ, as the reserved ones of a base model and its chat version do. */
+static vd_status check_tokens(const vd_scorer *scorer, const vd_scorer *base, const int32_t *ids,
+                              size_t n, vd_err *err)
+{
+    const vd_tokenizer *ours = vd_scorer_tokenizer(scorer), *theirs;
+    if (base == NULL)
+        return VD_OK;
+    theirs = vd_scorer_tokenizer(base);
+    for (size_t i = 0; i < n; i++) {
+        size_t n_ours, n_theirs;
+        const char *a = vd_tokenizer_piece(ours, ids[i], true, &n_ours);
+        const char *b = vd_tokenizer_piece(theirs, ids[i], true, &n_theirs);
+        if (n_ours != n_theirs || memcmp(a, b, n_ours) != 0)
+            return VD_FAIL(err, VD_ERR_ARG, "the vocabularies differ: token %d is another text in "
+                           "the base model's; no comparison is possible", ids[i]);
+    }
     return VD_OK;
 }
 
@@ -160,6 +180,8 @@ vd_status vd_perplexity_run(vd_scorer *scorer, vd_scorer *base, const char *text
     if (st == VD_OK)
         st = vd_tokenizer_encode(tokenizer, text, n, &(vd_encode_options){.parse_special = true},
                                  &ids, &n_ids, err);
+    if (st == VD_OK)
+        st = check_tokens(scorer, base, ids, n_ids, err);
     if (st != VD_OK)
         goto out;
     size_t n_whole = n_ids / ctx;

@@ -88,6 +88,11 @@ void vd_scorer_free(vd_scorer *s)
     vd_free(s);
 }
 
+bool vd_scorer_is_file(const vd_scorer *s, const char *path)
+{
+    return vd_gguf_is_file(s->model->gguf, path);
+}
+
 const vd_tokenizer *vd_scorer_tokenizer(const vd_scorer *s)
 {
     return s->tokenizer;

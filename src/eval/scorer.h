@@ -27,6 +27,8 @@ VD_NODISCARD vd_status vd_scorer_open(const char *path, const vd_scorer_options 
                                       vd_scorer **ret_scorer, vd_err *err);
 void vd_scorer_free(vd_scorer *scorer);
 
+/* True where `path` leads to the model's file or to a shard of it. */
+bool vd_scorer_is_file(const vd_scorer *scorer, const char *path);
 const vd_tokenizer *vd_scorer_tokenizer(const vd_scorer *scorer);
 size_t vd_scorer_n_vocab(const vd_scorer *scorer);
 size_t vd_scorer_ctx_train(const vd_scorer *scorer);

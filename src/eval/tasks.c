@@ -109,11 +109,15 @@ static vd_status read_correct_options(const json_t *object, vd_task *task, vd_er
         return VD_FAIL(err, VD_ERR_FORMAT, "\"%s\" must be a list with an item at least", key);
     json_array_foreach((json_t *)list, i, item)
     {
-        json_int_t index = -1;
+        json_int_t index;
         if (letters && json_string_length(item) == 1)
             index = json_string_value(item)[0] - 'A';
         else if (!letters && json_is_integer(item))
             index = json_integer_value(item);
+        else
+            return VD_FAIL(err, VD_ERR_FORMAT, "\"%s\"[%zu] must be a %s", key, i,
+                           letters ? "letter, \"A\" for the first choice"
+                                   : "number of a choice, from 0");
         vd_status st = add_correct(task, index, key, err);
         if (st != VD_OK)
             return st;
@@ -220,7 +224,10 @@ vd_status vd_task_set_parse(const char *name, const char *text, size_t n, vd_tas
 {
     vd_task_set set = {0};
     reader r = {.at = text, .end = text + n, .set = &set};
-    size_t first = strspn(text, " \t\r\n");
+    size_t first;
+    if (n >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
+        r.at += 3; /* a byte order mark, which some editors write */
+    first = (size_t)(r.at - text) + strspn(r.at, " \t\r\n");
     vd_arena_init(&set.arena, (size_t)4 * TEXT_MAX);
     vd_status st = vd_arena_array(&set.arena, count_lines(text, n), sizeof(*set.task), "the tasks",
                                   &set.task, err);

@@ -2,12 +2,14 @@
 """llama.cpp's score on questions with choices, by its own method through its C API.
 
     python3 tests/peer/multiple_choice.py MODEL.gguf hellaswag_val_full.txt.bz2 -n 400 [--first]
+    python3 tests/peer/multiple_choice.py MODEL.gguf arc-easy.jsonl -n 200 --first
 
 The method is that of llama-perplexity --hellaswag and --multiple-choice (tools/perplexity of
 llama.cpp): QUESTION, a space and CHOICE are tokenized together with special tokens added; the
 tokens with which all choices begin are context; a choice's score is the mean log-probability of its
 other tokens; the first of the best wins. Tasks are drawn without replacement by std::mt19937 of
-seed 1 and libstdc++'s uniform_int_distribution, here by NumPy's Mersenne Twister.
+seed 1 and libstdc++'s uniform_int_distribution, here by NumPy's Mersenne Twister. The questions of
+ARC and PIQA stand bare in their files and are asked as "Question: ...\\nAnswer: ...".
 """
 
 import argparse
@@ -22,13 +24,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 import llama_cpp  # noqa: E402
 import metrics  # noqa: E402
 
+PLAIN, QA = "{} {}", "Question: {}\nAnswer: {}"
+
 
 def read_hellaswag(path):
-    """[(question, choices, answer)]"""
+    """[(question, choices, the right ones)]"""
     lines = bz2.open(path, "rt", encoding="utf-8", newline="\n").read().splitlines()
     return [
-        (lines[i], lines[i + 2 : i + 6], int(lines[i + 1])) for i in range(0, len(lines) - 5, 6)
+        (lines[i], lines[i + 2 : i + 6], {int(lines[i + 1])}) for i in range(0, len(lines) - 5, 6)
     ]
+
+
+def read_options(path):
+    """The same of ARC's and PIQA's JSON lines."""
+    tasks = map(json.loads, Path(path).read_text(encoding="utf-8").splitlines())
+    return [(t["centerpiece"], t["options"], set(t["correct_options_idx"])) for t in tasks]
 
 
 def drawn(n_all, n):
@@ -47,12 +57,14 @@ def drawn(n_all, n):
     return order
 
 
-def scores(peer, question, choices):
+def scores(peer, question, choices, form):
     """(sum, count) of the log-probabilities of each choice; the peer has a sequence for each."""
-    tokens = [peer.tokenize(f"{question} {choice}") for choice in choices]
-    shared = next(
-        i for i, column in enumerate(zip(*tokens, strict=False)) if len(set(column)) > 1
-    )
+    tokens = [peer.tokenize(form.format(question, choice)) for choice in choices]
+    shared = min(map(len, tokens)) - 1  # something is left to be scored
+    for i, column in enumerate(zip(*tokens, strict=False)):
+        if len(set(column)) > 1:
+            shared = min(shared, i)
+            break
     peer.clear()
     peer.decode(tokens[0][:shared], range(shared))
     start = peer.outputs(1)
@@ -83,13 +95,13 @@ def pick(pairs, norm):
     return values.index(max(values))
 
 
-def run(model, tasks, threads=2, kv="f16", flash=None, progress=None):
+def run(model, tasks, threads=2, kv="f16", flash=None, form=PLAIN, progress=None):
     """Per task {"log_probs", "n_tokens", "picked", "picked_norm", "right", "right_norm"}."""
     out = []
     n_seq = max(len(choices) for _, choices, _ in tasks)
     with llama_cpp.Peer(model, 2048, threads=threads, kv=kv, n_seq=n_seq, flash=flash) as peer:
-        for question, choices, answer in tasks:
-            pairs = scores(peer, question, choices)
+        for question, choices, answers in tasks:
+            pairs = scores(peer, question, choices, form)
             best = [pick(pairs, norm) for norm in (False, True)]
             out.append(
                 {
@@ -97,8 +109,8 @@ def run(model, tasks, threads=2, kv="f16", flash=None, progress=None):
                     "n_tokens": [count for _, count in pairs],
                     "picked": best[0],
                     "picked_norm": best[1],
-                    "right": best[0] == answer,
-                    "right_norm": best[1] == answer,
+                    "right": best[0] in answers,
+                    "right_norm": best[1] in answers,
                 }
             )
             if progress:
@@ -109,20 +121,23 @@ def run(model, tasks, threads=2, kv="f16", flash=None, progress=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model")
-    parser.add_argument("file", help="HellaSwag's text, bz2")
+    parser.add_argument("file", help="HellaSwag's text, bz2, or JSON lines of ARC or PIQA")
     parser.add_argument("-n", type=int, default=400)
     parser.add_argument("-t", "--threads", type=int, default=2)
     parser.add_argument("--first", action="store_true", help="the first n, not a draw")
     parser.add_argument("-o", "--output", help="per task, JSON lines")
     args = parser.parse_args()
-    tasks = read_hellaswag(args.file)
+    options = args.file.endswith(".jsonl")
+    tasks = read_options(args.file) if options else read_hellaswag(args.file)
+    form = QA if options else PLAIN
     order = range(args.n) if args.first else drawn(len(tasks), args.n)
 
     def progress(out):
         if sys.stderr.isatty():
             print(f"\r{len(out)}/{args.n}", end="", file=sys.stderr)
 
-    found = run(args.model, [tasks[i] for i in order], args.threads, progress=progress)
+    chosen = [tasks[i] for i in order]
+    found = run(args.model, chosen, args.threads, form=form, progress=progress)
     if args.output:
         Path(args.output).write_text("".join(json.dumps(row) + "\n" for row in found))
     print(

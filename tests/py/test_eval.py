@@ -3,10 +3,13 @@
 import bz2
 import json
 import random
+import signal
+import subprocess
 
 import numpy as np
 import oracles
 import pytest
+import writing
 from oracles import metrics, multiple_choice, numpy_forward, tiny_model
 
 EXACT_TASK = ("--precision", "exact", "--kv", "f32", "-t", 1)
@@ -64,6 +67,25 @@ def test_a_model_against_itself_does_not_diverge(two, verdant, tmp_path):
     assert got["ppl"] == got["base_ppl"]
     shown = verdant(*args, *EXACT).stdout
     assert "99 % KL" in shown and "100.00 +- 0.00 %" in shown
+
+
+@pytest.mark.parametrize(
+    "token,instead,status", [("the", "thx", 1), ("<|im_start|>", "<|im_begin|>", 0)]
+)
+def test_tokens_of_the_text_mean_the_same_to_the_base(
+    two, verdant, tmp_path, token, instead, status
+):
+    """Those that the text does not have may differ, as reserved ones of a chat version do."""
+    base, text = tmp_path / "base.gguf", tmp_path / "text"
+    text.write_text(TEXT)
+    entry = [len(t.encode()).to_bytes(8, "little") + t.encode() for t in (token, instead)]
+    raw = two[0].read_bytes()
+    assert raw.count(entry[0]) == 1
+    base.write_bytes(raw.replace(*entry))
+    args = ("--text", text, "--against", base, "--ctx", 48, "--chunks", 2)
+    result = verdant("eval", two[0], *args)
+    assert result.returncode == status, result.stderr
+    assert ("another text in the base" in result.stderr) == (status == 1)
 
 
 # ---- questions with choices -------------------------------------------------------------------
@@ -219,6 +241,35 @@ def test_tasks_that_are_wrong_are_refused_with_their_line(tiny, verdant, tmp_pat
     assert verdant("eval", tiny, "--task", tmp_path / "absent").returncode == 1
 
 
+def test_scores_are_never_written_over_what_is_read(tiny, verdant, tmp_path):
+    task = {"question": "the", "choices": ["boat", "river"], "answer": 0}
+    tasks, model = tmp_path / "tasks.jsonl", tmp_path / "m.gguf"
+    tasks.write_text(json.dumps(task) + "\n")
+    model.symlink_to(tiny)
+    before = tiny.read_bytes()
+    for target in (tasks, model, tiny):
+        result = verdant("eval", tiny, "--task", tasks, "--scores", target)
+        assert result.returncode == 1 and "another file" in result.stderr
+    result = verdant("logits", tiny, "--ids", "1,2", "-o", model)
+    assert result.returncode == 1 and "itself" in result.stderr
+    assert tiny.read_bytes() == before
+    assert json.loads(tasks.read_text()) == task
+
+
+def test_an_interrupted_run_leaves_no_scores(tiny, build, tmp_path):
+    writing.need_nameless_files(tmp_path)
+    tasks, folder = tmp_path / "tasks.jsonl", tmp_path / "scores"
+    task = {"question": "the river " * 30, "choices": ["boat", "river"], "answer": 0}
+    tasks.write_text((json.dumps(task) + "\n") * 5000)
+    folder.mkdir()
+    command = [build / "verdant", "eval", tiny, "--task", tasks, "--scores", folder / "s"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    writing.wait_until(process, folder)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT
+    assert list(folder.iterdir()) == []
+
+
 def test_options_of_texts_and_tasks_do_not_mix(tiny, verdant, tmp_path):
     for args in (
         (),
@@ -268,6 +319,22 @@ def test_hellaswag_is_scored_as_llama_cpp_scores_it(verdant, model, data, tmp_pa
         assert mine["n_tokens"] == peers["n_tokens"]
         off = np.subtract(mine["log_probs"], peers["log_probs"]) / mine["n_tokens"]
         assert np.abs(off).max() < 1e-4
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["arc-easy.jsonl", "piqa.jsonl"])
+def test_bare_questions_are_scored_as_llama_cpp_scores_them(
+    verdant, model, data, tmp_path, name
+):
+    """Both at their own speed, activations rounded as each rounds them: few answers change."""
+    oracles.need_peer()
+    file, n = data / "tasks" / name, 200
+    tasks = multiple_choice.read_options(file)[:n]
+    theirs = multiple_choice.run(model, tasks, threads=1, form=multiple_choice.QA)
+    got, rows = run_tasks(verdant, model, file, tmp_path / "s", "--limit", n, "-t", 1)
+    assert [row["n_tokens"] for row in rows] == [row["n_tokens"] for row in theirs]
+    for key, hits in (("accuracy", "right"), ("accuracy_norm", "right_norm")):
+        assert abs(got[key] - np.mean([row[hits] for row in theirs])) <= 0.01, key
 
 
 @pytest.mark.soak

@@ -47,6 +47,11 @@ static void every_shape_is_recognized_by_itself(void **state)
     assert_int_equal(set.task[1].correct, 1);
     vd_task_set_done(&set);
 
+    set = parse("\xEF\xBB\xBF{\"question\":\"a\",\"choices\":[\"b\",\"c\"],\"answer\":1}");
+    assert_int_equal(set.shape, VD_TASK_SHAPE_QUESTION);
+    assert_string_equal(set.task[0].question.data, "a");
+    vd_task_set_done(&set);
+
     set = parse(options);
     assert_int_equal(set.shape, VD_TASK_SHAPE_OPTIONS);
     assert_int_equal(set.task[0].correct, 1 << 1); /* the number, not the letter */
@@ -92,7 +97,9 @@ static void what_is_wrong_is_told_with_its_line(void **state)
         {"{\"centerpiece\":\"q\",\"options\":[\"a\",\"b\"],\"correct_options\":[\"C\"]}",
          "names choice 2"},
         {"{\"centerpiece\":\"q\",\"options\":[\"a\",\"b\"],\"correct_options\":[1]}",
-         "names choice -1"},
+         "\"correct_options\"[0] must be a letter"},
+        {"{\"centerpiece\":\"q\",\"options\":[\"a\",\"b\"],\"correct_options_idx\":[0,1.5]}",
+         "\"correct_options_idx\"[1] must be a number"},
         {"{\"question\":\"a\",\"choices\":[\"b\",\"c\"],\"answer\":0}\n"
          "{\"centerpiece\":\"q\",\"options\":[\"a\",\"b\"],\"correct_options\":[\"A\"]}",
          "f:2: this task is of another shape"},
