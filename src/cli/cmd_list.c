@@ -71,14 +71,15 @@ static json_t *json_list(const vd_store_entry *entries, size_t n)
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         row_details details = read_details(&entries[i]);
+        const vd_store_entry *e = &entries[i];
         json_array_append_new(
-            list, json_pack("{s:s, s:o, s:s, s:I, s:I, s:o, s:s?, s:s?}", "name", entries[i].name,
+            list, json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:o, s:s?, s:s?}", "name", e->name,
                             "architecture",
                             vd_cli_json_string(details.architecture, strlen(details.architecture)),
-                            "type", details.type, "bytes", (json_int_t)entries[i].bytes, "stored",
-                            (json_int_t)entries[i].time_s, "path",
-                            vd_cli_json_string(entries[i].path, strlen(entries[i].path)), "source",
-                            entries[i].source, "sha256", entries[i].sha256));
+                            "type", details.type, "files", (json_int_t)e->n_files, "bytes",
+                            (json_int_t)e->bytes, "stored", (json_int_t)e->time_s, "path",
+                            vd_cli_json_string(e->path, strlen(e->path)), "source", e->source,
+                            "sha256", e->sha256));
     }
     return json_pack("{s:o}", "models", list);
 }

@@ -7,27 +7,21 @@ import os
 import pty
 import resource
 import signal
-import struct
 import subprocess
 import threading
 import time
 import zipfile
 
 import pytest
-
-
-def model_bytes(size=400_000, fill=1):
-    """A GGUF file of one I8 tensor that takes `size` bytes."""
-    def text(s):
-        return struct.pack("<Q", len(s)) + s
-    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1)
-    head += text(b"general.architecture") + struct.pack("<I", 8) + text(b"llama")
-    head += text(b"t") + struct.pack("<IQIQ", 1, size, 24, 0)
-    body = (bytes(range(256)) * (size // 256 + 1))[:size - 1] + bytes([fill])
-    return head + b"\0" * (-len(head) % 32) + body + b"\0" * (-size % 32)
+from pulling import fine as fine_for
+from pulling import home, model_bytes, pull, stored  # noqa: F401 (fixtures)
 
 
 MODEL = model_bytes()
+
+
+def fine(result, home, name):
+    fine_for(result, home, name, MODEL)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -133,36 +127,9 @@ def server():
         s.daemon_threads = True
         s.seen, s.targets, s.slow_s = [], {}, 1
         s.url = f"http://127.0.0.1:{s.server_address[1]}"
-        threading.Thread(target=s.serve_forever, daemon=True).start()
+        threading.Thread(target=s.serve_forever, args=(0.02,), daemon=True).start()
         yield s
         s.shutdown()
-
-
-@pytest.fixture
-def home(tmp_path):
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def pull(verdant, home):
-    def run(*args, **more):
-        env = {"VERDANT_HOME": str(home), "no_proxy": "127.0.0.1", **more.pop("env", {})}
-        return verdant("pull", *args, env=env, **more)
-    return run
-
-
-def stored(home):
-    """The names in the store, and that nothing else lies there."""
-    folder = home / "models"
-    if not folder.exists():
-        return []
-    return sorted(p.name for p in folder.iterdir())
-
-
-def fine(result, home, name, content=MODEL):
-    assert result.returncode == 0, result.stderr
-    assert (home / "models" / f"{name}.gguf").read_bytes() == content
-    assert stored(home) == [f"{name}.gguf", f"{name}.json"]
 
 
 def test_a_model_is_fetched_checked_and_stored(pull, home, server):

@@ -191,11 +191,12 @@ static bool is_pointer(const transfer *t)
     return n == sizeof(begin) - 1 && memcmp(text, begin, n) == 0;
 }
 
-/* The answer to a range that begins where the file ends, or behind. */
+/* The answer to a range that begins where the file ends, or behind. The condition on the validator
+ * holds then, else the answer were the file. */
 static vd_status judge_416(transfer *t)
 {
-    const char *sha256 = t->reply.linked_sha256[0] != '\0' ? t->reply.linked_sha256 : t->d->sha256;
-    bool whole = t->reply.range_bytes == t->have && sha256 != NULL;
+    bool known = t->reply.linked_sha256[0] != '\0' || t->d->sha256 != NULL;
+    bool whole = t->reply.range_bytes == t->have && (known || t->note.validator[0] != '\0');
     if (whole)
         t->want = t->have;
     else

