@@ -122,6 +122,41 @@ FEATURES = r"""
 {{ 1 | unknown }}
 {{ 1 is unknown }}
 {{ 'é' * 3 }}{{ 'a' 'b' }}{{ "\u00e9\x41\n" }}{{ 1_000 }}{{ 0x1f }}{{ 0b11 }}
+{{ "²".isdigit() }}{{ "½".isdigit() }}{{ "½".isnumeric() }}{{ "٣".isdecimal() }}\
+{{ "Ⅷ".isnumeric() }}
+{{ "é".isascii() }}{{ "".isascii() }}{{ "a\n".isprintable() }}{{ "Ab Cd".istitle() }}\
+{{ "AB".istitle() }}{{ "A1b".istitle() }}{{ "1".istitle() }}
+{% for i in l %}{% continue %}{% else %}none ended{% endfor %}
+{% for i in l %}{% break %}{% else %}none ended{% endfor %}
+{% for i in l %}{% if i == 1 %}{% break %}{% endif %}{% else %}none ended{% endfor %}
+{{ ("<%s|%s|%r>" | safe) | format("<", "<" | safe, "'") }}{{ ("%d" | safe) % 3 }}
+{{ "{:{w}}|{:>{w}}".format("a", "b", w=4) }}{{ "{:{:{w}}}".format("a", 3, w=1) }}
+{{ 0x_ff + 0o_17 + 0b_1_0 }}
+{{ {"a": "b c&d", "e/": "é", "n": 1} | urlencode }}{{ [("a", "b")] | urlencode }}\
+{{ "a b/é?" | urlencode }}
+{{ {"id": 1, "x": none, "y": missing, "t": "<\"'>"} | xmlattr }}|\
+{{ {"a": 1} | xmlattr(false) }}|{{ {} | xmlattr }}
+{{ {"a b": 1} | xmlattr }}
+{{ 0 | filesizeformat }} {{ 1 | filesizeformat }} {{ 999 | filesizeformat }} {{ 1e3 |\
+ filesizeformat }}\
+ {{ 1500000 | filesizeformat(true) }} {{ 1e30 | filesizeformat }} {{ "2048" |\
+ filesizeformat(binary=true) }}
+{{ "x" | filesizeformat }}
+{{ "one two-three averyverylongword" | wordwrap(9) }}|{{ "a\n\nb c" | wordwrap(2, wrapstring="~") }}
+{{ "abc" | wordwrap(0) }}
+{{ strftime_now("%C|%c|%x|%X|%e|%G-%V-%u|%D %T %R|%n|%t|%h|%-d") }}
+{% macro walk(p, d=0) %}{% for k, v in p | dictsort %}{{ " " * d }}\
+{{ k }}={{ walk(v, d + 1) if v is mapping\
+ else v }};{% endfor %}{% endmacro %}{{ walk({"a": {"b": 1}, "c": 2}) }}
+{% generation %}a{% generation %}b{% endgeneration %}{% endgeneration %}{% for i in l %}\
+{% generation %}\
+{{ loop.index }}{% endgeneration %}{% endfor %}
+{% set ns = namespace(a=1) %}{% macro m() %}{% set ns.a = 5 %}{% endmacro %}{{ m() }}{{ ns.a }}\
+{% set ns.b %}block{% endset %}{{ ns.b }}
+{{ early() }}{% macro early() %}{% endmacro %}
+{% include "x" %}
+{% import "x" as y %}
+{% extends "x" %}
 """.replace("\\\n", "").strip().split("\n")
 
 
@@ -141,6 +176,15 @@ def test_white_space_is_trimmed_as_jinja2_trims_it(ours, theirs):
         first, inner, last = rng.choices(around, k=3)
         assert_same(ours, theirs, first + begin + inner + "{{ a }}" + end + last + "{# c #}" + last,
                     {"a": 1})
+
+
+def test_words_are_wrapped_as_textwrap_wraps_them(ours, theirs):
+    rng = random.Random(20261128)
+    for _ in range(3000):
+        text = "".join(rng.choice("aab-- -\t,.!é_1'\n x") for _ in range(rng.randint(0, 40)))
+        source = (f"{{{{ s | wordwrap({rng.randint(1, 15)}, {rng.random() < 0.5}, "
+                  f"{rng.choice(['none', repr('|')])}, {rng.random() < 0.5}) }}}}")
+        assert_same(ours, theirs, source, {"s": text})
 
 
 # Whole templates, each in the manner of a family of models.

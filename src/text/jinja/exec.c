@@ -248,7 +248,10 @@ static vd_status filtered_items(vd_jrender *r, const vd_jnode *node, vd_jlist *a
     return st;
 }
 
-static vd_status run_items(vd_jrender *r, const vd_jnode *node, vd_jlist *items, size_t depth0)
+/* *ret_ended: some round came to its end, by no break or continue. Without one jinja2 goes on to
+ * the loop's `else`, as if there had been no items. */
+static vd_status run_items(vd_jrender *r, const vd_jnode *node, vd_jlist *items, size_t depth0,
+                           bool *ret_ended)
 {
     vd_jscope *scope = NULL, *outer = r->scope;
     vd_jloop *loop = NULL;
@@ -273,6 +276,7 @@ static vd_status run_items(vd_jrender *r, const vd_jnode *node, vd_jlist *items,
             st = vd_j_exec(r, &node->body);
         r->scope = outer;
         vd_jflow flow = r->flow;
+        *ret_ended = *ret_ended || flow == VD_JFLOW_NEXT;
         r->flow = VD_JFLOW_NEXT;
         if (flow == VD_JFLOW_BREAK)
             break;
@@ -289,13 +293,14 @@ vd_status vd_j_run_loop(vd_jrender *r, const vd_jnode *node, vd_jscope *outer, v
     vd_status st = vd_j_items(r, items, &list);
     if (st == VD_OK && node->c != NULL)
         st = filtered_items(r, node, list, &list);
-    if (st == VD_OK && list->n == 0 && node->orelse.n > 0) {
+    bool ended = false;
+    if (st == VD_OK)
+        st = run_items(r, node, list, depth0, &ended);
+    if (st == VD_OK && !ended && node->orelse.n > 0) {
         vd_jscope *scope = NULL;
         st = vd_j_scope_new(r, outer, &scope);
         if (st == VD_OK)
             st = exec_scoped(r, scope, &node->orelse);
-    } else if (st == VD_OK) {
-        st = run_items(r, node, list, depth0);
     }
     r->scope = before;
     return st;

@@ -1,10 +1,11 @@
-/* filters.h - the two halves of the filters, joined by vd_j_find_filter. */
+/* filters.h - the parts of the filters, joined by vd_j_find_filter. */
 #ifndef VD_TEXT_JINJA_FILTERS_H
 #define VD_TEXT_JINJA_FILTERS_H
 
 #include "text/jinja/value.h"
 
 const vd_jbuiltin *vd_j_find_text_filter(const char *name, size_t n);
+const vd_jbuiltin *vd_j_find_layout_filter(const char *name, size_t n);
 const vd_jbuiltin *vd_j_find_list_filter(const char *name, size_t n);
 
 /* What `attribute` means for one item: "a.b.0" goes step by step; a number is a subscript; absent

@@ -511,5 +511,7 @@ const vd_jbuiltin *vd_j_find_list_filter(const char *name, size_t n)
 const vd_jbuiltin *vd_j_find_filter(const char *name, size_t n)
 {
     const vd_jbuiltin *filter = vd_j_find_text_filter(name, n);
+    if (filter == NULL)
+        filter = vd_j_find_layout_filter(name, n);
     return filter != NULL ? filter : vd_j_find_list_filter(name, n);
 }

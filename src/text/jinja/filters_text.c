@@ -219,22 +219,6 @@ FILTER(center)
 }
 
 /* Percent-encoding of everything but letters, digits and _ . - ~ / */
-FILTER(urlencode)
-{
-    const vd_jstr *s = NULL;
-    vd_status st = vd_j_to_str(r, self, &s);
-    vd_jtext text;
-    vd_j_text_init(&text, r);
-    for (size_t i = 0; st == VD_OK && text.status == VD_OK && i < s->n; i++) {
-        unsigned char c = (unsigned char)s->data[i];
-        if (c < 0x80 && (vd_j_is_alnum(c) || (c != 0 && strchr("_.-~/", c) != NULL)))
-            vd_j_text_add(&text, s->data + i, 1);
-        else
-            vd_j_text_printf(&text, "%%%02X", c);
-    }
-    return st == VD_OK ? vd_j_text_value(&text, ret) : st;
-}
-
 FILTER(tojson)
 {
     vd_jdump_options options = {.ascii = vd_j_arg_bool(call, 0, false),
@@ -449,7 +433,6 @@ static const vd_jbuiltin filters[] = {
     {"truncate", filter_truncate, "?length ?killwords ?end ?leeway", false},
     {"wordcount", filter_wordcount, "", false},
     {"center", filter_center, "?width", false},
-    {"urlencode", filter_urlencode, "", false},
     {"tojson", filter_tojson, "?ensure_ascii ?indent ?separators ?sort_keys", false},
     {"from_json", filter_from_json, "", false},
     {"int", filter_int, "?default ?base", false},

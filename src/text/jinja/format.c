@@ -231,6 +231,9 @@ static vd_status percent_text(percent *p, vd_jtext *text, const spec *s, vd_jval
     else
         vd_j_text_repr(&shown, value);
     vd_status st = vd_j_text_value(&shown, &made);
+    bool is_safe = value.kind == VD_JKIND_STRING && value.u.s->safe && s->type == 's';
+    if (st == VD_OK && p->s->safe && !is_safe)
+        st = vd_j_escape(p->r, made.u.s, &made);
     spec right = *s;
     right.align = s->align == '<' ? '<' : '>';
     right.fill = space;
@@ -589,7 +592,7 @@ vd_status vd_j_str_format(vd_jrender *r, const vd_jstr *s, const vd_jargs *args,
     vd_j_text_init(&text, r);
     vd_status st = vd_j_charge(r, s->n / 16);
     if (st == VD_OK)
-        st = write_fields(&f, s, 1, &text);
+        st = write_fields(&f, s, 0, &text);
     if (st == VD_OK)
         st = vd_j_text_value(&text, ret);
     return st == VD_OK && s->safe ? vd_j_str_mark(r, ret->u.s, true, ret) : st;

@@ -187,7 +187,7 @@ GLOBAL(strftime_now)
             flag[0] = c;
             c = format->data[++i];
         }
-        if (strchr("aAbBcdDeFfgGhHIjklmMnprRsStTuUVwWxXyYzZ%", c) == NULL || c == '\0')
+        if (strchr("aAbBcCdDeFfgGhHIjklmMnprRsStTuUVwWxXyYzZ%", c) == NULL || c == '\0')
             st = VD_J_FAIL(r, "strftime_now() does not know a directive of its format");
         else
             st = add_directive(&text, c, flag, &tm);

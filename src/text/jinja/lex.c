@@ -188,11 +188,13 @@ static vd_status lex_number(lexer *lex)
     size_t begin = lex->at, end = digits_end(lex, begin);
     const char *s = lex->source;
     bool is_float = false;
-    if (s[begin] == '0' && begin + 2 < lex->n &&
-        ((s[begin + 1] | 32) == 'x' ? is_hex(s[begin + 2])
-         : (s[begin + 1] | 32) == 'o' ? s[begin + 2] >= '0' && s[begin + 2] <= '7'
-         : (s[begin + 1] | 32) == 'b' && (s[begin + 2] == '0' || s[begin + 2] == '1'))) {
-        end = begin + 2;
+    size_t digit = begin + 2; /* behind 0x, 0o or 0b; an underscore may stand between */
+    digit += digit + 1 < lex->n && s[digit] == '_';
+    if (s[begin] == '0' && digit < lex->n &&
+        ((s[begin + 1] | 32) == 'x' ? is_hex(s[digit])
+         : (s[begin + 1] | 32) == 'o' ? s[digit] >= '0' && s[digit] <= '7'
+         : (s[begin + 1] | 32) == 'b' && (s[digit] == '0' || s[digit] == '1'))) {
+        end = digit;
         while (end < lex->n && (is_hex(s[end]) || s[end] == '_'))
             end++;
     } else if (begin == 0 || s[begin - 1] != '.') { /* a.1.5 is two subscripts, no float */

@@ -209,7 +209,7 @@ METHOD(is)
         const char *name;
         bool (*has)(uint32_t code);
     } classes[] = {{"isalpha", vd_j_is_alpha}, {"isdigit", vd_j_is_digit},
-                   {"isdecimal", vd_j_is_decimal}, {"isnumeric", vd_j_is_digit},
+                   {"isdecimal", vd_j_is_decimal}, {"isnumeric", vd_j_is_numeric},
                    {"isalnum", vd_j_is_alnum}, {"isspace", vd_j_is_space}};
     vd_status st = vd_j_charge_bytes(r, self.u.s->n * 8);
     bool all = self.u.s->n > 0;
@@ -218,6 +218,39 @@ METHOD(is)
                             at < self.u.s->n;)
             all = classes[k].has(vd_j_next(self.u.s->data, self.u.s->n, &at));
     *ret = vd_j_bool(all);
+    return st;
+}
+
+static bool is_ascii(uint32_t code)
+{
+    return code < 0x80;
+}
+
+/* The same, but an empty text has no other characters either. */
+METHOD(isonly)
+{
+    bool (*has)(uint32_t) = call->builtin->name[2] == 'a' ? is_ascii : vd_j_is_printable;
+    vd_status st = vd_j_charge_bytes(r, self.u.s->n * 8);
+    bool all = true;
+    for (size_t at = 0; st == VD_OK && all && at < self.u.s->n;)
+        all = has(vd_j_next(self.u.s->data, self.u.s->n, &at));
+    *ret = vd_j_bool(all);
+    return st;
+}
+
+/* Capitals where a run of cased letters begins, small letters behind them, and at least one. */
+METHOD(istitle)
+{
+    vd_status st = vd_j_charge_bytes(r, self.u.s->n * 8);
+    bool right = true, any = false, inside = false;
+    for (size_t at = 0; st == VD_OK && right && at < self.u.s->n;) {
+        uint32_t code = vd_j_next(self.u.s->data, self.u.s->n, &at);
+        bool capital = vd_j_is_upper(code) || vd_j_is_title(code);
+        right = capital ? !inside : !vd_j_is_lower(code) || inside;
+        inside = capital || vd_j_is_lower(code);
+        any = any || inside;
+    }
+    *ret = vd_j_bool(right && any);
     return st;
 }
 
@@ -360,6 +393,9 @@ static const vd_jbuiltin methods[] = {
     {"isnumeric", str_is, "", false},
     {"isalnum", str_is, "", false},
     {"isspace", str_is, "", false},
+    {"isascii", str_isonly, "", false},
+    {"isprintable", str_isonly, "", false},
+    {"istitle", str_istitle, "", false},
     {"islower", str_iscase, "", false},
     {"isupper", str_iscase, "", false},
     {"center", str_just, "width ?fillchar", false},

@@ -60,6 +60,12 @@ bool vd_j_is_alnum(uint32_t code)
            c == UTF8PROC_CATEGORY_NO;
 }
 
+bool vd_j_is_numeric(uint32_t code)
+{
+    utf8proc_category_t c = category(code);
+    return c == UTF8PROC_CATEGORY_ND || c == UTF8PROC_CATEGORY_NL || c == UTF8PROC_CATEGORY_NO;
+}
+
 bool vd_j_is_word(uint32_t code)
 {
     return code == '_' || vd_j_is_alnum(code);

@@ -17,6 +17,7 @@ bool vd_j_is_space(uint32_t code);
 bool vd_j_is_alpha(uint32_t code);
 bool vd_j_is_digit(uint32_t code);
 bool vd_j_is_decimal(uint32_t code);
+bool vd_j_is_numeric(uint32_t code); /* of category N; Python counts ideographs of numbers too */
 bool vd_j_is_alnum(uint32_t code);
 bool vd_j_is_upper(uint32_t code);
 bool vd_j_is_lower(uint32_t code);
