@@ -19,7 +19,7 @@
 #include "kernels/layout.h"
 #include "kernels/x86/x86.h"
 
-#define INLINE static inline __attribute__((always_inline))
+#include "kernels/x86/common/layouts.inc"
 
 enum { TOKENS = 4 };
 
@@ -27,33 +27,6 @@ enum { TOKENS = 4 };
 typedef struct scales {
     __m256 d[2], m[2];
 } scales;
-
-INLINE bool is_k(int layout)
-{
-    return layout == VD_LAYOUT_Q4K || layout == VD_LAYOUT_Q8K;
-}
-
-/* Scales for 16 columns and not for 32. */
-INLINE bool in_halves(int layout)
-{
-    return layout == VD_LAYOUT_Q6K || layout == VD_LAYOUT_Q8H || layout == VD_LAYOUT_Q4H;
-}
-
-INLINE bool has_min(int layout)
-{
-    return layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q8M || is_k(layout);
-}
-
-INLINE bool has_super(int layout)
-{
-    return is_k(layout) || in_halves(layout);
-}
-
-INLINE bool has_nibbles(int layout)
-{
-    return layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q4K ||
-           layout == VD_LAYOUT_Q4H;
-}
 
 INLINE __m256 load_f16(const uint8_t *p)
 {
@@ -312,48 +285,10 @@ INLINE void tiles(int layout, bool wide, const uint8_t *packed, size_t n_cols, c
     }
 }
 
-INLINE void product(int layout, const uint8_t *packed, size_t n_cols, const vd_act *act, float *y,
-                    size_t ld_y, size_t begin, size_t end)
-{
-    if (act->q_low != NULL)
-        tiles(layout, true, packed, n_cols, act, y, ld_y, begin, end);
-    else
-        tiles(layout, false, packed, n_cols, act, y, ld_y, begin, end);
-}
+#include "kernels/x86/common/linear_packed.inc"
 
 void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                            const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
 {
-    switch ((vd_layout)layout) {
-    case VD_LAYOUT_Q4:
-        product(VD_LAYOUT_Q4, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q4M:
-        product(VD_LAYOUT_Q4M, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q4K:
-        product(VD_LAYOUT_Q4K, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q8:
-        product(VD_LAYOUT_Q8, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q8M:
-        product(VD_LAYOUT_Q8M, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q8K:
-        product(VD_LAYOUT_Q8K, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q6K:
-        product(VD_LAYOUT_Q6K, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q8H:
-        product(VD_LAYOUT_Q8H, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_Q4H:
-        product(VD_LAYOUT_Q4H, packed, n_cols, act, y, ld_y, begin, end);
-        break;
-    case VD_LAYOUT_ROWS:
-    case VD_LAYOUT_LIMIT:
-        break;
-    }
+    by_layout(layout, packed, n_cols, act, y, ld_y, begin, end);
 }
