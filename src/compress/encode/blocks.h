@@ -60,10 +60,11 @@ static inline float vd_round(float x)
     return (x + magic) - magic;
 }
 
+/* NaN becomes `low`: 0 times a reciprocal that is infinite, where a scale is denormal. */
 static inline float vd_clamp(float x, float low, float high)
 {
-    x = x < low ? low : x;
-    return x > high ? high : x;
+    x = x > low ? x : low;
+    return x < high ? x : high;
 }
 
 #endif
