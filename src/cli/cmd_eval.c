@@ -167,11 +167,9 @@ vd_status vd_eval_open(const char *name, const vd_scorer_options *options, vd_sc
 static int eval_main(int argc, char **argv)
 {
     vd_eval_args a = {.ctx = 512};
-    vd_err err = {0};
     if (!parse(argc, argv, &a))
         return VD_EXIT_USAGE;
-    vd_status st = a.task != NULL ? vd_eval_task(&a, &err) : vd_eval_text(&a, &err);
-    return st == VD_OK ? VD_EXIT_OK : vd_cli_failed("eval", &err);
+    return a.task != NULL ? vd_eval_task(&a) : vd_eval_text(&a);
 }
 
 const vd_command vd_cmd_eval = {

@@ -19,8 +19,8 @@ typedef struct vd_eval_args {
 VD_NODISCARD vd_status vd_eval_open(const char *name, const vd_scorer_options *options,
                                     vd_scorer **ret_scorer, vd_err *err);
 
-/* Print what they found to stdout. */
-VD_NODISCARD vd_status vd_eval_text(const vd_eval_args *args, vd_err *err);
-VD_NODISCARD vd_status vd_eval_task(const vd_eval_args *args, vd_err *err);
+/* Print what they found to stdout, or what went wrong to stderr; return the exit status. */
+int vd_eval_text(const vd_eval_args *args);
+int vd_eval_task(const vd_eval_args *args);
 
 #endif

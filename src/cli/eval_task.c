@@ -8,7 +8,9 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/cli.h"
 #include "cli/eval.h"
+#include "cli/format.h"
 #include "cli/progress.h"
 
 typedef struct task_run {
@@ -49,20 +51,14 @@ static vd_status on_answer(void *ctx, const vd_choose_answer *answer,
     return run->scores.stream != NULL ? write_score(run->scores.stream, answer, err) : VD_OK;
 }
 
-static vd_status print_json(const vd_choose_result *r, double seconds, vd_err *err)
+static int print_json(const vd_choose_result *r, double seconds)
 {
     json_t *out = json_pack("{s:f,s:f,s:f,s:f,s:I,s:f,s:s,s:f}", "accuracy", r->accuracy,
                             "stderr", r->stderr_, "accuracy_norm", r->accuracy_norm,
                             "stderr_norm", r->stderr_norm, "n", (json_int_t)r->n, "chance",
                             r->chance, "format",
                             r->format == VD_TASK_FORMAT_QA ? "qa" : "plain", "seconds", seconds);
-    char *text = vd_json_text(out);
-    json_decref(out);
-    if (text == NULL)
-        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the result");
-    puts(text);
-    vd_free(text);
-    return VD_OK;
+    return vd_cli_put_json("eval", out);
 }
 
 static void print_table(const vd_choose_result *r, double seconds)
@@ -87,14 +83,16 @@ static vd_status open_scores(const vd_eval_args *a, const vd_scorer *scorer, vd_
     return vd_atomic_file_open(a->scores, file, err);
 }
 
-vd_status vd_eval_task(const vd_eval_args *a, vd_err *err)
+int vd_eval_task(const vd_eval_args *a)
 {
+    vd_err err = {0};
+    int status = VD_EXIT_OK;
     vd_task_set set = {0};
     vd_scorer *scorer = NULL;
     vd_choose_result result;
     task_run run = {0};
     vd_progress_init(&run.progress, "eval");
-    vd_status st = vd_task_set_read(a->task, &set, err);
+    vd_status st = vd_task_set_read(a->task, &set, &err);
     if (st != VD_OK)
         goto out;
     if (a->draw)
@@ -102,26 +100,26 @@ vd_status vd_eval_task(const vd_eval_args *a, vd_err *err)
     else
         vd_task_set_first(&set, a->limit);
     run.n = set.n;
-    st = vd_eval_open(a->model, &a->options, &scorer, err);
+    st = vd_eval_open(a->model, &a->options, &scorer, &err);
     if (st == VD_OK && a->scores != NULL)
-        st = open_scores(a, scorer, &run.scores, err);
+        st = open_scores(a, scorer, &run.scores, &err);
     if (st != VD_OK)
         goto out;
     uint64_t begin = vd_now_ns();
-    st = vd_choose_run(scorer, &set, a->format, on_answer, &run, &result, err);
+    st = vd_choose_run(scorer, &set, a->format, on_answer, &run, &result, &err);
     vd_progress_done(&run.progress);
     double seconds = (double)(vd_now_ns() - begin) * 1e-9;
     if (st == VD_OK && a->scores != NULL)
-        st = vd_atomic_file_commit(&run.scores, err);
+        st = vd_atomic_file_commit(&run.scores, &err);
     if (st != VD_OK)
         goto out;
     if (a->json)
-        st = print_json(&result, seconds, err);
+        status = print_json(&result, seconds);
     else
         print_table(&result, seconds);
 out:
     vd_atomic_file_done(&run.scores);
     vd_scorer_free(scorer);
     vd_task_set_done(&set);
-    return st;
+    return st == VD_OK ? status : vd_cli_failed("eval", &err);
 }

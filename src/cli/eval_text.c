@@ -6,7 +6,9 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/cli.h"
 #include "cli/eval.h"
+#include "cli/format.h"
 #include "cli/progress.h"
 #include "eval/perplexity.h"
 
@@ -19,8 +21,7 @@ static void show_chunk(void *ctx, size_t done, size_t total, double ppl)
     vd_progress_update(ctx, done, total, note);
 }
 
-static vd_status print_json(const vd_perplexity *p, const vd_eval_args *a, double seconds,
-                            vd_err *err)
+static int print_json(const vd_perplexity *p, const vd_eval_args *a, double seconds)
 {
     json_t *out = json_pack("{s:f,s:f,s:I,s:I,s:I,s:f}", "ppl", p->ppl, "ppl_stderr",
                             p->ppl_stderr, "n_tokens", (json_int_t)p->n_tokens, "n_chunks",
@@ -37,13 +38,7 @@ static vd_status print_json(const vd_perplexity *p, const vd_eval_args *a, doubl
         }
         json_decref(kl);
     }
-    char *text = vd_json_text(out);
-    json_decref(out);
-    if (text == NULL)
-        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the result");
-    puts(text);
-    vd_free(text);
-    return VD_OK;
+    return vd_cli_put_json("eval", out);
 }
 
 static void print_table(const vd_perplexity *p, const vd_eval_args *a, double seconds)
@@ -61,8 +56,10 @@ static void print_table(const vd_perplexity *p, const vd_eval_args *a, double se
            (double)(p->n_chunks * a->ctx) / seconds);
 }
 
-vd_status vd_eval_text(const vd_eval_args *a, vd_err *err)
+int vd_eval_text(const vd_eval_args *a)
 {
+    vd_err err = {0};
+    int status = VD_EXIT_OK;
     char *text = NULL;
     size_t n = 0;
     vd_scorer *scorer = NULL, *base = NULL;
@@ -72,27 +69,27 @@ vd_status vd_eval_text(const vd_eval_args *a, vd_err *err)
     options.max_tokens = base_options.max_tokens = a->ctx;
     base_options.exact = !a->base_fast;
     vd_progress_init(&progress, "eval");
-    vd_status st = vd_file_read(a->text, TEXT_MAX, &text, &n, err);
+    vd_status st = vd_file_read(a->text, TEXT_MAX, &text, &n, &err);
     if (st == VD_OK)
-        st = vd_eval_open(a->model, &options, &scorer, err);
+        st = vd_eval_open(a->model, &options, &scorer, &err);
     if (st == VD_OK && a->against != NULL)
-        st = vd_eval_open(a->against, &base_options, &base, err);
+        st = vd_eval_open(a->against, &base_options, &base, &err);
     if (st != VD_OK)
         goto out;
     uint64_t begin = vd_now_ns();
     st = vd_perplexity_run(scorer, base, text, n, a->ctx, a->n_chunks, show_chunk, &progress,
-                           &result, err);
+                           &result, &err);
     vd_progress_done(&progress);
     if (st != VD_OK)
         goto out;
     double seconds = (double)(vd_now_ns() - begin) * 1e-9;
     if (a->json)
-        st = print_json(&result, a, seconds, err);
+        status = print_json(&result, a, seconds);
     else
         print_table(&result, a, seconds);
 out:
     vd_scorer_free(base);
     vd_scorer_free(scorer);
     vd_free(text);
-    return st;
+    return st == VD_OK ? status : vd_cli_failed("eval", &err);
 }
