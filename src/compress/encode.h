@@ -16,7 +16,7 @@
 /* True where vd_encode_row works. */
 bool vd_encodable(uint32_t dtype);
 
-/* The largest magnitude that a row may hold: beyond it scales would overflow. */
+/* The largest magnitude that a row may hold: beyond it a scale could overflow. */
 float vd_encode_max(vd_dtype dtype);
 
 /* n values, a multiple of the block, all finite and none above vd_encode_max, to n / block blocks.

@@ -15,6 +15,7 @@ VD_API int test_dtype_row_bytes(unsigned number, size_t n, size_t *ret_bytes);
 VD_API const char *test_dtype_name(unsigned number);
 VD_API int test_dtype_decodable(unsigned number);
 VD_API int test_encodable(unsigned number);
+VD_API float test_encode_max(unsigned number);
 VD_API void test_encode(int dtype, const float *x, void *dst, size_t n);
 /* A pass over n tokens, two threads, f32 cache: `n_seq` sequences of equal length one after the
  * other, `chunk` tokens at a time; rounded activations where `fast`. Each array may be NULL:
@@ -47,6 +48,11 @@ int test_dtype_decodable(unsigned number)
 int test_encodable(unsigned number)
 {
     return vd_encodable(number);
+}
+
+float test_encode_max(unsigned number)
+{
+    return vd_encode_max((vd_dtype)number);
 }
 
 void test_encode(int dtype, const float *x, void *dst, size_t n)

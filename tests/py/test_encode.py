@@ -32,6 +32,7 @@ def encode(build):
                             out.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(values.size))
         return out
 
+    library.test_encode_max.restype = ctypes.c_float
     run.library = library
     return run
 
@@ -85,6 +86,17 @@ def test_rounding_types_are_llama_cpps_on_the_edges_too(encode, name):
     x = edge_rows()
     ours, theirs = encode(ROUNDED[name], x), llama_cpp.encode_rows(ROUNDED[name], x)
     assert [i for i in range(len(x)) if not np.array_equal(ours[i], theirs[i])] == []
+
+
+@pytest.mark.parametrize("name,code", [("Q4_0", 8), ("Q5_0", 16), ("Q8_0", 127), ("Q4_1", 1)])
+def test_values_up_to_the_largest_scale_are_taken(encode, name, code):
+    most = encode.library.test_encode_max(ROUNDED[name])
+    assert most == 65504 * code
+    x = np.random.default_rng(2).uniform(-most, most, (8, 256)).astype(np.float32)
+    x[:, ::32], x[::2] = most, -x[::2]
+    raw = encode(ROUNDED[name], x)
+    assert np.array_equal(raw, llama_cpp.encode_rows(ROUNDED[name], x))
+    assert np.isfinite(llama_cpp.decode_blocks(ROUNDED[name], raw)).all()
 
 
 def errors(encode, number, x):

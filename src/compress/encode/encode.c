@@ -24,13 +24,17 @@ bool vd_encodable(uint32_t dtype)
     return dtype < VD_DTYPE_LIMIT && encoders[dtype] != NULL;
 }
 
+/* Q4_0, Q5_0 and Q8_0 have the extreme divided by its code as their f16, and no search. */
 float vd_encode_max(vd_dtype dtype)
 {
+    const float f16_max = 65504.0f;
     if (dtype == VD_DTYPE_F32)
         return FLT_MAX;
     if (dtype == VD_DTYPE_BF16)
         return 0x1.fep127f; /* the largest that bf16 has */
-    return 65504.0f;        /* the largest f16; no type's scale exceeds its largest value */
+    if (dtype == VD_DTYPE_Q4_0 || dtype == VD_DTYPE_Q5_0 || dtype == VD_DTYPE_Q8_0)
+        return f16_max * (dtype == VD_DTYPE_Q4_0 ? 8.0f : dtype == VD_DTYPE_Q5_0 ? 16.0f : 127.0f);
+    return f16_max; /* no other type's scale or minimum exceeds its largest value */
 }
 
 void vd_encode_row(vd_dtype dtype, const float *x, void *dst, size_t n)
