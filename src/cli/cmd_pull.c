@@ -2,6 +2,7 @@
 #include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -69,12 +70,37 @@ static int pull(const vd_pull_options *o, bool json)
     return st != VD_OK ? vd_cli_failed("pull", &err) : report(name, was_there, json);
 }
 
+static int pull_folder(const char *reference, const char *path, bool json)
+{
+    vd_pulled_folder pulled;
+    vd_err err = {0};
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        (void)VD_FAIL(&err, VD_ERR_NOMEM, "no memory to pull");
+        return vd_cli_failed("pull", &err);
+    }
+    vd_status st = vd_pull_folder(reference + strlen("hf:"), path, &pulled, &err);
+    curl_global_cleanup();
+    if (st != VD_OK)
+        return vd_cli_failed("pull", &err);
+    if (json)
+        return vd_cli_put_json("pull",
+                               json_pack("{s:o, s:I, s:I, s:s}", "path",
+                                         vd_cli_json_string(path, strlen(path)), "files",
+                                         (json_int_t)pulled.n_files, "bytes",
+                                         (json_int_t)pulled.bytes, "source", reference));
+    printf("%s  %zu files, %s; make it one GGUF file by: verdant import %s\n", path,
+           pulled.n_files, vd_cli_size(pulled.bytes).text, path);
+    return VD_EXIT_OK;
+}
+
 static int pull_main(int argc, char **argv)
 {
     vd_pull_options o = {0};
+    const char *to = NULL;
     bool json = false;
     for (int i = 1; i < argc; i++) {
-        bool takes_value = strcmp(argv[i], "--name") == 0 || strcmp(argv[i], "--sha256") == 0;
+        bool takes_value = strcmp(argv[i], "--name") == 0 || strcmp(argv[i], "--sha256") == 0 ||
+                           strcmp(argv[i], "--to") == 0;
         if (takes_value && i + 1 == argc)
             return vd_cli_misuse("pull", "%s needs a value", argv[i]);
         if (strcmp(argv[i], "--json") == 0)
@@ -83,6 +109,8 @@ static int pull_main(int argc, char **argv)
             o.name = argv[++i];
         else if (strcmp(argv[i], "--sha256") == 0)
             o.sha256 = argv[++i];
+        else if (strcmp(argv[i], "--to") == 0)
+            to = argv[++i];
         else if (argv[i][0] == '-')
             return vd_cli_misuse("pull", "there is no option %s", argv[i]);
         else if (o.reference != NULL)
@@ -94,6 +122,12 @@ static int pull_main(int argc, char **argv)
         return vd_cli_misuse("pull", "name what to pull");
     if (o.sha256 != NULL && !is_sha256(o.sha256))
         return vd_cli_misuse("pull", "a SHA-256 has 64 hexadecimal digits");
+    if (to != NULL && (o.name != NULL || o.sha256 != NULL || to[0] == '\0' ||
+                       strncasecmp(o.reference, "hf:", 3) != 0))
+        return vd_cli_misuse("pull", "--to FOLDER goes with hf:ORG/REPO, without --name and "
+                             "--sha256");
+    if (to != NULL)
+        return pull_folder(o.reference, to, json);
     vd_err err = {0};
     if (o.name != NULL && vd_store_name_check(o.name, &err) != VD_OK)
         return vd_cli_misuse("pull", "%s", err.message);
@@ -114,6 +148,7 @@ const vd_command vd_cmd_pull = {
     .name = "pull",
     .summary = "fetch a model and store it under a name",
     .help = "usage: verdant pull REF [--name NAME] [--sha256 HEX] [--json]\n"
+            "       verdant pull hf:ORG/REPO[@REV] --to FOLDER [--json]\n"
             "\n"
             "Fetches a model, checks it and stores it in $VERDANT_HOME/models (default\n"
             "$XDG_DATA_HOME/verdant/models, else ~/.local/share/verdant/models). REF is one of\n"
@@ -135,6 +170,7 @@ const vd_command vd_cmd_pull = {
             "\n"
             "  --name NAME    what to call it (default: from REF)\n"
             "  --sha256 HEX   refuse anything else; names of ours have their own\n"
+            "  --to FOLDER    of a model in safetensors, what verdant import reads of it\n"
             "  --json         what was stored, as JSON\n"
             "\n"
             "hf: asks the hub at HF_ENDPOINT (default https://huggingface.co). A token for gated\n"
@@ -145,6 +181,7 @@ const vd_command vd_cmd_pull = {
             "Examples:\n"
             "  verdant pull smollm2\n"
             "  verdant pull hf:bartowski/SmolLM2-1.7B-Instruct-GGUF:Q4_K_M\n"
+            "  verdant pull hf:HuggingFaceTB/SmolLM2-360M-Instruct --to SmolLM2-360M-Instruct\n"
             "  HF_TOKEN=hf_... verdant pull hf:ORG/PRIVATE:model.gguf --name mine\n",
     .main = pull_main,
 };

@@ -1,7 +1,11 @@
 """What the tests of `verdant pull` share: small models, and a store of their own."""
+import hashlib
+import os
 import struct
+import subprocess
 
 import pytest
+from hub import Hub
 
 
 def model_bytes(size=400_000, fill=1, no=0, count=1):
@@ -19,6 +23,12 @@ def model_bytes(size=400_000, fill=1, no=0, count=1):
     head += text(f"t{no}".encode()) + struct.pack("<IQIQ", 1, size, 24, 0)
     body = (bytes(range(256)) * (size // 256 + 1))[:size - 1] + bytes([fill])
     return head + b"\0" * (-len(head) % 32) + body + b"\0" * (-size % 32)
+
+
+MODEL = model_bytes()
+HALF = len(MODEL) // 2
+SHA = hashlib.sha256(MODEL).hexdigest()
+REPO = "org/some-model-GGUF"
 
 
 @pytest.fixture
@@ -47,3 +57,38 @@ def fine(result, home, name, content):
     assert result.returncode == 0, result.stderr
     assert (home / "models" / f"{name}.gguf").read_bytes() == content
     assert stored(home) == [f"{name}.gguf", f"{name}.json"]
+
+
+@pytest.fixture
+def hub():
+    h = Hub()
+    h.add(REPO, {"README.md": b"# a model", "m.gguf": MODEL, "config.json": b"{}"})
+    yield h
+    h.close()
+
+
+@pytest.fixture
+def env(hub, home, tmp_path):
+    """What the program under test shall see of the world: this hub, and no token of the user's."""
+    return {"VERDANT_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"),
+            "HF_TOKEN": "", "HF_TOKEN_PATH": "", "HF_HUB_DOWNLOAD_TIMEOUT": "20",
+            "no_proxy": "127.0.0.1,localhost"}
+
+
+@pytest.fixture
+def get(pull, env):
+    def run(ref=f"hf:{REPO}:m.gguf", *args, **more):
+        return pull(ref, *args, env={**env, **more})
+    return run
+
+
+def refused(result, *words):
+    assert result.returncode == 1, result.stdout
+    assert result.stderr.splitlines()[-1].startswith("verdant pull: ")
+    for word in words:
+        assert word in result.stderr, result.stderr
+
+
+def start(build, env, *args):
+    return subprocess.Popen([build / "verdant", "pull", *args], env={**os.environ, **env},
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -121,13 +121,13 @@ static vd_status check_room(const transfer *t, vd_err *err)
     struct statvfs disk;
     if (t->want < 0 || fstatvfs(fileno(t->part), &disk) != 0)
         return VD_OK;
-    uint64_t need = (uint64_t)(t->want - t->have), room;
+    uint64_t need = (uint64_t)(t->want - t->have) + (uint64_t)t->d->bytes_behind, room;
     if (__builtin_mul_overflow((uint64_t)disk.f_bavail, (uint64_t)disk.f_frsize, &room) ||
         need <= room)
         return VD_OK;
-    return VD_FAIL(err, VD_ERR_IO, "%s needs %s more, and the disk of %s has room for %s; "
-                   "VERDANT_HOME may name another", t->d->what, vd_cli_size(need).text,
-                   t->d->part_path, vd_cli_size(room).text);
+    return VD_FAIL(err, VD_ERR_IO, "%s needs %s, and the disk of %s has room for %s: make room "
+                   "there, or name another place by VERDANT_HOME or --to", t->d->what,
+                   vd_cli_size(need).text, t->d->part_path, vd_cli_size(room).text);
 }
 
 /* Before the first byte of a 200 or 206. */

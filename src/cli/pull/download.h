@@ -22,6 +22,7 @@ typedef struct vd_download {
     const char *part_path, *note_path;
     const char *sha256;  /* of its bytes, unless the server says it; NULL: not known */
     int64_t bytes;       /* its size, unless the server says it; -1: not known */
+    int64_t bytes_behind; /* what the same disk is to hold afterwards */
     long stalled_s;
 
     /* Says an answer that is neither the file nor worth another try better than its code would;

@@ -228,11 +228,15 @@ static vd_status explain_file(void *user, const vd_http_reply *reply, vd_err *er
     return explain(a->hub, a->ref, a->file, reply, err);
 }
 
-vd_status vd_hub_download(const vd_hub *hub, const vd_hub_ref *ref, const vd_hub_file *file,
-                          const char *commit, const char *label, const char *part_path,
+vd_status vd_hub_download(const vd_hub *hub, const vd_hub_ref *ref, const vd_hub_files *files,
+                          size_t i, const char *commit, const char *label, const char *part_path,
                           const char *note_path, vd_downloaded *ret, vd_err *err)
 {
+    const vd_hub_file *file = &files->file[i];
     vd_buf url, key, what;
+    int64_t bytes_behind = 0;
+    for (size_t k = i + 1; k < files->n; k++)
+        bytes_behind += files->file[k].bytes > 0 ? files->file[k].bytes : 0;
     asked a = {hub, ref, file->path};
     vd_buf_init(&url, URL_LIMIT);
     vd_buf_init(&key, URL_LIMIT);
@@ -253,6 +257,7 @@ vd_status vd_hub_download(const vd_hub *hub, const vd_hub_ref *ref, const vd_hub
                                       .key = vd_buf_text(&key), .what = vd_buf_text(&what),
                                       .label = label, .part_path = part_path,
                                       .note_path = note_path, .bytes = file->bytes,
+                                      .bytes_behind = bytes_behind,
                                       .sha256 = file->sha256[0] != '\0' ? file->sha256 : NULL,
                                       .stalled_s = hub->stalled_s, .explain = explain_file,
                                       .user = &a};

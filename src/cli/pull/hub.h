@@ -71,9 +71,14 @@ VD_NODISCARD vd_status vd_hub_files_add(vd_hub_files *files, const char *path, i
 VD_NODISCARD vd_status vd_hub_find_model(const vd_hub *hub, const vd_hub_ref *ref,
                                          vd_hub_files *ret_files, vd_err *err);
 
-/* One file. commit: the revision that a file of the same model was taken from, or "". */
+/* The files that `verdant import` reads of the model in safetensors. */
+VD_NODISCARD vd_status vd_hub_find_weights(const vd_hub *hub, const vd_hub_ref *ref,
+                                           vd_hub_files *ret_files, vd_err *err);
+
+/* files->file[i]; the disk must have room for those behind it too. commit: the revision that one of
+ * them was taken from already, or "". */
 VD_NODISCARD vd_status vd_hub_download(const vd_hub *hub, const vd_hub_ref *ref,
-                                       const vd_hub_file *file, const char *commit,
+                                       const vd_hub_files *files, size_t i, const char *commit,
                                        const char *label, const char *part_path,
                                        const char *note_path, vd_downloaded *ret, vd_err *err);
 

@@ -140,9 +140,9 @@ static vd_status no_model(const vd_hub_ref *ref, const vd_hub_files *files, vd_e
     for (size_t i = 0; i < files->n; i++)
         safetensors |= ends_with(files->file[i].path, ".safetensors");
     if (safetensors && find(files, "config.json") != NULL)
-        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s holds no GGUF file, but its weights as "
-                       "safetensors: many models have a repository of GGUF files too, often named "
-                       "like it with -GGUF behind", ref->repo);
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s holds its weights as safetensors, not as GGUF: "
+                       "fetch them into a folder by `verdant pull hf:%s --to DIR`, and make them "
+                       "GGUF by `verdant import DIR`", ref->repo, ref->repo);
     return VD_FAIL(err, VD_ERR_NOT_FOUND, "%s holds no GGUF file", ref->repo);
 }
 
@@ -212,6 +212,53 @@ vd_status vd_hub_find_model(const vd_hub *hub, const vd_hub_ref *ref, vd_hub_fil
     else if ((st = vd_hub_list(hub, ref, &listing, err)) == VD_OK &&
              (st = choose(ref, &listing, &one, err)) == VD_OK)
         st = gather(listing.file[one.first].path, &listing, &files, err);
+    if (st == VD_OK) {
+        *ret_files = files;
+        files = (vd_hub_files){0};
+    }
+    vd_hub_files_free(&listing);
+    vd_hub_files_free(&files);
+    return st;
+}
+
+/* Of the weights only what import reads: model.safetensors, else all of the top but a second copy
+ * in the form of its maker. */
+static bool is_weights(const vd_hub_files *listing, const char *path)
+{
+    if (!ends_with(path, ".safetensors") || strchr(path, '/') != NULL)
+        return false;
+    if (find(listing, "model.safetensors") != NULL)
+        return strcmp(path, "model.safetensors") == 0;
+    return strncmp(path, "consolidated", 12) != 0;
+}
+
+/* What describes them; of sentence-transformers, a folder per module too. */
+static bool is_description(const vd_hub_files *listing, const char *path)
+{
+    const char *slash = strchr(path, '/');
+    if (slash != NULL)
+        return strcmp(slash, "/config.json") == 0 && find(listing, "modules.json") != NULL;
+    return ends_with(path, ".json") || ends_with(path, ".jinja") ||
+           strcmp(path, "tokenizer.model") == 0;
+}
+
+vd_status vd_hub_find_weights(const vd_hub *hub, const vd_hub_ref *ref, vd_hub_files *ret_files,
+                              vd_err *err)
+{
+    vd_hub_files listing = {0}, files = {0};
+    size_t n_weights = 0;
+    vd_status st = vd_hub_list(hub, ref, &listing, err);
+    for (size_t i = 0; st == VD_OK && i < listing.n; i++) {
+        const vd_hub_file *file = &listing.file[i];
+        bool weights = is_weights(&listing, file->path);
+        if (file->path[0] == '.' || (!weights && !is_description(&listing, file->path)))
+            continue;
+        n_weights += weights;
+        st = vd_hub_files_add(&files, file->path, file->bytes, file->sha256, err);
+    }
+    if (st == VD_OK && (n_weights == 0 || find(&files, "config.json") == NULL))
+        st = VD_FAIL(err, VD_ERR_NOT_FOUND, "%s holds no model in safetensors with its "
+                     "config.json; a GGUF file is pulled without --to", ref->repo);
     if (st == VD_OK) {
         *ret_files = files;
         files = (vd_hub_files){0};

@@ -170,7 +170,7 @@ static vd_status fetch_hub(job *j, unsigned no, const char *part, const char *no
     char label[48] = "";
     if (j->n_files > 1)
         snprintf(label, sizeof(label), "file %u of %u: ", no, j->n_files);
-    vd_status st = vd_hub_download(&j->hub, &j->ref, &j->files.file[no - 1], j->commit, label, part,
+    vd_status st = vd_hub_download(&j->hub, &j->ref, &j->files, no - 1, j->commit, label, part,
                                    note, &got, err);
     if (st != VD_OK)
         return st;

@@ -6,6 +6,8 @@
 #define VD_CLI_PULL_PULL_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <verdant/status.h>
 
 #include "model/store.h"
@@ -26,6 +28,16 @@ VD_NODISCARD vd_status vd_pull(const vd_pull_options *options,
 VD_NODISCARD vd_status vd_pull_find_entry(const char *name, vd_store_entry **ret_entries,
                                           size_t *ret_n, const vd_store_entry **ret_entry,
                                           vd_err *err);
+
+typedef struct vd_pulled_folder {
+    size_t n_files;
+    uint64_t bytes; /* of them, as the hub lists them */
+} vd_pulled_folder;
+
+/* The files that `verdant import` reads of a model in safetensors, from the hub into the folder
+ * `path`, which is made. `reference` behind "hf:". */
+VD_NODISCARD vd_status vd_pull_folder(const char *reference, const char *path,
+                                      vd_pulled_folder *ret, vd_err *err);
 
 /* Hard-links the file, or copies it where that cannot be. part_path is replaced; from then on it
  * may be the same file as `path` and must not be written to. */
