@@ -154,6 +154,9 @@ FEATURES = r"""
 {% set ns = namespace(a=1) %}{% macro m() %}{% set ns.a = 5 %}{% endmacro %}{{ m() }}{{ ns.a }}\
 {% set ns.b %}block{% endset %}{{ ns.b }}
 {{ early() }}{% macro early() %}{% endmacro %}
+{{ "a" % missing }}{{ "a" % [1] }}{{ "a" % range(2) }}{{ "a" % d }}
+{{ "a" % d.items() }}
+{{ "a" % none }}
 {% include "x" %}
 {% import "x" as y %}
 {% extends "x" %}
@@ -185,6 +188,17 @@ def test_words_are_wrapped_as_textwrap_wraps_them(ours, theirs):
         source = (f"{{{{ s | wordwrap({rng.randint(1, 15)}, {rng.random() < 0.5}, "
                   f"{rng.choice(['none', repr('|')])}, {rng.random() < 0.5}) }}}}")
         assert_same(ours, theirs, source, {"s": text})
+
+
+def test_lists_and_texts_are_sorted_as_jinja2_sorts_them(ours, theirs):
+    rng = random.Random(20261128)
+    for _ in range(2000):
+        letters = [rng.choice("abcdABCD1.0-é") for _ in range(rng.randint(0, 12))]
+        how = f"reverse={rng.random() < 0.5}, case_sensitive={rng.random() < 0.5}"
+        source = (f"{{{{ m | sort({how}) }}}}{{{{ s | sort({how}) }}}}{{{{ m | unique | join }}}}"
+                  "{{ m | max }}{{ m | min }}{{ (m | first) < (m | last) }}"
+                  "{{ (m | first, 1) >= (m | last, 2) }}")
+        assert_same(ours, theirs, source, {"m": letters, "s": "".join(letters)})
 
 
 # Whole templates, each in the manner of a family of models.

@@ -122,11 +122,12 @@ static int compare_numbers(vd_jval a, vd_jval b)
     return rest > 0 ? -1 : rest < 0 ? 1 : 0;
 }
 
+/* -1, 0 or 1: a 2 would say that the two have no order. */
 static int compare_strings(const vd_jstr *a, const vd_jstr *b)
 {
     size_t n = VD_MIN(a->n, b->n);
     int c = n > 0 ? memcmp(a->data, b->data, n) : 0; /* UTF-8 sorts as its code points */
-    return c != 0 ? c : (a->n > b->n) - (a->n < b->n);
+    return c != 0 ? (c > 0) - (c < 0) : (a->n > b->n) - (a->n < b->n);
 }
 
 static vd_status equal_lists(vd_jrender *r, const vd_jlist *a, const vd_jlist *b, bool *ret)

@@ -368,7 +368,9 @@ vd_status vd_j_percent(vd_jrender *r, const vd_jstr *left, vd_jval right, vd_jva
     }
     bool tuple = right.kind == VD_JKIND_LIST && right.u.list->flavour == VD_JFLAVOUR_TUPLE;
     size_t given = tuple ? right.u.list->n : 1;
-    bool may_be_unused = right.kind == VD_JKIND_DICT || (right.kind == VD_JKIND_LIST && !tuple);
+    bool view = right.kind == VD_JKIND_LIST && right.u.list->flavour >= VD_JFLAVOUR_KEYS;
+    bool may_be_unused = right.kind == VD_JKIND_DICT || right.kind == VD_JKIND_UNDEFINED ||
+                         (right.kind == VD_JKIND_LIST && !tuple && !view);
     if (st == VD_OK && p.n_used < given && !may_be_unused)
         st = VD_J_FAIL(r, "not all arguments converted during string formatting");
     if (st == VD_OK)
