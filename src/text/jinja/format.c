@@ -221,18 +221,21 @@ static vd_status percent_number(percent *p, int64_t *ret)
     return VD_OK;
 }
 
-static vd_status percent_text(percent *p, vd_jtext *text, const spec *s, vd_jval value)
+/* str() for 's', else repr(). */
+static vd_status convert(vd_jrender *r, vd_jval value, char how, vd_jval *ret)
 {
     vd_jtext shown;
+    vd_j_text_init(&shown, r);
+    (how == 's' ? vd_j_text_str : vd_j_text_repr)(&shown, value);
+    return vd_j_text_value(&shown, ret);
+}
+
+static vd_status percent_text(percent *p, vd_jtext *text, const spec *s, vd_jval value)
+{
     vd_jval made;
-    vd_j_text_init(&shown, p->r);
-    if (s->type == 's')
-        vd_j_text_str(&shown, value);
-    else
-        vd_j_text_repr(&shown, value);
-    vd_status st = vd_j_text_value(&shown, &made);
-    bool is_safe = value.kind == VD_JKIND_STRING && value.u.s->safe && s->type == 's';
-    if (st == VD_OK && p->s->safe && !is_safe)
+    vd_status st = convert(p->r, value, s->type, &made);
+    bool safe = value.kind == VD_JKIND_STRING && value.u.s->safe && s->type == 's';
+    if (st == VD_OK && p->s->safe && !safe)
         st = vd_j_escape(p->r, made.u.s, &made);
     spec right = *s;
     right.align = s->align == '<' ? '<' : '>';
@@ -366,11 +369,11 @@ vd_status vd_j_percent(vd_jrender *r, const vd_jstr *left, vd_jval right, vd_jva
         p.at = end + (hit != NULL);
         st = hit != NULL ? percent_field(&p, &text) : text.status;
     }
-    bool tuple = right.kind == VD_JKIND_LIST && right.u.list->flavour == VD_JFLAVOUR_TUPLE;
+    bool list = right.kind == VD_JKIND_LIST;
+    bool tuple = list && right.u.list->flavour == VD_JFLAVOUR_TUPLE;
     size_t given = tuple ? right.u.list->n : 1;
-    bool view = right.kind == VD_JKIND_LIST && right.u.list->flavour >= VD_JFLAVOUR_KEYS;
     bool may_be_unused = right.kind == VD_JKIND_DICT || right.kind == VD_JKIND_UNDEFINED ||
-                         (right.kind == VD_JKIND_LIST && !tuple && !view);
+                         (list && !tuple && right.u.list->flavour < VD_JFLAVOUR_KEYS);
     if (st == VD_OK && p.n_used < given && !may_be_unused)
         st = VD_J_FAIL(r, "not all arguments converted during string formatting");
     if (st == VD_OK)
@@ -541,13 +544,7 @@ static vd_status write_field(format *f, const char *data, size_t n, size_t depth
         if (n - end < 2 || (data[end + 1] != 'r' && data[end + 1] != 's' && data[end + 1] != 'a') ||
             (n - end > 2 && data[end + 2] != ':'))
             return VD_J_FAIL(f->r, "a bad conversion in a format field");
-        vd_jtext shown;
-        vd_j_text_init(&shown, f->r);
-        if (data[end + 1] == 's')
-            vd_j_text_str(&shown, value);
-        else
-            vd_j_text_repr(&shown, value);
-        st = vd_j_text_value(&shown, &value);
+        st = convert(f->r, value, data[end + 1], &value);
         end += 2;
     }
     if (st != VD_OK)
