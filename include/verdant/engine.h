@@ -148,7 +148,7 @@ typedef struct vd_event {
 VD_API const char *vd_finish_message(vd_status status);
 
 /* Called on the compute thread, in order, the last one exactly once with finish != NONE. Must not
- * block and must not call vd_engine_free. Cancelling from inside is fine. */
+ * block and must not call vd_engine_free. Submitting and cancelling from inside is fine. */
 typedef void (*vd_event_fn)(void *ctx, const vd_event *event);
 
 typedef struct vd_request_options {

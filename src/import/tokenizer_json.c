@@ -8,10 +8,10 @@
  */
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fail.h"
-#include "import/base64.h"
 #include "import/vocabulary.h"
 
 #define SPACE_MARK "\xE2\x96\x81"

@@ -262,6 +262,10 @@ static void put_whole_choices(vd_exchange *r, bool *shown, vd_buf *out)
 
 void vd_answer_whole(vd_exchange *r, const vd_buf *events, vd_buf *out)
 {
+    if (r->ask.kind == VD_ASK_EMBEDDING) {
+        vd_answer_embeddings(r, events, out);
+        return;
+    }
     vd_record record;
     size_t offset = 0;
     while (vd_record_next(events->data, events->n, &offset, &record)) {

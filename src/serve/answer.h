@@ -19,7 +19,7 @@
 struct vd_exchange;
 struct vd_choice;
 
-typedef enum vd_ask_kind { VD_ASK_CHAT, VD_ASK_COMPLETION } vd_ask_kind;
+typedef enum vd_ask_kind { VD_ASK_CHAT, VD_ASK_COMPLETION, VD_ASK_EMBEDDING } vd_ask_kind;
 
 typedef struct vd_prompt {
     int32_t *ids; /* owned */
@@ -34,6 +34,7 @@ enum { VD_STOP_MAX = 4, VD_BIAS_MAX = 1024 };
 typedef struct vd_ask {
     vd_ask_kind kind;
     bool stream, include_usage, echo, logprobs;
+    bool base64; /* of embeddings */
     size_t n, best_of; /* choices shown and computed per prompt */
     size_t n_top;
     size_t max_tokens; /* 0: until the context is full */
@@ -69,6 +70,9 @@ void vd_answer_stream(struct vd_exchange *request, const vd_buf *events, vd_buf 
 void vd_answer_stream_end(struct vd_exchange *request, vd_buf *out);
 /* Not streamed: the whole object. All choices have ended. */
 void vd_answer_whole(struct vd_exchange *request, const vd_buf *events, vd_buf *out);
+
+/* The same for embeddings (embeddings.c): a vector per choice, which is a prompt here. */
+void vd_answer_embeddings(struct vd_exchange *request, const vd_buf *events, vd_buf *out);
 
 /* {"prompt_tokens":...,"energy":{...}} over all choices. */
 void vd_usage_write(struct vd_exchange *request, vd_buf *out);

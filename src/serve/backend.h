@@ -27,6 +27,10 @@ typedef struct vd_backend_info {
     const char *fingerprint; /* of build, weights and kernels: "fp_..." */
     int64_t created_s;       /* when the weights were made, Unix seconds */
     size_t n_vocab, ctx_tokens, kv_tokens;
+    size_t n_embd, max_running;
+    bool encoder;         /* embeddings, no text */
+    vd_pooling pooling;   /* of its embeddings */
+    bool pooling_known;   /* the file or the configuration says so */
 } vd_backend_info;
 
 /* On the compute thread; must not block. `spent` comes with the last event, else NULL. */

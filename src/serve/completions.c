@@ -1,14 +1,12 @@
 /* completions.c - the body of POST /v1/completions. */
-#include <string.h>
-
-#include "base/alloc.h"
 #include "base/checked.h"
 #include "serve/body.h"
 #include "serve/endpoints.h"
 #include "serve/params.h"
+#include "serve/prompts.h"
 #include "serve/server.h"
 
-enum { PROMPT_BYTES_MAX = 64 << 20, MAX_TOKENS_DEFAULT = 16 };
+enum { MAX_TOKENS_DEFAULT = 16 };
 
 static const vd_field own_fields[] = {
     {"prompt", VD_FIELD_READ},
@@ -17,88 +15,17 @@ static const vd_field own_fields[] = {
     {"suffix", VD_FIELD_READ},
 };
 
-static vd_status add_text(vd_exchange *r, const char *text, size_t n, vd_api_error *error)
-{
-    vd_err err = {0};
-    vd_buf ids;
-    vd_buf_init(&ids, PROMPT_BYTES_MAX);
-    vd_status st = r->backend->ops->encode(r->backend->self, text, n, &ids, &err);
-    if (st != VD_OK)
-        st = vd_api_fail_from(error, &err, "prompt");
-    else
-        st = vd_params_add_prompt(r, &ids, text, n, "prompt", error);
-    vd_buf_done(&ids);
-    return st;
-}
-
-static vd_status add_tokens(vd_exchange *r, json_t *array, vd_api_error *error)
-{
-    vd_buf ids, text;
-    vd_buf_init(&ids, PROMPT_BYTES_MAX);
-    vd_buf_init(&text, PROMPT_BYTES_MAX);
-    size_t n_vocab = r->backend->ops->info(r->backend->self).n_vocab;
-    vd_status st = VD_OK;
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        int64_t id;
-        if (!vd_body_whole(json_array_get(array, i), &id) || id < 0 || (uint64_t)id >= n_vocab) {
-            st = VD_BAD_PARAM(error, "prompt", "invalid_value",
-                              "The prompt's token %zu is no id of this model: 0 to %zu.", i,
-                              n_vocab - 1);
-            goto out;
-        }
-        int32_t token = (int32_t)id;
-        vd_buf_append(&ids, &token, sizeof(token));
-        if (r->ask.echo) {
-            size_t n;
-            const char *piece = r->backend->ops->piece(r->backend->self, token, false, &n);
-            vd_buf_append(&text, piece, n);
-        }
-    }
-    if (ids.failed != VD_OK || text.failed != VD_OK)
-        st = vd_api_fail(error, 503, "out_of_memory", NULL, "No memory for this request now.");
-    else
-        st = vd_params_add_prompt(r, &ids, vd_buf_text(&text), text.n, "prompt", error);
-out:
-    vd_buf_done(&ids);
-    vd_buf_done(&text);
-    return st;
-}
-
-static vd_status add_one(vd_exchange *r, json_t *prompt, vd_api_error *error)
-{
-    if (json_is_string(prompt))
-        return add_text(r, json_string_value(prompt), json_string_length(prompt), error);
-    if (json_is_array(prompt))
-        return add_tokens(r, prompt, error);
-    return VD_BAD_PARAM(error, "prompt", "invalid_type",
-                        "'prompt' must be a string, an array of strings, an array of token ids or "
-                        "an array of such arrays.");
-}
-
-/* A string, strings, tokens, arrays of tokens, or strings and arrays of tokens mixed. */
 static vd_status read_prompts(vd_exchange *r, json_t *body, vd_api_error *error)
 {
-    json_t *prompt = vd_body_get(body, "prompt");
-    if (prompt == NULL)
-        return VD_BAD_PARAM(error, "prompt", "missing_required_parameter", "'prompt' is missing.");
-    bool many = json_is_array(prompt) && !json_is_number(json_array_get(prompt, 0));
-    size_t n = many ? json_array_size(prompt) : 1, n_choices;
-    size_t max = r->server->options.max_choices;
-    if (n == 0)
-        return VD_BAD_PARAM(error, "prompt", "empty_array", "'prompt' is empty.");
+    size_t n = 0, n_choices, max = r->server->options.max_choices;
+    vd_status st = vd_prompts_count(body, "prompt", &n, error);
+    if (st != VD_OK)
+        return st;
     if (!vd_mul_size(n, r->ask.best_of, &n_choices) || n_choices > max)
         return VD_BAD_PARAM(error, n > max ? "prompt" : "n", "integer_above_max_value",
                             "%zu prompts with %zu answers each are more than the %zu answers "
                             "that one request may ask for.", n, r->ask.best_of, max);
-    vd_err err;
-    if (vd_alloc_array(n, sizeof(vd_prompt), "prompts", &r->ask.prompts, &err) != VD_OK)
-        return vd_api_fail_from(error, &err, NULL);
-    for (size_t i = 0; i < n; i++) {
-        vd_status st = add_one(r, many ? json_array_get(prompt, i) : prompt, error);
-        if (st != VD_OK)
-            return st;
-    }
-    return VD_OK;
+    return vd_prompts_read(r, body, "prompt", n, error);
 }
 
 static vd_status read_best_of(vd_ask *ask, json_t *body, vd_api_error *error)

@@ -26,6 +26,7 @@ enum { FILE_BYTES_MAX = 1 << 20, TEXT_MAX = 4096, TOKENS_MAX = 1 << 24 };
 static const cyaml_schema_field_t model_fields[] = {
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, vd_config_model, name, 1, TEXT_MAX),
     CYAML_FIELD_STRING_PTR("ref", CYAML_FLAG_POINTER, vd_config_model, ref, 1, TEXT_MAX),
+    TEXT("pooling", vd_config_model, pooling),
     COUNT("ctx_tokens", vd_config_model, ctx_tokens),
     COUNT("kv_tokens", vd_config_model, kv_tokens),
     COUNT("max_running", vd_config_model, max_running),
@@ -173,6 +174,11 @@ static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, 
         if (st != VD_OK)
             return st;
     }
+    vd_pooling pooling;
+    snprintf(key, sizeof(key), "models[%zu].pooling", i);
+    if (m->pooling != NULL && !vd_pooling_parse(m->pooling, &pooling))
+        return vd_yaml_fail(yaml, key, err, "is '%s'; mean, cls, last and none there are",
+                            m->pooling);
     snprintf(key, sizeof(key), "models[%zu].name", i);
     vd_err why;
     if (vd_model_name_check(m->name, &why) != VD_OK)
@@ -277,7 +283,11 @@ void vd_config_limits_to(const vd_config *c, vd_service_options *o)
 
 vd_engine_options vd_config_engine(const vd_config_model *m)
 {
+    vd_pooling pooling = VD_POOLING_MODEL;
+    if (m->pooling != NULL)
+        (void)vd_pooling_parse(m->pooling, &pooling); /* looked at in check_model */
     return (vd_engine_options){
+        .pooling = pooling,
         .n_threads = m->threads,
         .ctx_tokens = m->ctx_tokens,
         .kv_tokens = m->kv_tokens,

@@ -15,6 +15,7 @@
 
 typedef struct vd_config_model {
     char *name, *ref; /* ref: a path or a stored name */
+    char *pooling;    /* a word of vd_pooling_parse */
     uint32_t ctx_tokens, kv_tokens, max_running, max_waiting, step_tokens, threads;
     bool kv_f32, exact, no_prefix_cache;
     uint32_t ref_line; /* where `ref` stands in the file, for messages */

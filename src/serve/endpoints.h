@@ -7,6 +7,8 @@
 vd_status vd_chat_read(vd_exchange *request, vd_api_error *error);       /* chat.c */
 vd_status vd_completion_read(vd_exchange *request, vd_api_error *error); /* completions.c */
 
+vd_status vd_embedding_read(vd_exchange *request, vd_api_error *error);  /* embeddings.c */
+
 vd_status vd_models_list(vd_exchange *request, const char *argument, vd_buf *out,
                          vd_api_error *error); /* models.c */
 vd_status vd_models_show(vd_exchange *request, const char *argument, vd_buf *out,

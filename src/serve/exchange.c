@@ -14,7 +14,12 @@
 #include "serve/record.h"
 #include "serve/server.h"
 
-enum { WHOLE_EVENTS_MAX = 64 << 20 }; /* events of an answer that is not streamed */
+enum {
+    WHOLE_EVENTS_MAX = 64 << 20, /* events of an answer that is not streamed */
+    WINDOW_DEFAULT = 32
+};
+
+static void submit_more(vd_exchange *r);
 
 vd_exchange *vd_exchange_create(vd_server *server, struct MHD_Connection *connection)
 {
@@ -97,19 +102,22 @@ void vd_choice_judge(const vd_choice *c, vd_api_error *error)
     vd_api_fail_from(error, &err, NULL);
 }
 
-/* The answer cannot be 200 any more: the first choice that failed decides. Under the lock. */
+/* The answer cannot be 200 any more: the first choice that failed decides, or that was not even
+ * begun when the request was cancelled. Under the lock. */
 static void judge_ended(vd_exchange *r)
 {
+    if (r->overflow) {
+        vd_api_fail(&r->error, 503, "out_of_memory", NULL,
+                    "The answer is larger than the server can hold.");
+        return;
+    }
     for (size_t i = 0; i < r->n_choices; i++) {
         const vd_choice *c = &r->choices[i];
-        if (c->finish != VD_FINISH_ERROR && c->finish != VD_FINISH_CANCELLED)
+        if (c->finish == VD_FINISH_STOP || c->finish == VD_FINISH_LENGTH)
             continue;
         vd_choice_judge(c, &r->error);
         return;
     }
-    if (r->overflow)
-        vd_api_fail(&r->error, 503, "out_of_memory", NULL,
-                    "The answer is larger than the server can hold.");
 }
 
 /* One open part less; the last one makes the answer ready. Under the lock. */
@@ -161,7 +169,14 @@ static void on_event(void *ctx, const vd_event *event, const vd_spent *spent)
         }
     }
     bool last = event->finish != VD_FINISH_NONE;
-    if (last) {
+    if (last && r->window != 0) {
+        end_choice(r, c, event, spent);
+        r->n_inside--;
+        pthread_mutex_unlock(&r->lock);
+        submit_more(r); /* before this one closes: the request is not done until all were inside */
+        pthread_mutex_lock(&r->lock);
+        close_one(r);
+    } else if (last) {
         end_choice(r, c, event, spent);
         close_one(r);
     } else if (r->phase == VD_PHASE_STREAM) {
@@ -187,6 +202,9 @@ static vd_status submit_choice(vd_exchange *r, vd_choice *c, vd_err *err)
         .n_top = ask->n_top,
         .want_logprobs = ask->logprobs || ask->best_of > ask->n,
     };
+    if (ask->kind == VD_ASK_EMBEDDING)
+        options = (vd_request_options){
+            .prompt = options.prompt, .n_prompt = options.n_prompt, .embed = true};
     options.sampling.seed = c->seed;
     options.sampling.bias = ask->bias;
     uint64_t id = 0;
@@ -236,26 +254,95 @@ static vd_status make_choices(vd_exchange *r, vd_err *err)
     r->n_open = 1;
     if (!r->ask.stream)
         r->events.limit = WHOLE_EVENTS_MAX;
+    if (r->ask.kind == VD_ASK_EMBEDDING) {
+        size_t max = r->backend->ops->info(r->backend->self).max_running;
+        r->window = max != 0 ? max : WINDOW_DEFAULT;
+    }
     pthread_mutex_unlock(&r->lock);
     return VD_OK;
+}
+
+/* The engine did not take a choice: the request fails, and those that it took are cancelled. */
+static void fail_submit(vd_exchange *r, const vd_err *err)
+{
+    static const char *const fields[] = {
+        [VD_ASK_CHAT] = "messages", [VD_ASK_COMPLETION] = "prompt", [VD_ASK_EMBEDDING] = "input"};
+    vd_api_error error;
+    vd_api_fail_from(&error, err, err->status == VD_ERR_CONTEXT ? fields[r->ask.kind] : NULL);
+    if (error.http >= 500)
+        vd_log(VD_LOG_WARN, "serve", "submit failed id=%s status=%s message=\"%s\"", r->id,
+               vd_status_name(err->status), err->message);
+    vd_exchange_fail(r, &error);
+    vd_exchange_cancel(r);
+}
+
+static bool is_unwanted(vd_exchange *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool unwanted = r->gone || r->cancelled;
+    pthread_mutex_unlock(&r->lock);
+    return unwanted;
+}
+
+/* The next embedding to submit, or NULL: all are taken, the window is full, nobody wants them any
+ * more, or another thread is at it. */
+static vd_choice *take_next(vd_exchange *r, bool again)
+{
+    vd_choice *next = NULL;
+    pthread_mutex_lock(&r->lock);
+    if (again || !r->submitting) {
+        bool wanted = !r->gone && !r->cancelled && !r->overflow;
+        if (wanted && r->n_taken < r->n_choices && r->n_inside < r->window) {
+            next = &r->choices[r->n_taken++];
+            r->n_inside++;
+        }
+        r->submitting = next != NULL;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return next;
+}
+
+/* A full engine refused the last one taken: it waits for the end of another. False: there is no
+ * other to wait for. */
+static bool put_back(vd_exchange *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool others = --r->n_inside > 0;
+    if (others)
+        r->choices[--r->n_taken].done = false;
+    r->submitting = false;
+    pthread_mutex_unlock(&r->lock);
+    return others;
+}
+
+/* Fills the window of embeddings. On the worker, and on the compute thread when one has ended. */
+static void submit_more(vd_exchange *r)
+{
+    vd_err err = {0};
+    vd_choice *next = take_next(r, false);
+    for (; next != NULL; next = take_next(r, true)) {
+        vd_status st = submit_choice(r, next, &err);
+        if (st == VD_OK) {
+            if (is_unwanted(r)) /* since it was taken: nobody else knows its number */
+                vd_exchange_cancel(r);
+            continue;
+        }
+        if (!put_back(r) || st != VD_ERR_BUSY)
+            fail_submit(r, &err);
+        return;
+    }
 }
 
 void vd_exchange_submit(vd_exchange *r)
 {
     vd_err err = {0};
     vd_status st = make_choices(r, &err);
-    for (size_t i = 0; i < r->n_choices && st == VD_OK; i++)
+    if (st == VD_OK && r->window != 0)
+        submit_more(r);
+    for (size_t i = 0; i < r->n_choices && r->window == 0 && st == VD_OK; i++)
         st = submit_choice(r, &r->choices[i], &err);
-    if (st != VD_OK) {
-        vd_api_error error;
-        const char *param = r->ask.kind == VD_ASK_CHAT ? "messages" : "prompt";
-        vd_api_fail_from(&error, &err, st == VD_ERR_CONTEXT ? param : NULL);
-        if (error.http >= 500)
-            vd_log(VD_LOG_WARN, "serve", "submit failed id=%s status=%s message=\"%s\"", r->id,
-                   vd_status_name(st), err.message);
-        vd_exchange_fail(r, &error);
-        vd_exchange_cancel(r); /* those that were taken already */
-    }
+    if (st != VD_OK)
+        fail_submit(r, &err);
     pthread_mutex_lock(&r->lock);
     bool cancel = r->gone || r->cancelled; /* while some were not submitted yet */
     if (r->phase == VD_PHASE_WORK)

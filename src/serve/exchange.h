@@ -96,6 +96,9 @@ struct vd_exchange {
     const char *reply_type;
     vd_choice *choices;
     size_t n_choices, n_open; /* open: last event still to come; +1 while the worker submits */
+    /* Embeddings, of which a window is in the engine at a time: */
+    size_t window, n_taken, n_inside; /* choices that may be inside, were submitted, are inside */
+    bool submitting; /* some thread submits; it looks again before it leaves */
     vd_buf events;            /* records (record.h) not yet written out */
     vd_spent spent;           /* sum over ended choices */
 };
@@ -111,7 +114,8 @@ void vd_choice_judge(const vd_choice *choice, vd_api_error *error);
 void vd_exchange_wake(vd_exchange *request);
 /* The request ends with this error: READY. Takes the lock. */
 void vd_exchange_fail(vd_exchange *request, const vd_api_error *error);
-/* Submits all choices of request->ask; errors end the request. On a worker. */
+/* Submits the choices of request->ask, of embeddings the first; errors end the request. On a
+ * worker. */
 void vd_exchange_submit(vd_exchange *request);
 /* Nobody reads the answer any more: cancels and wakes. Takes the lock. */
 void vd_exchange_gone(vd_exchange *request);

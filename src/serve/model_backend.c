@@ -27,6 +27,7 @@ struct vd_model_backend {
     vd_histogram *steps;
     char fingerprint[24];
     int64_t created_s;
+    size_t max_running;
 };
 
 /* One request: where its events go. Freed with the last. */
@@ -77,7 +78,12 @@ static vd_backend_info face_info(void *self)
                              .created_s = m->created_s,
                              .n_vocab = info.n_vocab,
                              .ctx_tokens = info.ctx_tokens,
-                             .kv_tokens = info.kv_tokens};
+                             .kv_tokens = info.kv_tokens,
+                             .n_embd = info.n_embd,
+                             .max_running = m->max_running,
+                             .encoder = info.encoder,
+                             .pooling = info.pooling,
+                             .pooling_known = info.pooling_known};
 }
 
 static void append_ids(vd_buf *ids, int32_t *id, size_t n)
@@ -219,6 +225,7 @@ vd_status vd_model_backend_open(const vd_model_backend_options *o, vd_model_back
     m->zone = o->zone;
     m->hardware = o->hardware;
     m->steps = o->steps;
+    m->max_running = o->engine.max_running;
     m->created_s = stat(o->path, &about) == 0 ? (int64_t)about.st_mtime : 0;
     st = vd_engine_open(o->path, &o->engine, &m->engine, err);
     if (st != VD_OK)

@@ -92,8 +92,9 @@ void vd_params_ignore_rest(vd_exchange *r, const char *inside, json_t *object,
     }
 }
 
+/* Each field is looked for among `own`, then among `more`. */
 static vd_status sort_fields(vd_exchange *r, json_t *body, const vd_field *own, size_t n_own,
-                             vd_api_error *error)
+                             const vd_field *more, size_t n_more, vd_api_error *error)
 {
     const char *name;
     json_t *value;
@@ -102,7 +103,7 @@ static vd_status sort_fields(vd_exchange *r, json_t *body, const vd_field *own, 
             continue;
         const vd_field *field = find_field(own, n_own, name);
         if (field == NULL)
-            field = find_field(common, VD_COUNT(common), name);
+            field = find_field(more, n_more, name);
         if (field == NULL)
             vd_params_ignore(r, "", name);
         else if (field->use == VD_FIELD_REFUSED)
@@ -113,7 +114,13 @@ static vd_status sort_fields(vd_exchange *r, json_t *body, const vd_field *own, 
     return VD_OK;
 }
 
-static vd_status read_model(vd_exchange *r, json_t *body, vd_api_error *error)
+vd_status vd_params_sort(vd_exchange *r, json_t *body, const vd_field *fields, size_t n,
+                         vd_api_error *error)
+{
+    return sort_fields(r, body, fields, n, NULL, 0, error);
+}
+
+vd_status vd_params_read_model(vd_exchange *r, json_t *body, vd_api_error *error)
 {
     json_t *model = vd_body_get(body, "model");
     if (model == NULL)
@@ -288,9 +295,13 @@ vd_status vd_params_read(vd_exchange *r, json_t *body, const vd_field *own, size
                          vd_api_error *error)
 {
     int64_t n = 1;
-    vd_status st = read_model(r, body, error);
+    vd_status st = vd_params_read_model(r, body, error);
+    if (st == VD_OK && r->backend->ops->info(r->backend->self).encoder)
+        st = VD_BAD_PARAM(error, "model", "unsupported_value",
+                          "The model '%s' is an encoder: it makes embeddings (/v1/embeddings), no "
+                          "text.", r->ask.model);
     if (st == VD_OK)
-        st = sort_fields(r, body, own, n_own, error);
+        st = sort_fields(r, body, own, n_own, common, VD_COUNT(common), error);
     if (st == VD_OK)
         st = read_stream(r, body, error);
     if (st == VD_OK)
@@ -312,9 +323,16 @@ vd_status vd_params_add_prompt(vd_exchange *r, vd_buf *ids, const char *text, si
     vd_prompt *prompt = &ask->prompts[ask->n_prompts];
     size_t n = ids->n / sizeof(int32_t);
     size_t ctx = r->backend->ops->info(r->backend->self).ctx_tokens;
+    if (n == 0 && ask->kind == VD_ASK_EMBEDDING)
+        return VD_BAD_PARAM(error, param, "invalid_value", "Input %zu has no tokens.",
+                            ask->n_prompts);
     if (n == 0)
         return VD_BAD_PARAM(error, param, "invalid_value", "The prompt has no tokens.");
-    if (n >= ctx)
+    if (ask->kind == VD_ASK_EMBEDDING && n > ctx)
+        return VD_BAD_PARAM(error, param, "context_length_exceeded",
+                            "Input %zu has %zu tokens; this model takes at most %zu.",
+                            ask->n_prompts, n, ctx);
+    if (ask->kind != VD_ASK_EMBEDDING && n >= ctx)
         return VD_BAD_PARAM(error, param, "context_length_exceeded",
                             "The prompt has %zu tokens; this model's context of %zu tokens must "
                             "hold it and at least one token of answer.", n, ctx);

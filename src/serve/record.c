@@ -12,14 +12,20 @@ typedef struct head {
 
 void vd_record_push(vd_buf *buf, uint32_t slot, const vd_event *event)
 {
-    head h = {slot,         (uint32_t)event->n_text, (uint32_t)event->n_top,
-              event->token, event->logprob,          (uint32_t)event->finish};
+    const void *text = event->text;
+    size_t n_text = event->n_text;
+    if (event->embedding != NULL) {
+        text = event->embedding;
+        n_text = event->n_embedding * sizeof(float);
+    }
+    head h = {slot,         (uint32_t)n_text, (uint32_t)event->n_top,
+              event->token, event->logprob,   (uint32_t)event->finish};
     /* All or nothing: a record cut by the ceiling would be misread. */
     vd_buf_reserve(buf, sizeof(h) + h.n_top * sizeof(vd_top_token) + h.n_text);
     vd_buf_append(buf, &h, sizeof(h));
     if (h.n_top > 0)
         vd_buf_append(buf, event->top, h.n_top * sizeof(vd_top_token));
-    vd_buf_append(buf, event->text, h.n_text);
+    vd_buf_append(buf, text, h.n_text);
 }
 
 bool vd_record_next(const char *bytes, size_t n, size_t *offset, vd_record *ret)

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 
+/* An embedding stands in the place of the text, as floats. */
 typedef struct vd_record {
     uint32_t slot, n_text, n_top;
     int32_t token;

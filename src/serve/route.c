@@ -15,6 +15,8 @@ static const vd_route routes[] = {
      .read = vd_chat_read},
     {.path = "/v1/completions", .label = "/v1/completions", .posts = true,
      .read = vd_completion_read},
+    {.path = "/v1/embeddings", .label = "/v1/embeddings", .posts = true,
+     .read = vd_embedding_read},
     {.path = "/v1/models", .label = "/v1/models", .get = vd_models_list, .type = JSON},
     {.path = "/v1/models/", .label = "/v1/models/{id}", .get = vd_models_show, .type = JSON},
     {.path = "/healthz", .label = "/healthz", .always = true, .get = vd_health_live, .type = JSON},

@@ -28,7 +28,10 @@ void vd_usage_write(vd_exchange *r, vd_buf *out)
         prompt += r->ask.prompts[c->prompt].n_ids;
         cached += c->usage.cached_tokens;
     }
-    vd_buf_printf(out, "{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
+    if (r->ask.kind == VD_ASK_EMBEDDING)
+        vd_buf_printf(out, "{\"prompt_tokens\":%zu,\"total_tokens\":%zu", prompt, prompt);
+    else
+        vd_buf_printf(out, "{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
                   "\"prompt_tokens_details\":{\"cached_tokens\":%zu}",
                   prompt, completion, prompt + completion, cached);
     if (r->spent.energy.method != NULL)

@@ -1,7 +1,7 @@
 /*
- * fuzz_request.c - libFuzzer target for the bodies of the two POST endpoints.
+ * fuzz_request.c - libFuzzer target for the bodies of the three POST endpoints.
  *
- *   'c' chat completion, any other byte: text completion | the body
+ *   'c' chat completion, 'e' embeddings, any other byte: text completion | the body
  *
  * A body is refused with a status, words and JSON to say them in, or becomes an ask in which every
  * number is one that the engine takes. The model is the machine of tests/unit/serve/fake.h.
@@ -61,20 +61,23 @@ static void check_sampling(const vd_sampling *s)
 
 static void check_ask(const vd_ask *ask, size_t n_vocab)
 {
-    require(ask->model != NULL && strcmp(ask->model, "fake") == 0 && ask->id[0] != '\0');
+    bool embeds = ask->kind == VD_ASK_EMBEDDING;
+    require(ask->model != NULL && strcmp(ask->model, "fake") == 0);
     require(ask->n >= 1 && ask->best_of >= ask->n && ask->n_prompts >= 1);
-    require(ask->n_prompts * ask->best_of <= CHOICES_MAX);
+    require(embeds || (ask->n_prompts * ask->best_of <= CHOICES_MAX && ask->id[0] != '\0'));
+    require(!embeds || (ask->n_prompts <= 2048 && ask->n == 1 && ask->best_of == 1));
     require(ask->n_stop <= VD_STOP_MAX && ask->n_top <= 20);
     for (size_t i = 0; i < ask->n_stop; i++)
         require(ask->stop[i] != NULL && ask->stop[i][0] != '\0');
     for (size_t i = 0; i < ask->n_prompts; i++) {
         const vd_prompt *prompt = &ask->prompts[i];
-        require(prompt->n_ids > 0 && prompt->n_ids < CTX_TOKENS);
+        require(prompt->n_ids > 0 && prompt->n_ids < CTX_TOKENS + (embeds ? 1 : 0));
         for (size_t k = 0; k < prompt->n_ids; k++)
             require(prompt->ids[k] >= 0 && (size_t)prompt->ids[k] < n_vocab);
         require(ask->echo == (prompt->text != NULL));
     }
-    check_sampling(&ask->sampling);
+    if (!embeds)
+        check_sampling(&ask->sampling);
     for (size_t i = 0; i < ask->sampling.n_bias; i++)
         require(ask->bias[i].token >= 0 &&
                 (size_t)ask->bias[i].token < n_vocab &&
@@ -85,7 +88,7 @@ static void check_ask(const vd_ask *ask, size_t n_vocab)
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     vd_json_init();
-    const vd_fake_options options = {.ctx_tokens = CTX_TOKENS};
+    const vd_fake_options options = {.ctx_tokens = CTX_TOKENS, .embeds = true};
     vd_backend backend = vd_fake_backend(vd_fake_create(&options));
     server.options.body_bytes_max = 1 << 20;
     server.options.stream_bytes_max = 1 << 16;
@@ -102,8 +105,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     vd_api_error error = {0};
     require(request != NULL);
     vd_buf_append(&request->body, data + 1, size - 1);
-    vd_status st = data[0] == 'c' ? vd_chat_read(request, &error)
-                                  : vd_completion_read(request, &error);
+    vd_status st = data[0] == 'c'   ? vd_chat_read(request, &error)
+                   : data[0] == 'e' ? vd_embedding_read(request, &error)
+                                    : vd_completion_read(request, &error);
     require((st == VD_OK) == (error.http == 0));
     if (st != VD_OK)
         check_error(&error);

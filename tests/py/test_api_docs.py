@@ -56,7 +56,7 @@ def test_every_error_code_is_described(root):
 def test_every_field_is_described(root):
     text = docs(root)
     requests = text[text.index("## Requests"):text.index("## Answers")]
-    for name in ("params.c", "chat.c", "completions.c"):
+    for name in ("params.c", "chat.c", "completions.c", "embeddings.c"):
         fields = re.findall(r'\{"(\w+)", VD_FIELD_', sources(root)[name])
         assert len(fields) >= 4
         assert not [f for f in fields if f"`{f}`" not in requests], name

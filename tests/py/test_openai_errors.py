@@ -168,8 +168,11 @@ def test_the_client_raises_what_it_should(client):
     with pytest.raises(openai.BadRequestError) as e:
         client.chat.completions.create(model="tiny", messages=hello("x " * CTX), stream=True)
     assert e.value.code == "context_length_exceeded" and str(CTX) in e.value.message
-    with pytest.raises(openai.NotFoundError) as e:
+    with pytest.raises(openai.BadRequestError) as e:
         client.embeddings.create(model="tiny", input="x")
+    assert (e.value.code, e.value.param) == ("unsupported_value", "model")
+    with pytest.raises(openai.NotFoundError) as e:
+        client.images.generate(model="tiny", prompt="x")
     assert e.value.code is None
 
 

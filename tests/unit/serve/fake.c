@@ -44,7 +44,10 @@ static vd_backend_info fake_info(void *self)
                              .created_s = 1700000000,
                              .n_vocab = N_VOCAB,
                              .ctx_tokens = fake->options.ctx_tokens,
-                             .kv_tokens = 4 * fake->options.ctx_tokens};
+                             .kv_tokens = 4 * fake->options.ctx_tokens,
+                             .n_embd = 8,
+                             .pooling = VD_POOLING_LAST,
+                             .pooling_known = fake->options.embeds};
 }
 
 static vd_status fake_encode(void *self, const char *text, size_t n, vd_buf *ids, vd_err *err)

@@ -19,6 +19,7 @@ typedef struct vd_fake_options {
     size_t max_waiting;  /* submissions above: VD_ERR_BUSY; 0: 4,096 */
     size_t ctx_tokens;   /* 0: 1,024 */
     bool endless;        /* goes on until max_tokens, whatever the text */
+    bool embeds;       /* bodies of /v1/embeddings are read; no vector ever comes */
 } vd_fake_options;
 
 vd_fake *vd_fake_create(const vd_fake_options *options);

@@ -1,11 +1,12 @@
 /* base64.c - see base64.h. */
-#include "import/base64.h"
+#include "base/base64.h"
 
 #include <string.h>
 
+static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 static int value_of(char c)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const char *at = c != '\0' ? strchr(digits, c) : NULL;
     return at != NULL ? (int)(at - digits) : -1;
 }
@@ -30,4 +31,18 @@ bool vd_base64_decode(const char *text, size_t n, char *bytes, size_t *ret_n)
     }
     *ret_n = n_out;
     return true;
+}
+
+void vd_base64_append(vd_buf *out, const char *bytes, size_t n)
+{
+    vd_buf_reserve(out, (n + 2) / 3 * 4);
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned bits = 0;
+        for (size_t j = 0; j < 3; j++)
+            bits = bits << 8 | (i + j < n ? (unsigned char)bytes[i + j] : 0);
+        char four[4];
+        for (size_t j = 0; j < 4; j++)
+            four[j] = i + j > n ? '=' : digits[bits >> (18 - 6 * j) & 63];
+        vd_buf_append(out, four, sizeof(four));
+    }
 }
