@@ -97,10 +97,11 @@ static size_t rows_of(const vd_gguf_tensor *tensor)
     return (size_t)(tensor->dim[1] * tensor->dim[2] * tensor->dim[3]);
 }
 
-/* How many rows go through the buffer at once. */
-static size_t rows_per_piece(size_t row_bytes)
+/* How many rows go through the buffer at once. The larger side counts: eight megabytes of a small
+ * type are many values, and nobody is asked whether to go on before they are done. */
+static size_t rows_per_piece(size_t src_bytes, size_t dst_bytes)
 {
-    return VD_MAX(PIECE_BYTES / VD_MAX(row_bytes, 1), 1);
+    return VD_MAX(PIECE_BYTES / VD_MAX(VD_MAX(src_bytes, dst_bytes), 1), 1);
 }
 
 static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
@@ -115,7 +116,8 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
         !vd_dtype_row_bytes(p.to, p.n_cols, &p.dst_bytes))
         return VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s: its rows are no whole blocks",
                        (int)tensor->name.n, tensor->name.data);
-    for (size_t step = rows_per_piece(p.dst_bytes); st == VD_OK && first < n_rows; first += step) {
+    size_t step = rows_per_piece(p.src_bytes, p.dst_bytes);
+    for (; st == VD_OK && first < n_rows; first += step) {
         p.n_rows = VD_MIN(n_rows - first, step);
         p.src = tensor->data + first * p.src_bytes;
         atomic_init(&p.next, 0);
@@ -167,14 +169,16 @@ static vd_status write_head(job *j, vd_err *err)
 /* What the largest row and the largest piece need. */
 static vd_status take_buffers(job *j, vd_err *err)
 {
-    size_t cols = 1, bytes = 1, row = 0, n_floats;
+    size_t cols = 1, bytes = 1, src_row = 0, row = 0, n_floats;
     for (size_t i = 0; i < j->n_entries; i++) {
         const vd_mix_entry *entry = &j->entries[i];
         if (entry->dtype == entry->tensor->dtype ||
+            !vd_dtype_row_bytes(entry->tensor->dtype, (size_t)entry->tensor->dim[0], &src_row) ||
             !vd_dtype_row_bytes(entry->dtype, (size_t)entry->tensor->dim[0], &row))
             continue;
+        size_t n_rows = VD_MIN(rows_per_piece(src_row, row), rows_of(entry->tensor));
         cols = VD_MAX(cols, (size_t)entry->tensor->dim[0]);
-        bytes = VD_MAX(bytes, row * VD_MIN(rows_per_piece(row), rows_of(entry->tensor)));
+        bytes = VD_MAX(bytes, row * n_rows);
     }
     if (!vd_mul_size(cols, vd_pool_n_threads(j->pool), &n_floats))
         return VD_FAIL(err, VD_ERR_NOMEM, "rows of %zu values are too long", cols);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/compress.h"
 #include "compress/encode.h"
 #include "kernels/dtype.h"
 #include "model/forward.h"
@@ -17,6 +18,8 @@ VD_API int test_dtype_decodable(unsigned number);
 VD_API int test_encodable(unsigned number);
 VD_API float test_encode_max(unsigned number);
 VD_API void test_encode(int dtype, const float *x, void *dst, size_t n);
+/* How often vd_compress_run asks whether to go on; -1 where it fails. */
+VD_API int test_compress_asks(const char *source, const char *target, const char *type);
 /* A pass over n tokens, two threads, f32 cache: `n_seq` sequences of equal length one after the
  * other, `chunk` tokens at a time; rounded activations where `fast`. Each array may be NULL:
  * stream[1 + 2 * n_layer][n][C] what the taps see in their order, embeddings[n][C], logits[n][V].
@@ -58,6 +61,21 @@ float test_encode_max(unsigned number)
 void test_encode(int dtype, const float *x, void *dst, size_t n)
 {
     vd_encode_row((vd_dtype)dtype, x, dst, n);
+}
+
+static bool count_call(void *ctx, uint64_t done, uint64_t total, vd_str tensor)
+{
+    ++*(int *)ctx;
+    return true;
+}
+
+int test_compress_asks(const char *source, const char *target, const char *type)
+{
+    int n = 0;
+    vd_compress_options options = {.type = vd_filetype_find(type), .progress = count_call,
+                                   .ctx = &n};
+    vd_compress_result result;
+    return vd_compress_run(source, target, &options, &result, NULL) == VD_OK ? n : -1;
 }
 
 /* What a call of test_forward is about. */

@@ -1,5 +1,6 @@
 """`verdant compress`: the same types and bytes as llama.cpp's quantizer, whole files or none."""
 
+import ctypes
 import hashlib
 import json
 import os
@@ -458,6 +459,14 @@ def test_an_interrupted_run_leaves_nothing(build, big, tmp_path, number):
     _, message = process.communicate(timeout=120)
     assert process.returncode == 1 and "stopped" in message
     assert_nothing_written(tmp_path)
+
+
+@pytest.mark.slow
+def test_it_asks_often_whether_to_go_on(build, big, tmp_path):
+    """After eight megabytes of the larger side; of a small type's side they would be seconds."""
+    library = ctypes.CDLL(str(build / "tests" / "libverdant_shim.so"))
+    asks = library.test_compress_asks(bytes(big), bytes(tmp_path / "q.gguf"), b"Q4_0")
+    assert asks >= sum(int(t.n_bytes) for t in tensors(big).values()) >> 23
 
 
 @pytest.mark.slow
