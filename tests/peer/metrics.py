@@ -59,6 +59,7 @@ class Score:
         }
         if self.kl:
             out["kl_mean"] = float(np.mean(self.kl))
+            out["kl_stderr"] = float(np.std(self.kl, ddof=1)) / math.sqrt(len(nll))
             out["kl_p99"] = float(np.quantile(self.kl, 0.99))
             out["top1_agreement"] = float(np.mean(self.same))
         return out

@@ -45,8 +45,9 @@ def test_divergence_from_a_base_is_numpys(two, verdant, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     got = json.loads(result.stdout)
-    for ours, numpys in (("ppl", "ppl"), ("kl_mean", "kl_mean"), ("kl_99", "kl_p99")):
-        assert got[ours] == pytest.approx(want[numpys], rel=1e-4), ours
+    for key in ("ppl", "ppl_stderr", "kl_mean", "kl_stderr"):
+        assert got[key] == pytest.approx(want[key], rel=1e-4), key
+    assert got["kl_99"] == pytest.approx(want["kl_p99"], rel=1e-4)
     assert got["top1_agreement"] == pytest.approx(want["top1_agreement"])
     n = want["n_tokens"]
     assert 0 < want["top1_agreement"] < 1, "the models are too alike, or too different, to test"
