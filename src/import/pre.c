@@ -5,7 +5,7 @@
  *
  *   split PATTERN     Split by a regular expression, matches and what lies between as pieces
  *   digits one|run    Digits, each alone or runs of them
- *   punctuation       Punctuation, runs of it
+ *   punctuation       Punctuation, runs of it; `each punctuation` alone
  *   words             ByteLevel with use_regex: GPT-2's pattern, which is built in there
  *
  * In the table * takes the rest of a line: character classes that list thousands.
@@ -36,44 +36,78 @@
 #define GPT2                                                                                       \
     "split 's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+\n"
 
-enum { ANY, PLAIN, WHOLE }; /* ignore_merges: no matter, false, true */
+#define ANY_CASE CONTRACTIONS
+#define LLAMA3 MODERN(ANY_CASE, "\\p{N}{1,3}")
+#define QWEN2 MODERN(ANY_CASE, "\\p{N}")
+#define O200K CASED(ANY_CASE "?", "\\p{N}{1,3}")
+#define DEEPSEEK_WORDS                                                                             \
+    "split [!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"                                \
+    "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+"
+#define DEEPSEEK3 DEEPSEEK_WORDS "[\\r\\n]*|" TAIL "\n"
+#define CJK "split [\344\270\200-\351\276\245*\n" /* [U+4E00-U+9FA5... */
+#define BREAKS "split [\\r\\n]\n"
+#define RAW_BREAKS "split [\r\n]\n" /* the characters themselves */
+#define DEEPSEEK_LLM                                                                               \
+    "split \\s?[A-Z*\nsplit \\s?[!-/:-~*\nsplit \\s+$\n" CJK
+#define DEEPSEEK_LLM_SPELT                                                                         \
+    "split \\s?[\\x{41}-\\x{5a}*\nsplit \\s?[!-/:-~*\nsplit \\s+$\n" CJK
+#define DEEPSEEK_CODER "split \\s?\\p{L}+\nsplit \\s?\\p{P}+\n" CJK
+#define BLOOM "split  ?[^(\\s|[.,!?*\n"
 
 static const struct {
     const char *steps, *name;
-    int merges;
+    bool whole; /* with ignore_merges: a word that is a token is taken whole */
 } known[] = {
-    {"words\n", "gpt-2", PLAIN},
-    {GPT2, "gpt-2", PLAIN},
-    {"digits one\nwords\n", "smollm", PLAIN},
-    {"split \\p{N}\nwords\n", "smollm", PLAIN},
-    {"split \\p{N}\n" GPT2, "smollm", PLAIN},
-    {MODERN(CONTRACTIONS, "\\p{N}{1,3}"), "llama-bpe", WHOLE},
-    {MODERN(CONTRACTIONS, "\\p{N}{1,3}"), "dbrx", PLAIN},
-    {MODERN(CONTRACTIONS_SPELT, "\\p{N}{1,3}"), "llama-bpe", WHOLE},
-    {MODERN(CONTRACTIONS_SPELT, "\\p{N}{1,3}"), "dbrx", PLAIN},
-    {CL100K, "dbrx", PLAIN},
-    {MODERN(CONTRACTIONS, "\\p{N}"), "qwen2", PLAIN},
-    {MODERN(CONTRACTIONS_SPELT, "\\p{N}"), "qwen2", PLAIN},
-    {"split " CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"
-     "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" TAIL "\n", "qwen35", PLAIN},
-    {CASED(CONTRACTIONS "?", "\\p{N}{1,3}"), "gpt-4o", PLAIN},
-    {CASED("", "\\p{N}"), "tekken", WHOLE},
-    {"punctuation\nwords\ndigits run\nsplit [0-9][0-9][0-9]\n", "falcon", PLAIN},
-    {"punctuation\nwords\nsplit [0-9][0-9][0-9]\n", "falcon", PLAIN},
-    {"split [\r\n]\nsplit \\s?[A-Za-z\302\265*\nsplit \\s?[!-/:-~*\nsplit \\s+$\n"
-     "split [\344\270\200-\351\276\245*\ndigits one\n", "deepseek-llm", PLAIN},
-    {"split [\\r\\n]\nsplit \\s?[A-Za-z\302\265*\nsplit \\s?[!-/:-~*\nsplit \\s+$\n"
-     "split [\344\270\200-\351\276\245*\ndigits one\n", "deepseek-llm", PLAIN},
-    {"split [\r\n]\nsplit \\s?\\p{L}+\nsplit \\s?\\p{P}+\nsplit [\344\270\200-\351\276\245*\n"
-     "digits one\n", "deepseek-coder", PLAIN},
-    {"split [\\r\\n]\nsplit \\s?\\p{L}+\nsplit \\s?\\p{P}+\nsplit [\344\270\200-\351\276\245*\n"
-     "digits one\n", "deepseek-coder", PLAIN},
-    {"split [\\r\\n]\nsplit \\s?\\p{L}+\nsplit \\s?\\p{P}+\nsplit [\344\270\200-\351\276\245*\n"
-     "split \\p{N}\n", "deepseek-coder", PLAIN},
-    {"split \\p{N}{1,3}\nsplit [\344\270\200-\351\276\245*\n"
-     "split [!\"#$%&'()\001+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
-     "|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]\001|"
-     "\\s\001[\\r\\n]+|\\s+(?!\\S)|\\s+\n", "deepseek-v3", PLAIN},
+    {"words\n", "gpt-2", false},
+    {GPT2, "gpt-2", false},
+    {"digits one\nwords\n", "smollm", false},
+    {"split \\p{N}\nwords\n", "smollm", false},
+    {"split \\p{N}\n" GPT2, "smollm", false},
+    {"punctuation\nwords\ndigits run\nsplit [0-9][0-9][0-9]\n", "falcon", false},
+    {"punctuation\nwords\nsplit [0-9][0-9][0-9]\n", "falcon", false},
+    {LLAMA3, "llama-bpe", true},
+    {MODERN(CONTRACTIONS_SPELT, "\\p{N}{1,3}"), "llama-bpe", true},
+    {LLAMA3, "dbrx", false},
+    {MODERN(CONTRACTIONS_SPELT, "\\p{N}{1,3}"), "dbrx", false},
+    {CL100K, "dbrx", false},
+    {QWEN2, "qwen2", false},
+    {MODERN(CONTRACTIONS_SPELT, "\\p{N}"), "qwen2", false},
+    {"split " ANY_CASE "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"
+     "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" TAIL "\n", "qwen35", false},
+    {"split [^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" TAIL "\n",
+     "ufakzeka", false},
+    {"split " ANY_CASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|" TAIL
+     "\n", "seed-coder", false},
+    {"split [^\\n]+|[\\n]+\n" QWEN2, "laguna", false},
+    {"split \\p{N}{1,3}\n" MODERN(ANY_CASE, "\\p{N}+"), "minicpm5", true},
+    {"split " ANY_CASE "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}"
+     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+\n", "exaone-moe", false},
+    {"split " ANY_CASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+     "\\s*[\\r\\n]+|\\s{512}(?!\\S)|*\n", "jais-2", false},
+    {O200K, "gpt-4o", false},
+    {O200K, "granite-embed-multi-97m", true},
+    {CASED("", "\\p{N}"), "tekken", true},
+    {"split \\d{1,3}(?=(?:\\d{3})*\\b)\n" O200K, "tiny_aya", false},
+    {"split [\352\260\200-\355\236\243*\n" CASED(ANY_CASE "?", "\\p{N}"), "youtu", true},
+    {"split [\\p{Han}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}&&[^\\p{Han}]]*\n",
+     "kimi-k2", false},
+    {BREAKS DEEPSEEK_LLM "digits one\n", "deepseek-llm", false},
+    {RAW_BREAKS DEEPSEEK_LLM "digits one\n", "deepseek-llm", false},
+    {BREAKS DEEPSEEK_LLM_SPELT "split \\p{N}+\n", "deepseek-llm", false},
+    {BREAKS DEEPSEEK_CODER "digits one\n", "deepseek-coder", false},
+    {RAW_BREAKS DEEPSEEK_CODER "digits one\n", "deepseek-coder", false},
+    {BREAKS DEEPSEEK_CODER "split \\p{N}\n", "deepseek-coder", false},
+    {"split \\p{N}{1,3}\n" CJK DEEPSEEK3, "deepseek-v3", false},
+    {"split \\p{N}{1,3}\n" CJK DEEPSEEK_WORDS "|[\\r\\n]|\\s+(?!\\S)|\\s+\nsplit \\p{N}\n",
+     "spark2_5", false},
+    {"split \\p{N}{1,3}(?=(?:\\p{N}{3})*(?!\\p{N}))\nsplit [\344\270\200-\351\277\277*\n" DEEPSEEK3,
+     "afmoe", false},
+    {"split \\p{N}+\nsplit (?=(\\d{3})+(?!\\d))\n", "superbpe", false},
+    {BLOOM, "bloom", false},
+    {BLOOM "split \\p{N}\n", "viking", false},
+    {BLOOM "digits one\n", "viking", false},
+    {"split <sentinel:[0-9]+>\nsplit (IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z\n"
+     "split ([\\t\\n]|    |  )\ndigits one\neach punctuation\nwords\n", "chameleon", false},
 };
 
 /* Names that mean the same as "smollm", by the models they were made for. */
@@ -81,14 +115,14 @@ static const struct {
     const char *arch, *name;
 } twins[] = {{"starcoder2", "starcoder"}, {"command-r", "command-r"}, {"granite", "refact"}};
 
-/* * before the end of a line of the table takes the rest of that line; \001 stands for a star. */
+/* * before the end of a line of the table takes the rest of that line. */
 static bool fits(const char *table, const char *steps)
 {
     for (; *table != '\0'; table++) {
         if (table[0] == '*' && table[1] == '\n') {
             size_t n = strcspn(steps, "\n");
             steps += n;
-        } else if (*steps != (*table == '\001' ? '*' : *table)) {
+        } else if (*steps != *table) {
             return false;
         } else {
             steps++;
@@ -121,7 +155,9 @@ static void write_split(const json_t *step, vd_buf *out)
     if (regex == NULL)
         regex = text_of(pattern, "String");
     vd_buf_printf(out, "split%s ", isolated ? "" : " (not isolated)");
-    vd_buf_puts(out, regex);
+    for (const char *at = regex; *at != '\0'; at++)
+        if (at[0] != '\\' || at[1] != '"') /* \" is " */
+            vd_buf_putc(out, *at);
     vd_buf_putc(out, '\n');
 }
 
@@ -145,6 +181,9 @@ static vd_status write_step(const json_t *step, int depth, vd_buf *out, vd_err *
     } else if (strcmp(type, "Punctuation") == 0 &&
                strcmp(text_of(step, "behavior"), "Contiguous") == 0) {
         vd_buf_puts(out, "punctuation\n");
+    } else if (strcmp(type, "Punctuation") == 0 &&
+               strcmp(text_of(step, "behavior"), "Isolated") == 0) {
+        vd_buf_puts(out, "each punctuation\n");
     } else if (strcmp(type, "Split") == 0) {
         write_split(step, out);
     } else {
@@ -172,7 +211,7 @@ vd_status vd_pre_find(const json_t *pre_tokenizer, bool ignore_merges, const cha
     const char *name = NULL;
     for (size_t i = 0; st == VD_OK && name == NULL && i < VD_COUNT(known); i++)
         if (fits(known[i].steps, vd_buf_text(&steps)) &&
-            (known[i].merges == ANY || (known[i].merges == WHOLE) == ignore_merges))
+            known[i].whole == ignore_merges)
             name = known[i].name;
     if (st == VD_OK && name == NULL)
         st = VD_FAIL(err, VD_ERR_UNSUPPORTED,
