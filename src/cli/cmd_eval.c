@@ -1,5 +1,6 @@
 /* cmd_eval.c - `verdant eval`: its options. */
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -161,7 +162,13 @@ vd_status vd_eval_open(const char *name, const vd_scorer_options *options, vd_sc
     if (st == VD_OK)
         st = vd_scorer_open(path, options, ret_scorer, err);
     vd_free(path);
-    return st;
+    if (st != VD_OK)
+        return st;
+    size_t trained = vd_scorer_ctx_train(*ret_scorer);
+    if (trained > 0 && options->max_tokens > trained)
+        fprintf(stderr, "note: %s was trained for %zu tokens; chunks of %zu go beyond\n", name,
+                trained, options->max_tokens);
+    return VD_OK;
 }
 
 static int eval_main(int argc, char **argv)

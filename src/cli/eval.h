@@ -15,7 +15,7 @@ typedef struct vd_eval_args {
     vd_scorer_options options;
 } vd_eval_args;
 
-/* A path or a stored name. */
+/* A path or a stored name. Chunks beyond what the model was trained for are noted on stderr. */
 VD_NODISCARD vd_status vd_eval_open(const char *name, const vd_scorer_options *options,
                                     vd_scorer **ret_scorer, vd_err *err);
 

@@ -89,6 +89,15 @@ def test_tokens_of_the_text_mean_the_same_to_the_base(
     assert ("another text in the base" in result.stderr) == (status == 1)
 
 
+def test_chunks_beyond_what_the_model_was_trained_for_are_noted(two, verdant, tmp_path):
+    text = tmp_path / "text"
+    text.write_text(TEXT)
+    for ctx, noted in ((256, False), (258, True)):
+        result = verdant("eval", two[0], "--text", text, "--ctx", ctx)
+        assert result.returncode == 0, result.stderr
+        assert ("trained for 256 tokens" in result.stderr) == noted
+
+
 # ---- questions with choices -------------------------------------------------------------------
 
 WORDS = (
