@@ -297,7 +297,7 @@ FILTER(filesizeformat)
 {
     static const char prefixes[] = "kMGTPEZY";
     bool binary = vd_j_arg_bool(call, 0, false);
-    double base = binary ? 1024 : 1000, bytes = 0, unit = base;
+    double base = binary ? 1024 : 1000, bytes = 0, unit = base * base;
     vd_jtext text;
     if (self.kind == VD_JKIND_STRING ? !vd_j_str_to_float(self.u.s, &bytes)
                                      : self.kind != VD_JKIND_INT && self.kind != VD_JKIND_FLOAT &&
@@ -310,7 +310,7 @@ FILTER(filesizeformat)
         return VD_J_FAIL(r, "filesizeformat needs a number");
     vd_j_text_init(&text, r);
     size_t i = 0;
-    for (unit = base * base; i < 7 && bytes >= unit; i++)
+    for (; i < 7 && bytes >= unit; i++)
         unit *= base;
     if (bytes == 1)
         vd_j_text_puts(&text, "1 Byte");

@@ -13,7 +13,8 @@
 #define S "\xE2\x96\x81"
 
 /* 0..2: special  3: _  4: a  5: b  6: ab  7: _a  8: aba  9: x  10: xx  11: <tool> (user-defined) */
-static const char *const tokens[] = {"<pad>", "</s>", "<unk>", S, "a", "b", "ab", S "a", "aba",
+#define SPACE_A "\xE2\x96\x81\x61"
+static const char *const tokens[] = {"<pad>", "</s>", "<unk>", S, "a", "b", "ab", SPACE_A, "aba",
                                      "x", "xx", "<tool>", "<0x41>"};
 static const int types[] = {3, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1, 4, 1};
 
