@@ -82,8 +82,8 @@ static void take_template(vd_vocabulary *v, const json_t *processor)
     int32_t first = find_id(v, ends[0]), last = find_id(v, ends[1]);
     v->add_bos = first >= 0 ? VD_YES : VD_NO;
     v->add_eos = last >= 0 ? VD_YES : VD_NO;
-    if (first >= 0 && v->special[VD_SPECIAL_BOS] < 0)
-        v->special[VD_SPECIAL_BOS] = first;
+    if (first >= 0)
+        v->special[VD_SPECIAL_BOS] = first; /* what is put in front is what begins a text */
     /* What the tokenizer ends texts with is their end; what else ends a turn has a place too. */
     if (last >= 0 && last != v->special[VD_SPECIAL_EOS]) {
         v->special[VD_SPECIAL_EOT] = v->special[VD_SPECIAL_EOS];
@@ -141,6 +141,7 @@ static void take_bert(vd_vocabulary *v)
     /* The end of a text is its separator there: once is enough. */
     v->add_bos = v->add_sep = VD_YES;
     v->add_eos = VD_UNSAID;
+    v->special[VD_SPECIAL_EOT] = -1;
 }
 
 vd_status vd_vocabulary_specials(vd_vocabulary *v, const char *folder, const vd_config *config,
@@ -155,8 +156,8 @@ vd_status vd_vocabulary_specials(vd_vocabulary *v, const char *folder, const vd_
         goto out;
     take_names(v, tokenizer_config);
     take_names(v, map);
-    take_ids(v, config);
     take_bert(v);
+    take_ids(v, config);
     if (tokenizer != NULL) { /* it says all of it: what it does not add is not added */
         v->add_bos = v->add_eos = VD_NO;
         take_processor(v, json_object_get(tokenizer, "post_processor"), 0);
