@@ -192,7 +192,9 @@ class HubHandler(Handler):
 
     def serve(self, parts, start):
         path = [unquote(part) for part in parts.path.split("/")[1:]]
-        if path[:2] == ["api", "models"] and len(path) >= 4:
+        if path[:3] == ["api", "resolve-cache", "models"] and len(path) >= 7:
+            self.serve_cached("/".join(path[3:5]), path[5], "/".join(path[6:]), start)
+        elif path[:2] == ["api", "models"] and len(path) >= 4:
             self.serve_api(path, parse_qs(parts.query))
         elif len(path) >= 5 and path[2] == "resolve":
             self.serve_file("/".join(path[:2]), path[3], "/".join(path[4:]), start)
@@ -245,9 +247,17 @@ class HubHandler(Handler):
         elif self.misbehave(name, content, start):
             pass
         elif len(content) < LARGE:
-            self.give(content, start, X_Repo_Commit=self.hub.commit)
+            self.answer(307, X_Repo_Commit=self.hub.commit, X_Linked_Size=len(content),
+                        ETag=self.etag(content),
+                        Location=f"/api/resolve-cache/models/{repo}/{quote(revision, safe='')}/"
+                                 f"{quote(name)}")
         else:
             self.hub.redirect(content, name)(self, content, start)
+
+    def serve_cached(self, repo, revision, name, start):
+        """A small file, after a redirect on the same host."""
+        if self.may_read(repo):
+            self.give(self.hub.files(repo, revision)[name], start, X_Repo_Commit=self.hub.commit)
 
 
 class Hub:

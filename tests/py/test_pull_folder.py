@@ -46,6 +46,13 @@ def test_what_import_reads_comes_into_a_folder(get, hub, tmp_path, plain):
     assert not any("safetensors?" in seen["query"] for seen in hub.asked("files"))
 
 
+def test_a_small_file_is_asked_for_with_the_token_after_a_redirect_too(get, hub, tmp_path, plain):
+    hub.gates["org/plain"] = ("gated", {"hf_good"})
+    folder_is_fine(get(plain, "--to", tmp_path / "f", HF_TOKEN="hf_good"), tmp_path / "f")
+    cached = [seen for seen in hub.asked("hub") if "resolve-cache" in seen["path"]]
+    assert cached and {seen["authorization"] for seen in cached} == {"Bearer hf_good"}
+
+
 def test_modules_of_sentence_transformers_come_too(get, hub, tmp_path):
     files = {"config.json": b"{}", "modules.json": b"[]", "1_Pooling/config.json": b"{ }",
              "model.safetensors": b"m" * 2000}

@@ -200,7 +200,7 @@ def test_a_file_that_changed_meanwhile_begins_anew(get, hub, home, etags):
               status(404, X_Error_Code="EntryNotFound"))
     refused(get(), "pull again to go on from")
     assert stored(home) == PART
-    new = model_bytes(fill=7)
+    new = model_bytes(size=399_000)  # another from its first bytes on
     hub.add(REPO, {"m.gguf": new})
     fine(get(), home, "m", new)
 
@@ -404,6 +404,13 @@ def test_a_model_that_lacks_a_file_is_not_begun(get, hub, home, split):
     refused(get(split), "is not stored", "names are unique")
     assert stored(home) == []
     refused(get(split, "--sha256", "0" * 64), "--sha256")
+
+
+def test_room_on_the_disk_is_asked_for_all_files_at_once(get, hub, home, split):
+    del hub.repos["org/split"]["main"]["Q8_0/big-00003-of-00003.gguf"]
+    hub.extra_entries = [{"type": "file", "path": "Q8_0/big-00003-of-00003.gguf", "size": 2**45}]
+    refused(get(split), "35.2 TB", "make room there")
+    assert all(path.stat().st_size == 0 for path in (home / "models").glob("*.gguf"))
 
 
 def test_a_model_in_several_files_comes_from_a_path_and_an_address_too(pull, hub, home, env,
