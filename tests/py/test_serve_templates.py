@@ -1,4 +1,4 @@
-"""What a client sees of the model's chat template: its own words when it refuses, and its limits."""
+"""What a client sees of the chat template: its own words when it refuses, and its limits."""
 
 import subprocess
 import sys
@@ -23,8 +23,8 @@ PICKY = """{%- for m in messages %}
 def client(build, tmp_path_factory):
     folder = tmp_path_factory.mktemp("picky")
     plain = tiny_model(folder / "plain.gguf", vocab="bpe")
-    subprocess.run([sys.executable, "-m", "gguf.scripts.gguf_new_metadata", "--chat-template", PICKY,
-                    plain, folder / "picky.gguf"], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "gguf.scripts.gguf_new_metadata", "--chat-template",
+                    PICKY, plain, folder / "picky.gguf"], check=True, capture_output=True)
     server = start(build, folder, {"picky": (folder / "picky.gguf", {})})
     with client_of(server) as c:
         yield c
