@@ -1,6 +1,7 @@
 /* folder.c - see folder.h. */
 #include "import/folder.h"
 
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
@@ -26,11 +27,10 @@ vd_status vd_folder_path(const char *folder, const char *name, char **ret_path, 
 
 bool vd_folder_has(const char *folder, const char *name)
 {
-    char *path = NULL;
+    char path[4096]; /* no memory is no reason to say no */
     struct stat info;
-    bool has = vd_folder_path(folder, name, &path, NULL) == VD_OK && stat(path, &info) == 0;
-    vd_free(path);
-    return has;
+    int n = snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return n > 0 && (size_t)n < sizeof(path) && stat(path, &info) == 0;
 }
 
 vd_status vd_folder_read(const char *folder, const char *name, char **ret_text, size_t *ret_n,
