@@ -117,6 +117,7 @@ def test_every_form_of_input(client, verdant, files):
     assert np.allclose(ask([float(i) for i in ids(TEXTS[1])]), want[1:2], atol=1e-6)
 
 
+@pytest.mark.threads
 def test_2048_inputs_in_their_order_and_no_more(client, server, verdant, files):
     texts = [f"{'hello ' * (i % 9)}{i}" for i in range(2048)]
     answer = client.embeddings.create(model="bert", input=texts)
@@ -132,6 +133,7 @@ def test_2048_inputs_in_their_order_and_no_more(client, server, verdant, files):
     assert server.ask("GET", "/readyz")[0] == 200
 
 
+@pytest.mark.threads
 def test_a_request_larger_than_the_queue_waits_for_itself(client):
     texts = [str(i) for i in range(100)]
     small = vectors(client.embeddings.create(model="queue", input=texts))
@@ -236,6 +238,7 @@ def test_an_unknown_model_is_a_404(client):
     assert (e.value.param, e.value.code) == ("model", "model_not_found")
 
 
+@pytest.mark.threads
 def test_other_methods_and_hostile_sizes(server):
     assert server.ask("GET", PATH)[0] == 405
     assert server.ask("POST", PATH, {"model": "bert", "input": "x" * (5 << 20)})[0] == 413
@@ -248,6 +251,7 @@ def test_other_methods_and_hostile_sizes(server):
     assert server.ask("POST", PATH, b'{"model":"bert","input":"\\u0000"}')[0] == 400
 
 
+@pytest.mark.threads
 def test_broken_weights_are_a_500_and_no_vector(build, tmp_path):
     path = tmp_path / "nan.gguf"
     builder = tiny_model.Builder(str(path), tiny_model.Config(arch="bert", pooling="mean"))
@@ -273,6 +277,7 @@ def metrics(server):
             for line in text.splitlines() if line and line[0] != "#"}
 
 
+@pytest.mark.threads
 def test_embeddings_and_chats_of_one_model_at_once(server, client):
     """A decoder computes both in the same steps; neither changes the other."""
     def embed():
@@ -327,11 +332,13 @@ def wait_until_quiet(server, seconds=20):
         time.sleep(0.02)
 
 
+@pytest.mark.threads
 def test_a_client_that_leaves_takes_its_texts_with_it(server):
     wait_until_quiet(server)
     before = metrics(server)
     body = {"model": "bert", "input": [[7 + i % 90] * CTX for i in range(1000)]}
     for _ in range(4):
+        wait_until_quiet(server)
         with server.connect() as s:
             s.sendall(post(PATH, body))
             while metrics(server)['verdant_requests_running{model="bert"}'] == 0:
@@ -346,30 +353,31 @@ def test_a_client_that_leaves_takes_its_texts_with_it(server):
     assert server.ask("POST", PATH, {"model": "bert", "input": "x"})[0] == 200
 
 
+@pytest.mark.threads
 def test_a_server_that_ends_finishes_what_runs_or_says_that_it_did_not(build, files, tmp_path):
-    body = {"model": "bert", "input": [[7 + i % 90] * CTX for i in range(1500)]}
-    for drain, statuses in ((30, {200}), (0, {200, 503})):
+    body = {"model": "bert", "input": [[7 + i % 90] * CTX for i in range(600)]}
+    for drain, statuses in ((600, {200}), (0, {200, 503})):
         got = []
         server = start(build, tmp_path, {"bert": files["bert"]}, drain_seconds=max(drain, 1))
         with server:
             ask = threading.Thread(
-                target=lambda s=server: got.append(s.ask("POST", PATH, body, timeout=60)))
+                target=lambda s=server: got.append(s.ask("POST", PATH, body, timeout=300)))
             ask.start()
             while metrics(server)['verdant_requests_running{model="bert"}'] == 0:
                 pass
             if drain == 0:  # a second signal does not wait
                 server.process.terminate()
                 time.sleep(0.05)
-            assert server.stop(timeout=60) == 0
+            assert server.stop(timeout=300) == 0
             ask.join()
         status, _, answer = got[0]
         assert status in statuses, answer
         if status == 200:
-            assert len(answer["data"]) == 1500
+            assert len(answer["data"]) == 600
         else:
             assert answer["error"]["code"] == "shutting_down"
 
 
-def test_text_paths_are_still_refused_for_encoders_without_a_body(server):
+def test_no_body_is_a_400(server):
     for path in (CHAT, TEXT, PATH):
         assert server.ask("POST", path, b"")[0] == 400
