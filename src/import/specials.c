@@ -5,6 +5,7 @@
  * what is put around a text from the post_processor of tokenizer.json and the add_..._token
  * switches beside the names.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fail.h"
@@ -26,15 +27,11 @@ static int32_t find_id(const vd_vocabulary *v, const char *text)
     return text != NULL ? vd_vocabulary_find(v, text, strlen(text)) : -1;
 }
 
-/* "bos" and "_token" to config["bos_token"]. */
-static const json_t *field(const json_t *config, const char *name, const char *before,
-                           const char *after)
+/* config["bos_token"] */
+static const json_t *token_of(const json_t *config, const char *name)
 {
-    char key[64];
-    size_t n = strlen(before), m = strlen(name);
-    memcpy(key, before, n);
-    memcpy(key + n, name, m);
-    memcpy(key + n + m, after, strlen(after) + 1);
+    char key[32];
+    snprintf(key, sizeof(key), "%s_token", name);
     return json_object_get(config, key);
 }
 
@@ -42,7 +39,7 @@ static void take_names(vd_vocabulary *v, const json_t *config)
 {
     for (size_t i = 0; i < VD_SPECIAL_EOT; i++)
         if (v->special[i] < 0 || i == VD_SPECIAL_UNK) {
-            int32_t id = find_id(v, content(field(config, names[i], "", "_token")));
+            int32_t id = find_id(v, content(token_of(config, names[i])));
             v->special[i] = id >= 0 ? id : v->special[i];
         }
 }
