@@ -120,7 +120,7 @@ static bool write_unit(int layout, const vd_unit *unit, size_t r, uint8_t *s, ui
     uint16_t half = vd_f32_to_f16(unit->d);
     memcpy(s + 2 * r, &half, sizeof half);
     float back = vd_f16_to_f32(half);
-    return memcmp(&back, &unit->d, sizeof back) == 0 || isnan(unit->d);
+    return back == unit->d || isnan(unit->d);
 }
 
 /* A row of a type that units.h counts. r is the row within `group`. */
