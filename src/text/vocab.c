@@ -146,10 +146,9 @@ static vd_status load_special_ids(vd_tokenizer *tokenizer, const vd_gguf *gguf, 
     tokenizer->eos = spm ? 2 : ugm ? 1 : -1;
     tokenizer->unk = spm ? 0 : ugm ? 2 : wordpiece ? 100 : -1;
     tokenizer->sep = wordpiece ? 102 : -1;
-    tokenizer->add_bos = spm || wordpiece ||
+    tokenizer->add_bos = spm ||
                          vd_pretokenizer_has(&tokenizer->pre, VD_PRE_ADD_BOS);
     tokenizer->add_eos = ugm;
-    tokenizer->add_sep = wordpiece;
 
     vd_status st = VD_OK;
     if (wordpiece) /* BERT's name for what begins a text */
@@ -162,14 +161,17 @@ static vd_status load_special_ids(vd_tokenizer *tokenizer, const vd_gguf *gguf, 
         st = load_id(tokenizer, gguf, "tokenizer.ggml.unknown_token_id", &tokenizer->unk, err);
     if (st == VD_OK) /* spelled so in the format */
         st = load_id(tokenizer, gguf, "tokenizer.ggml.seperator_token_id", &tokenizer->sep, err);
+    /* A text of BERT stands between [CLS] and [SEP], whatever a file's flags say; as in llama.cpp. */
+    if (wordpiece) {
+        tokenizer->add_bos = tokenizer->bos >= 0;
+        tokenizer->add_sep = tokenizer->sep >= 0;
+        return st;
+    }
     if (st == VD_OK)
         st = load_add(gguf, "tokenizer.ggml.add_bos_token", tokenizer->bos, &tokenizer->add_bos,
                       err);
     if (st == VD_OK)
         st = load_add(gguf, "tokenizer.ggml.add_eos_token", tokenizer->eos, &tokenizer->add_eos,
-                      err);
-    if (st == VD_OK && wordpiece)
-        st = load_add(gguf, "tokenizer.ggml.add_sep_token", tokenizer->sep, &tokenizer->add_sep,
                       err);
     /* Gemma 4 files say false and are wrong. */
     if (vd_pretokenizer_has(&tokenizer->pre, VD_PRE_LINES) && tokenizer->bos >= 0)
