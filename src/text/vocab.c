@@ -161,7 +161,7 @@ static vd_status load_special_ids(vd_tokenizer *tokenizer, const vd_gguf *gguf, 
         st = load_id(tokenizer, gguf, "tokenizer.ggml.unknown_token_id", &tokenizer->unk, err);
     if (st == VD_OK) /* spelled so in the format */
         st = load_id(tokenizer, gguf, "tokenizer.ggml.seperator_token_id", &tokenizer->sep, err);
-    /* A text of BERT stands between [CLS] and [SEP], whatever a file's flags say; as in llama.cpp. */
+    /* A text of BERT stands between [CLS] and [SEP], whatever a file says; as in llama.cpp. */
     if (wordpiece) {
         tokenizer->add_bos = tokenizer->bos >= 0;
         tokenizer->add_sep = tokenizer->sep >= 0;
