@@ -1,4 +1,5 @@
 /* cmd_import.c - a folder of Hugging Face to a GGUF file. */
+#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -116,7 +117,10 @@ static bool parse(int argc, char **argv, args *a)
 static vd_status name_of(const char *folder, char **ret_name, vd_err *err)
 {
     char *real = realpath(folder, NULL); /* the C library's memory */
-    const char *slash = real != NULL ? strrchr(real, '/') : NULL;
+    if (real == NULL)
+        return VD_FAIL(err, errno == ENOENT ? VD_ERR_NOT_FOUND : VD_ERR_IO, "cannot open %s: %s",
+                       folder, strerror(errno));
+    const char *slash = strrchr(real, '/');
     *ret_name = vd_strdup(slash != NULL ? slash + 1 : folder);
     free(real);
     return *ret_name != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
@@ -130,8 +134,11 @@ static vd_status import_to_store(args *a, vd_notes *notes, vd_import_result *res
     int lock = -1;
     vd_status st = a->options.name != NULL ? VD_OK : name_of(a->folder, &name, err);
     const char *stored = a->options.name != NULL ? a->options.name : name;
-    if (st == VD_OK)
+    if (st == VD_OK) {
         st = vd_store_name_check(stored, err);
+        if (st != VD_OK && name != NULL)
+            vd_err_prefix(err, "--name NAME is needed");
+    }
     if (st == VD_OK)
         st = vd_store_lock(stored, NULL, &lock, err);
     if (st == VD_OK)

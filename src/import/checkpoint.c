@@ -3,11 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/strmap.h"
 #include "import/folder.h"
 
@@ -75,12 +75,8 @@ size_t vd_checkpoint_n_files(const vd_checkpoint *c)
 
 bool vd_checkpoint_is_file(const vd_checkpoint *c, const char *path)
 {
-    struct stat other, own;
-    if (stat(path, &other) != 0)
-        return false;
     for (size_t i = 0; i < c->n_parts; i++)
-        if (stat(c->part[i].path, &own) == 0 && own.st_dev == other.st_dev &&
-            own.st_ino == other.st_ino)
+        if (vd_file_same(c->part[i].path, path))
             return true;
     return false;
 }

@@ -40,9 +40,13 @@ json_t *vd_config_find(const vd_config *config, const char *names)
 }
 
 /* rope_parameters (since 2025) may have one object for each kind of layer. */
-static void find_rope(vd_config *config)
+static vd_status find_rope(vd_config *config, vd_err *err)
 {
-    json_t *rope = vd_config_find(config, "rope_parameters rope_scaling");
+    vd_str name;
+    json_t *rope = find(config, "rope_parameters rope_scaling", &name);
+    if (rope != NULL && !json_is_object(rope))
+        return VD_FAIL(err, VD_ERR_FORMAT, "config.json: %.*s must be an object", (int)name.n,
+                       name.data);
     json_t *global = json_object_get(rope, "full_attention");
     config->rope_local = json_object_get(rope, "sliding_attention");
     config->rope = global != NULL ? global : rope;
@@ -50,6 +54,7 @@ static void find_rope(vd_config *config)
         config->rope = NULL;
     if (!json_is_object(config->rope_local))
         config->rope_local = NULL;
+    return VD_OK;
 }
 
 vd_status vd_config_open(const char *folder, vd_config *ret_config, vd_err *err)
@@ -64,12 +69,13 @@ vd_status vd_config_open(const char *folder, vd_config *ret_config, vd_err *err)
     config.text = json_object_get(config.root, "text_config");
     if (!json_is_object(config.text))
         config.text = NULL;
-    find_rope(&config);
+    st = find_rope(&config, err);
     const json_t *all = json_object_get(config.root, "architectures");
     config.architecture = json_string_value(json_array_get(all, 0));
-    if (config.architecture == NULL) {
+    if (st == VD_OK && config.architecture == NULL)
         st = VD_FAIL(err, VD_ERR_FORMAT, "%s/config.json names no architecture (architectures: "
                      "[\"LlamaForCausalLM\"], for example)", folder);
+    if (st != VD_OK) {
         vd_config_done(&config);
         return st;
     }

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <verdant/status.h>
 
+#define VD_CONFIG_U32_END 4294967296.0f /* the first float that is no uint32_t */
+
 typedef struct vd_config {
     json_t *root; /* owned */
     json_t *text; /* borrowed: text_config, or NULL */

@@ -215,19 +215,15 @@ vd_status vd_extra_phi3(const vd_meta *m, vd_err *err)
 {
     const char *type = vd_config_rope_type(m->config->rope);
     uint32_t dim = 0, ctx = 0, window = 0;
-    float part = 1, base = 0, original = 0;
+    float base = 0, original = 0;
     bool longrope = type != NULL && (strcmp(type, "longrope") == 0 || strcmp(type, "su") == 0);
     if (type != NULL && !longrope && strcmp(type, "default") != 0)
         return VD_FAIL(err, VD_ERR_UNSUPPORTED, "config.json: rope type '%.32s': phi3 has longrope "
                        "or none", type);
-    vd_status st = vd_meta_head_dim(m->config, &dim, err);
+    vd_status st = vd_meta_rotary_dim(m->config, &dim, err);
     if (st == VD_OK)
         st = vd_config_need(m->config, "max_position_embeddings", &ctx, err);
     original = (float)ctx;
-    if (st == VD_OK)
-        st = vd_config_f32(m->config, "partial_rotary_factor", &part, err);
-    if (st == VD_OK)
-        st = vd_config_rope_f32(m->config->rope, "partial_rotary_factor", &part, err);
     if (st == VD_OK)
         st = vd_config_f32(m->config, "original_max_position_embeddings", &original, err);
     if (st == VD_OK)
@@ -239,10 +235,10 @@ vd_status vd_extra_phi3(const vd_meta *m, vd_err *err)
         st = vd_config_u32(m->config, "sliding_window", &window, err);
     if (st != VD_OK)
         return st;
-    if (!(original >= 2 && original <= (float)UINT32_MAX))
+    if (!(original >= 2 && original < VD_CONFIG_U32_END))
         return VD_FAIL(err, VD_ERR_FORMAT, "config.json: original_max_position_embeddings is %g",
                        (double)original);
-    vd_meta_u32(m, "rope.dimension_count", (uint32_t)(part * (float)dim));
+    vd_meta_u32(m, "rope.dimension_count", dim);
     vd_meta_f32(m, "rope.freq_base", base);
     vd_meta_u32(m, "rope.scaling.original_context_length", (uint32_t)original);
     vd_meta_u32(m, "attention.sliding_window", window); /* 0 tells Phi-4 from the others */

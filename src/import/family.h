@@ -86,6 +86,8 @@ VD_NODISCARD vd_status vd_meta_expect(const vd_meta *m, const char *name, bool a
                                       vd_err *err);
 /* Width of a head. */
 VD_NODISCARD vd_status vd_meta_head_dim(const vd_config *config, uint32_t *ret, vd_err *err);
+/* How many values of a head are rotated (partial_rotary_factor). */
+VD_NODISCARD vd_status vd_meta_rotary_dim(const vd_config *config, uint32_t *ret, vd_err *err);
 /* Keys of RoPE and its scaling. */
 VD_NODISCARD vd_status vd_meta_rope(const vd_meta *m, vd_err *err);
 

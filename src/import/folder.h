@@ -16,6 +16,8 @@ enum { VD_FOLDER_FILE_MAX = 512 << 20 /* a tokenizer.json of 256,000 tokens has 
 VD_NODISCARD vd_status vd_folder_path(const char *folder, const char *name, char **ret_path,
                                       vd_err *err);
 bool vd_folder_has(const char *folder, const char *name);
+/* True where `path` leads to one of the small files: it must not be written to. */
+bool vd_folder_is_file(const char *folder, const char *path);
 /* The file as JSON (json_decref), an object; NULL when it is not there. */
 VD_NODISCARD vd_status vd_folder_json(const char *folder, const char *name, json_t **ret_value,
                                       vd_err *err);

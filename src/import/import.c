@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/fail.h"
+#include "import/folder.h"
 #include "import/template.h"
 #include "import/values.h"
 #include "import/vocabulary.h"
@@ -132,7 +133,7 @@ static vd_status prepare(job *j, vd_err *err)
 
 static vd_status write(job *j, const char *target, vd_import_result *ret_result, vd_err *err)
 {
-    if (vd_checkpoint_is_file(j->checkpoint, target))
+    if (vd_checkpoint_is_file(j->checkpoint, target) || vd_folder_is_file(j->folder, target))
         return VD_FAIL(err, VD_ERR_ARG, "%s is a part of the model itself; write to another file",
                        target);
     vd_status st = vd_gguf_out_open(target, ALIGNMENT, &j->out, err);

@@ -6,7 +6,7 @@
 #include "base/fail.h"
 #include "import/family.h"
 
-enum { KEY_MAX = 128 };
+enum { KEY_MAX = 128, HEAD_DIM_MAX = 1 << 16 };
 
 typedef struct key {
     char text[KEY_MAX];
@@ -81,8 +81,28 @@ vd_status vd_meta_head_dim(const vd_config *config, uint32_t *ret, vd_err *err)
         dim = n_embd / n_head;
     if (st == VD_OK)
         st = vd_config_u32(config, "head_dim", &dim, err);
+    if (st == VD_OK && (dim == 0 || dim > HEAD_DIM_MAX))
+        st = VD_FAIL(err, VD_ERR_FORMAT, "config.json: heads of %u values (head_dim, or hidden_size "
+                     "by heads); 1 to %d are possible", dim, HEAD_DIM_MAX);
     if (st == VD_OK)
         *ret = dim;
+    return st;
+}
+
+vd_status vd_meta_rotary_dim(const vd_config *config, uint32_t *ret, vd_err *err)
+{
+    uint32_t dim = 0;
+    float part = 1;
+    vd_status st = vd_meta_head_dim(config, &dim, err);
+    if (st == VD_OK)
+        st = vd_config_f32(config, "partial_rotary_factor", &part, err);
+    if (st == VD_OK)
+        st = vd_config_rope_f32(config->rope, "partial_rotary_factor", &part, err);
+    if (st == VD_OK && !(part > 0 && part <= 1))
+        st = VD_FAIL(err, VD_ERR_FORMAT, "config.json: partial_rotary_factor is %g; above 0 and at "
+                     "most 1 is possible", (double)part);
+    if (st == VD_OK)
+        *ret = (uint32_t)(part * (float)dim);
     return st;
 }
 
@@ -102,6 +122,9 @@ static vd_status write_yarn(const vd_meta *m, float factor, vd_err *err)
         st = vd_config_rope_f32(rope, "beta_slow", &slow, err);
     if (st != VD_OK)
         return st;
+    if (!(ctx >= 0 && ctx < VD_CONFIG_U32_END))
+        return VD_FAIL(err, VD_ERR_FORMAT, "config.json: original_max_position_embeddings is %g",
+                       (double)ctx);
     vd_meta_str(m, "rope.scaling.type", "yarn");
     vd_meta_f32(m, "rope.scaling.factor", factor);
     vd_meta_u32(m, "rope.scaling.original_context_length", ctx > 0 ? (uint32_t)ctx : ctx_train);

@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { NOTE_MAX = 512, NOTES_MAX = 1 << 16 };
 
@@ -23,5 +24,7 @@ void vd_note(vd_notes *notes, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(line, sizeof(line), fmt, args);
     va_end(args);
+    for (char *at = strchr(line, '\n'); at != NULL; at = strchr(at, '\n'))
+        *at = ' '; /* of a name: a line is a note */
     vd_buf_printf(&notes->text, "%s\n", line);
 }

@@ -80,13 +80,8 @@ static vd_status add_longrope(vd_plan *plan, const vd_config *config, vd_err *er
 {
     const json_t *rope = config->rope;
     uint32_t dim = 0;
-    float part = 1;
-    vd_status st = vd_meta_head_dim(config, &dim, err);
-    if (st == VD_OK)
-        st = vd_config_f32(config, "partial_rotary_factor", &part, err);
-    if (st == VD_OK)
-        st = vd_config_rope_f32(rope, "partial_rotary_factor", &part, err);
-    size_t n = (size_t)(part * (float)dim) / 2;
+    vd_status st = vd_meta_rotary_dim(config, &dim, err);
+    size_t n = dim / 2;
     if (st == VD_OK)
         st = add_list(plan, json_object_get(rope, "long_factor"), "long_factor",
                       "rope_factors_long.weight", n, err);

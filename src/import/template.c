@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "import/folder.h"
 
 static const char main_key[] = "tokenizer.chat_template";
@@ -60,6 +61,7 @@ vd_status vd_template_write(const char *folder, vd_gguf_out *out, bool *ret_has,
 {
     static const char *const files[] = {"tokenizer_config.json", "chat_template.json"};
     char *text = NULL;
+    size_t n = 0;
     vd_status st = VD_OK;
     *ret_has = false;
     for (size_t i = 0; st == VD_OK && i < VD_COUNT(files); i++) {
@@ -74,12 +76,16 @@ vd_status vd_template_write(const char *folder, vd_gguf_out *out, bool *ret_has,
             return st;
         if (i > 0)
             break;
-        st = vd_folder_read(folder, "chat_template.jinja", &text, NULL, err);
+        st = vd_folder_read(folder, "chat_template.jinja", &text, &n, err);
         if (st == VD_OK && text != NULL) {
-            vd_gguf_out_str(out, main_key, text);
-            *ret_has = true;
+            if (strlen(text) != n || !vd_utf8_valid(text, n))
+                st = VD_FAIL(err, VD_ERR_FORMAT, "%s/chat_template.jinja is no text in UTF-8",
+                             folder);
+            else
+                vd_gguf_out_str(out, main_key, text);
+            *ret_has = st == VD_OK;
             vd_free(text);
-            return VD_OK;
+            return st;
         }
     }
     return st;

@@ -260,9 +260,12 @@ static vd_status add_plain(const maker *k, const vd_match *m, const vd_st_tensor
     if (st == VD_OK)
         st = set_ops(k, m, from, t, err);
     t->dtype = type_of(k, t);
-    if (st == VD_OK && strcmp(t->name, "token_embd.weight") == 0)
-        k->plan->n_vocab = (uint32_t)VD_MIN(t->dim[1], UINT32_MAX);
-    return st;
+    if (st != VD_OK || strcmp(t->name, "token_embd.weight") != 0)
+        return st;
+    if (t->n_dims != 2)
+        return VD_FAIL(err, VD_ERR_FORMAT, "tensor %s must have two dimensions", from->name.data);
+    k->plan->n_vocab = (uint32_t)VD_MIN(t->dim[1], UINT32_MAX);
+    return VD_OK;
 }
 
 /* A scale of the tensor before it, or of activations: not a tensor of its own. */
@@ -293,6 +296,8 @@ static vd_status place(const maker *k, const vd_st_tensor *from, vd_err *err)
         return VD_FAIL(err, VD_ERR_UNSUPPORTED, "tensor %s is of type %s: weights that another "
                        "program quantized are not imported", from->name.data,
                        vd_st_dtype_name(from->dtype));
+    if (from->n_bytes == 0) /* its shape may still say anything */
+        return VD_FAIL(err, VD_ERR_FORMAT, "tensor %s has no values", from->name.data);
     if (m.layer >= 0 && (uint32_t)m.layer >= k->n_layer)
         return VD_FAIL(err, VD_ERR_FORMAT, "tensor %s: config.json says %u layers",
                        from->name.data, k->n_layer);

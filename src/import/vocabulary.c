@@ -11,7 +11,7 @@
 
 #define SPACE_MARK "\xE2\x96\x81"
 
-enum { HOLE_SCORE = -10000, ADDED_SCORE = -1000 };
+enum { HOLE_SCORE = -10000, ADDED_SCORE = -1000, BEYOND_SAID = 4 /* notes of one kind */ };
 
 void vd_vocabulary_done(vd_vocabulary *v)
 {
@@ -30,8 +30,9 @@ vd_status vd_vocabulary_set(vd_vocabulary *v, uint64_t id, vd_str text, float sc
                             vd_piece_kind kind, vd_err *err)
 {
     if (id >= v->n) {
-        vd_note(v->notes, "token %llu '%.*s' has no row in the embedding (%u rows): left out",
-                (unsigned long long)id, (int)VD_MIN(text.n, (size_t)64), text.data, v->n);
+        if (v->n_beyond++ < BEYOND_SAID)
+            vd_note(v->notes, "token %llu '%.*s' has no row in the embedding (%u rows): left out",
+                    (unsigned long long)id, (int)VD_MIN(text.n, (size_t)64), text.data, v->n);
         return VD_OK;
     }
     uint32_t other = 0;
@@ -228,6 +229,9 @@ static vd_status load(vd_vocabulary *v, const char *folder, const vd_config *con
         st = add_from_list(v, json_object_get(tokenizer, "added_tokens"), err);
     if (st == VD_OK)
         st = vd_vocabulary_specials(v, folder, config, tokenizer, tokenizer_config, err);
+    if (v->n_beyond > BEYOND_SAID)
+        vd_note(v->notes, "%zu more entries for tokens have no row in the embedding",
+                v->n_beyond - BEYOND_SAID);
     if (st == VD_OK)
         st = fill_holes(v, err);
     if (st == VD_OK && strcmp(v->model, "bert") == 0)

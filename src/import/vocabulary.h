@@ -54,6 +54,7 @@ typedef struct vd_vocabulary {
     vd_str charsmap; /* SentencePiece's normalizer, compiled */
     int32_t special[VD_SPECIAL_COUNT]; /* -1: none */
     vd_said add_bos, add_eos, add_sep;
+    size_t n_beyond; /* texts whose id has no row */
     vd_notes *notes;
 } vd_vocabulary;
 

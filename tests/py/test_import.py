@@ -1,5 +1,6 @@
 """`verdant import`: what it says of folders that are wrong, and what stands where after it."""
 import json
+import os
 import resource
 import signal
 import struct
@@ -264,6 +265,84 @@ def test_a_part_of_the_model_is_never_written_over(verdant, folder):
     result = verdant("import", folder, "-o", folder / "model.safetensors")
     assert result.returncode == 1 and "itself" in result.stderr
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_what_is_read_beside_the_model_is_never_written_over(verdant, folder, tmp_path, name):
+    before = (folder / name).read_bytes()
+    link = tmp_path / "link.gguf"
+    link.symlink_to(folder / name)
+    for target in (folder / name, link):
+        result = verdant("import", folder, "-o", target)
+        assert result.returncode == 1 and "itself" in result.stderr
+    assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_instead_of_a_file_is_named(refused, folder, name, make):
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+    refused(folder, name, "regular file")
+
+
+def test_integers_of_any_length_stand_where_nobody_reads_them(verdant, refused, folder, tmp_path):
+    """transformers writes int(1e30) where a tokenizer has no greatest length."""
+    path = folder / "tokenizer_config.json"
+    said = {"model_max_length": int(1e30), "less": -10**25, "chat_template": '"\\' + "9" * 40}
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    result = verdant("import", folder, "-o", tmp_path / "m.gguf")
+    assert result.returncode == 0, result.stderr
+    field = reader(tmp_path / "m.gguf").get_field("tokenizer.chat_template")
+    assert field.contents() == said["chat_template"]
+    refused(hf_folder.write(folder, config={"num_hidden_layers": 2 * 10**30}), "num_hidden_layers")
+
+
+@pytest.mark.parametrize("template", [b"\xff{{ messages }}", b"{{ messages }}\0{{ more }}"])
+def test_a_template_that_is_no_text_is_refused(refused, folder, template):
+    (folder / "chat_template.jinja").write_bytes(template)
+    refused(folder, "chat_template.jinja", "UTF-8")
+
+
+@pytest.mark.parametrize(("config", "word"), [
+    ({"head_dim": 2**32 - 1}, "4294967295"),
+    ({"head_dim": 0}, "head_dim"),
+    ({"rope_scaling": [8]}, "rope_scaling"),
+    ({"rope_scaling": {"rope_type": "yarn", "factor": 2,
+                       "original_max_position_embeddings": 1e30}}, "original_max"),
+    ({"architectures": ["Phi3ForCausalLM"], "rope_scaling": None,
+      "partial_rotary_factor": -3}, "partial_rotary_factor"),
+    ({"architectures": ["Phi3ForCausalLM"], "rope_scaling": None,
+      "partial_rotary_factor": 1e30}, "partial_rotary_factor"),
+])
+def test_numbers_that_cannot_be_are_refused(refused, folder, config, word):
+    llama3 = {"rope_scaling": {"rope_type": "llama3", "factor": 8}}
+    refused(hf_folder.write(folder, config=llama3 | config), word)
+
+
+@pytest.mark.parametrize("shape", [(2**32 - 8, 0), (272,), (0, 32)])
+def test_an_embedding_without_rows_or_columns_is_refused(refused, folder, shape):
+    values = hf_folder.tensors() | {"model.embed_tokens.weight": np.zeros(shape, np.float32)}
+    refused(hf_folder.write(folder, values), "embed_tokens")
+
+
+def test_tokens_beyond_the_embedding_are_counted_and_notes_stay_lines(verdant, folder, tmp_path):
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["added_tokens"] += [{"id": 10**6 + i, "content": f"<{i}>\n", "special": True}
+                                  for i in range(1000)]
+    path.write_text(json.dumps(tokenizer))
+    result = verdant("import", folder, "-o", tmp_path / "m.gguf")
+    assert result.returncode == 0 and "996 more" in result.stderr
+    assert len(result.stderr.splitlines()) == 5, result.stderr
+
+
+def test_what_has_no_name_for_the_store_is_told_how_to_get_one(verdant, folder, tmp_path):
+    home = {"VERDANT_HOME": str(tmp_path / "home")}
+    result = verdant("import", folder.rename(tmp_path / "my model"), env=home)
+    assert result.returncode == 1 and "--name" in result.stderr and "my model" in result.stderr
+    result = verdant("import", tmp_path / "none", env=home)
+    assert result.returncode == 1 and "No such file" in result.stderr
 
 
 @pytest.mark.parametrize("options", [("--type", "Q4_0"), ("--type",), ("--no-such",), ("more",)])
