@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/args.h"
 #include "cli/format.h"
+#include "cli/import_check.h"
 #include "cli/progress.h"
 #include "import/import.h"
 #include "model/store.h"
@@ -231,6 +232,8 @@ static int import_main(int argc, char **argv)
                        : import_to_store(&a, &notes, &result, &path, &err);
     vd_progress_done(&progress);
     const char *output = path != NULL ? path : a.target;
+    if (st == VD_OK)
+        vd_cli_import_check(output, &notes);
     if (st != VD_OK)
         status = vd_cli_failed("import", &err);
     else if (a.json)

@@ -345,6 +345,22 @@ def test_what_has_no_name_for_the_store_is_told_how_to_get_one(verdant, folder, 
     assert result.returncode == 1 and "No such file" in result.stderr
 
 
+@pytest.mark.parametrize(("config", "template", "word"), [
+    ({"architectures": ["Qwen2ForCausalLM"], "num_key_value_heads": 3}, "", "head_count_kv (3)"),
+    ({"rope_theta": -1}, "", "freq_base"),
+    ({}, "{% if", "template line 1"),
+])
+def test_what_cannot_be_run_here_is_said_at_once(verdant, folder, tmp_path, config, template, word):
+    hf_folder.write(folder, config=config)
+    if template:
+        (folder / "chat_template.jinja").write_text(template)
+    result = verdant("import", folder, "-o", tmp_path / "m.gguf", "--json")
+    assert result.returncode == 0, result.stderr
+    (note,) = json.loads(result.stdout)["notes"]
+    assert "cannot be run here" in note and word in note
+    assert word in verdant("run", tmp_path / "m.gguf", "hello").stderr
+
+
 @pytest.mark.parametrize("options", [("--type", "Q4_0"), ("--type",), ("--no-such",), ("more",)])
 def test_misuse_is_told(verdant, folder, options):
     result = verdant("import", folder, *options)
