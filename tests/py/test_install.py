@@ -97,3 +97,7 @@ def test_the_man_page_is_sound_and_names_every_command(root, verdant):
     text = page.read_text()
     for name in re.findall(r"^  (\w+) ", verdant("--help").stdout, re.M):
         assert re.search(rf"^\.B.* ?{name}\b", text, re.M), f"the man page lacks {name}"
+        for option in re.findall(r"^ +(?:-\w, )?(--[a-z0-9-]+)", verdant(name, "--help").stdout,
+                                 re.M):
+            assert re.search(re.escape(option.replace("-", r"\-")) + r"(?!\w|\\-)", text), \
+                f"the man page lacks {option} of {name}"
