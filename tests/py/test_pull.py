@@ -200,6 +200,8 @@ def test_nothing_listening_is_said_at_once(pull, home):
     result = pull("http://127.0.0.1:9/m.gguf")  # discard: nobody runs it
     assert result.returncode == 1 and "connect" in result.stderr
     assert time.monotonic() - begin < 5
+    assert pull("http://[::1", "--name", "m").returncode == 1
+    assert stored(home) == []
 
 
 @pytest.mark.parametrize("path", ["no-ranges", "changed", "dated", "shrunk", "unnamed"])
@@ -396,6 +398,8 @@ def test_a_file_that_is_not_there_or_no_model_is_refused(pull, home, tmp_path):
     result = pull(tmp_path / "cut.gguf")
     assert result.returncode == 1 and "data section" in result.stderr
     assert pull(tmp_path, "--name", "d").returncode == 1
+    os.mkfifo(tmp_path / "pipe.gguf")
+    assert "regular file" in pull(tmp_path / "pipe.gguf", timeout=20).stderr
     assert stored(home) == []
 
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -290,6 +291,7 @@ static vd_status transfer_all(transfer *t, vd_err *err)
 {
     vd_retry retry = {0};
     unsigned n_restarts = 0;
+    struct stat info;
     vd_err why = {0}; /* also where the caller wants none */
     vd_status st;
     while ((st = try_once(t, &why)) != VD_OK) {
@@ -305,6 +307,8 @@ static vd_status transfer_all(transfer *t, vd_err *err)
             continue;
         if (!t->ruined && !t->stale)
             say_what_stays(t, &why);
+        if (stat(t->d->part_path, &info) == 0 && info.st_size == 0)
+            forget(t->d); /* nothing to go on from */
         break;
     }
     if (st != VD_OK && err != NULL)

@@ -31,7 +31,7 @@ vd_status vd_pull_path(const char *path, const char *part_path, vd_err *err)
 {
     vd_status st = VD_OK;
     struct stat info;
-    int to = -1, from = open(path, O_RDONLY | O_CLOEXEC);
+    int to = -1, from = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* no waiting for a pipe */
     if (from < 0 || fstat(from, &info) != 0) {
         st = VD_FAIL(err, errno == ENOENT ? VD_ERR_NOT_FOUND : VD_ERR_IO, "cannot open %s: %s",
                      path, strerror(errno));
