@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import time
+import unicodedata
 
 import pytest
 
@@ -160,6 +161,50 @@ FEATURES = r"""
 {% include "x" %}
 {% import "x" as y %}
 {% extends "x" %}
+{% set x = 1 %}{% block b %}{{ x }}{{ a }}{% set x = 2 %}{{ x }}{% endblock %}{{ x }}
+{% block b %}1{% endblock b %}{% block c scoped %}2{% endblock %}
+{% for i in l %}{% block b %}[{{ i }}{{ loop }}{{ a }}]{% endblock %}{% endfor %}
+{% for i in l %}{% set j = i %}{% block b scoped %}{{ i }}{{ j }}{{ loop.index }}{% endblock %}\
+{% endfor %}{% for k in l %}{% set ns = namespace(n=k) %}{% block c %}{{ ns }}{% endblock %}\
+{%endfor%}
+{% set x = 1 %}{% block b %}{% set x = 2 %}{% block c %}{{ x }}{% endblock %}\
+{% block d scoped %}{{ x }}{% set y = 5 %}{% block e %}{{ x }}{{ y }}{% endblock %}{% endblock %}\
+{% endblock %}
+{% macro m(p) %}{% set q = 3 %}{% block b %}{{ p }}{{ q }}{{ a }}{{ caller }}{% endblock %}\
+{% endmacro %}{{ m(1) }}{% set a = 9 %}{{ m(2) }}{{ m.caller }}
+{% macro m(p) %}{% block b scoped %}{{ p }}{% endblock %}{% endmacro %}{{ m(1) }}{{ m(2) }}
+{% if a %}{% set x = 4 %}{% endif %}{% with y = 5 %}{% set z = 6 %}{% block b %}\
+{{ x }}{{ y }}{{ z }}{% endblock %}{% endwith %}
+{% macro m() %}{% block b %}{% macro n() %}{{ x }}{% endmacro %}{{ n() }}{% endblock %}\
+{% endmacro %}{% for x in l %}{{ m() }}{% endfor %}{% set x = 7 %}{{ m() }}
+{% block b scoped %}{% macro n() %}{% block c %}{{ x }}{{ a }}{% endblock %}{% endmacro %}\
+{% for x in l %}{{ n() }}{% endfor %}{% endblock %}
+{% filter upper %}{% block b %}x{{ s }}{% endblock %}{% endfilter %}{% set t %}{% block c %}y\
+{% endblock %}{% endset %}{{ t }}{% call m() %}{% endcall %}
+{% block b %}{% endblock %}{% block b %}{% endblock %}
+{% for i in l %}{% block b %}{% break %}{% endblock %}{% endfor %}
+{% for i in l %}{% block b %}{% for j in l %}{{ j }}{% break %}{% endfor %}{% endblock %}\
+{% endfor %}
+{% block %}{% endblock %}
+{% block b-c %}{% endblock %}
+{% block b required %}x{% endblock %}
+{% block b required %} {# c #} {% endblock %}
+{% if no %}{% block b scoped required %} {# c #} {% endblock %}{% endif %}kept
+{% block b required scoped %}{% endblock %}
+{% block b %}{{ super() }}{% endblock %}
+{% block b %}{% endblock c %}
+{% block b %}
+{% generation %}{% block b %}{{ a }}{% endblock %}{% endgeneration %}
+{% autoescape false %}{{ q }}{% set x = 1 %}{{ x }}{% endautoescape %}{{ x }}
+{% for i in l %}{% autoescape False %}{{ i }}{% break %}{% endautoescape %}{% endfor %}
+{% set ns = namespace(_a=1) %}
+{% set ns = namespace({"_a": 1}) %}
+{% set ns = namespace({1: 2}, a_=3) %}{{ ns.a_ }}
+{% set ns = namespace() %}{% set ns._a = 1 %}
+{% set ns = namespace() %}{% set ns._a %}x{% endset %}
+{{ "ab_1".isidentifier() }}{{ "1a".isidentifier() }}{{ "".isidentifier() }}{{ "é".isidentifier() }}\
+{{ "a-b".isidentifier() }}{{ "for".isidentifier() }}
+{{ "一二三".isnumeric() }}{{ "十百".isalnum() }}{{ "甲".isnumeric() }}{{ "⑴⒈".isdigit() }}
 """.replace("\\\n", "").strip().split("\n")
 
 
@@ -199,6 +244,16 @@ def test_lists_and_texts_are_sorted_as_jinja2_sorts_them(ours, theirs):
                   "{{ m | max }}{{ m | min }}{{ (m | first) < (m | last) }}"
                   "{{ (m | first, 1) >= (m | last, 2) }}")
         assert_same(ours, theirs, source, {"m": letters, "s": "".join(letters)})
+
+
+def test_every_character_is_of_pythons_classes(ours, theirs):
+    """All that Python's Unicode knows, but for its and utf8proc's different age."""
+    known = [chr(c) for c in range(1, 0x110000)
+             if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
+    source = ("{% for c in s %}{{ c.isnumeric() | int }}{{ c.isdigit() | int }}"
+              "{{ c.isidentifier() | int }}{{ ('a' + c).isidentifier() | int }}{% endfor %}")
+    for at in range(0, len(known), 20000):
+        assert_same(ours, theirs, source, {"s": "".join(known[at:at + 20000])})
 
 
 # Whole templates, each in the manner of a family of models.

@@ -47,7 +47,8 @@ typedef enum vd_jnode_type {
     VD_JNODE_CALL_BLOCK,   /* a call, b the MACRO it hands over */
     VD_JNODE_FILTER_BLOCK, /* b filters over CAPTURED, body */
     VD_JNODE_WITH,         /* items: target, value, target, value; body */
-    VD_JNODE_GENERATION,   /* body */
+    VD_JNODE_SCOPE,        /* body */
+    VD_JNODE_BLOCK,        /* body, flag: scoped; text: its name where it is `required` */
     VD_JNODE_BREAK,
     VD_JNODE_CONTINUE
 } vd_jnode_type;
@@ -92,6 +93,7 @@ enum { VD_J_SYM_LOOP, VD_J_SYM_CALLER, VD_J_SYM_VARARGS, VD_J_SYM_KWARGS, VD_J_S
 typedef struct vd_jsymbol {
     const vd_jstr *name;
     const vd_jbuiltin *global; /* the function of that name, or NULL */
+    bool is_block;             /* a block has the name already */
 } vd_jsymbol;
 
 struct vd_template {

@@ -4,6 +4,7 @@
  * A scope is a short list of variables with a parent. Loops, macros, call, filter, set and with
  * blocks have one of their own; if has none. Assignment goes to the innermost, reading looks
  * outwards, so what a loop sets is gone behind it (namespaces are the way round), as in Jinja.
+ * A block sees the outermost variables alone, unless it is `scoped`.
  */
 #ifndef VD_TEXT_JINJA_EVAL_H
 #define VD_TEXT_JINJA_EVAL_H
@@ -21,6 +22,7 @@ struct vd_jscope {
     vd_jscope *parent;
     vd_jvar *var;
     size_t n, capacity;
+    bool is_context; /* what a block inside sees, as it sees the outermost scope otherwise */
 };
 
 /* A macro sees the scope it was defined in, with the values there when it is called. */

@@ -41,6 +41,8 @@ static vd_status assign_target(vd_jrender *r, vd_jscope *scope, const vd_jnode *
         vd_status st = vd_j_eval(r, target->a, &object);
         if (st == VD_OK && object.kind != VD_JKIND_NAMESPACE)
             st = VD_J_FAIL(r, "cannot assign attribute on non-namespace object");
+        if (st == VD_OK)
+            st = vd_j_namespace_name(r, target->text);
         return st == VD_OK ? vd_j_dict_put(r, object.u.dict, vd_j_string(target->text), value)
                            : st;
     }
@@ -179,11 +181,32 @@ static vd_status exec_with(vd_jrender *r, const vd_jnode *node)
     return st == VD_OK ? exec_scoped(r, scope, &node->body) : st;
 }
 
-/* Marks what the assistant said, for training; rendered as it stands, in a scope of its own. */
-static vd_status exec_generation(vd_jrender *r, const vd_jnode *node)
+/* generation, which marks what the assistant said for training, and autoescape false. */
+static vd_status exec_scope(vd_jrender *r, const vd_jnode *node)
 {
     vd_jscope *scope = NULL;
     vd_status st = vd_j_scope_new(r, r->scope, &scope);
+    return st == VD_OK ? exec_scoped(r, scope, &node->body) : st;
+}
+
+/* In place, for nothing can extend this template. Sees the variables of the whole template, or of
+ * the scoped block around it, and none of the loop or macro it stands in. A scoped one sees all. */
+static vd_status exec_block(vd_jrender *r, const vd_jnode *node)
+{
+    vd_jscope *context = r->scope, *scope = NULL;
+    if (node->text != NULL)
+        return VD_J_FAIL(r, "the required block '%.*s' is not filled",
+                         (int)VD_MIN(node->text->n, (size_t)60), node->text->data);
+    vd_status st = VD_OK;
+    if (node->flag) {
+        st = vd_j_scope_new(r, r->scope, &context);
+        if (st == VD_OK)
+            context->is_context = true;
+    }
+    while (st == VD_OK && context->parent != NULL && !context->is_context)
+        context = context->parent;
+    if (st == VD_OK)
+        st = vd_j_scope_new(r, context, &scope);
     return st == VD_OK ? exec_scoped(r, scope, &node->body) : st;
 }
 
@@ -338,8 +361,10 @@ static vd_status exec_node(vd_jrender *r, const vd_jnode *node)
         return exec_filter_block(r, node);
     case VD_JNODE_WITH:
         return exec_with(r, node);
-    case VD_JNODE_GENERATION:
-        return exec_generation(r, node);
+    case VD_JNODE_SCOPE:
+        return exec_scope(r, node);
+    case VD_JNODE_BLOCK:
+        return exec_block(r, node);
     case VD_JNODE_BREAK:
         r->flow = VD_JFLOW_BREAK;
         return VD_OK;

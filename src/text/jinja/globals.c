@@ -87,10 +87,21 @@ GLOBAL(dict)
     return st;
 }
 
+vd_status vd_j_namespace_name(vd_jrender *r, const vd_jstr *name)
+{
+    if (name->n > 0 && name->data[0] == '_')
+        return VD_J_FAIL(r, "a namespace takes no name that begins with '_', such as '%.*s'",
+                         (int)VD_MIN(name->n, (size_t)60), name->data);
+    return VD_OK;
+}
+
 GLOBAL(namespace)
 {
     vd_jdict *dict = NULL;
     vd_status st = make_dict(r, call->raw, &dict);
+    for (size_t i = 0; st == VD_OK && i < dict->n; i++)
+        if (dict->entry[i].key.kind == VD_JKIND_STRING)
+            st = vd_j_namespace_name(r, dict->entry[i].key.u.s);
     if (st == VD_OK)
         *ret = (vd_jval){.kind = VD_JKIND_NAMESPACE, .u.dict = dict};
     return st;

@@ -254,6 +254,18 @@ METHOD(istitle)
     return st;
 }
 
+METHOD(isidentifier)
+{
+    vd_status st = vd_j_charge_bytes(r, self.u.s->n * 8);
+    bool all = self.u.s->n > 0;
+    for (size_t at = 0; st == VD_OK && all && at < self.u.s->n;) {
+        bool first = at == 0;
+        all = vd_j_in_identifier(vd_j_next(self.u.s->data, self.u.s->n, &at), first);
+    }
+    *ret = vd_j_bool(all);
+    return st;
+}
+
 METHOD(iscase)
 {
     const vd_jbuiltin *test = vd_j_find_test(call->builtin->name + 2, 5);
@@ -396,6 +408,7 @@ static const vd_jbuiltin methods[] = {
     {"isascii", str_isonly, "", false},
     {"isprintable", str_isonly, "", false},
     {"istitle", str_istitle, "", false},
+    {"isidentifier", str_isidentifier, "", false},
     {"islower", str_iscase, "", false},
     {"isupper", str_iscase, "", false},
     {"center", str_just, "width ?fillchar", false},

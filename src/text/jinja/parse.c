@@ -1,6 +1,4 @@
-/* parse.c - statements of a template, and what both halves of the parser stand on. */
-#include <stdarg.h>
-#include <stdio.h>
+/* parse.c - statements of a template. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -8,143 +6,7 @@
 #include "base/fail.h"
 #include "base/utf8.h"
 #include "text/jinja/parser.h"
-
-/* --- helpers --- */
-
-vd_status vd_jp_fail_at(vd_jparser *p, const char *file, int line, const char *fmt, ...)
-{
-    char message[VD_ERR_MESSAGE_MAX];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(message, sizeof(message), fmt, args);
-    va_end(args);
-    message[vd_utf8_complete(message, strlen(message))] = '\0';
-    return vd_fail_at(p->err, VD_ERR_TEMPLATE, file, line, "template line %u: %s", p->token->line,
-                      message);
-}
-
-vd_status vd_jp_unexpected(vd_jparser *p, const char *wanted)
-{
-    const vd_jtoken *t = p->token;
-    if (t->type == VD_JTOKEN_END)
-        return VD_J_SYNTAX(p, "the template ends where %s should stand", wanted);
-    if (t->type == VD_JTOKEN_OUTPUT_END || t->type == VD_JTOKEN_BLOCK_END)
-        return VD_J_SYNTAX(p, "the tag ends where %s should stand", wanted);
-    return VD_J_SYNTAX(p, "'%.*s' stands where %s should stand", (int)VD_MIN(t->n, (size_t)60),
-                       t->text, wanted);
-}
-
-vd_status vd_jp_enter(vd_jparser *p)
-{
-    if (p->depth >= VD_J_NESTING_MAX)
-        return vd_fail_at(p->err, VD_ERR_LIMIT, __FILE__, __LINE__,
-                          "template line %u: nested deeper than %d levels", p->token->line,
-                          VD_J_NESTING_MAX);
-    p->depth++;
-    return VD_OK;
-}
-
-vd_status vd_jp_node(vd_jparser *p, vd_jnode_type type, vd_jnode **ret)
-{
-    vd_jnode *node = NULL;
-    vd_status st = vd_arena_array(&p->tmpl->arena, 1, sizeof(*node), "a template's node", &node,
-                                  p->err);
-    if (st != VD_OK)
-        return st;
-    node->type = type;
-    node->line = p->token->line;
-    *ret = node;
-    return VD_OK;
-}
-
-vd_status vd_jp_str(vd_jparser *p, const char *data, size_t n, const vd_jstr **ret)
-{
-    vd_jstr *str = NULL;
-    vd_status st = vd_arena_array(&p->tmpl->arena, 1, sizeof(*str), "a template's text", &str,
-                                  p->err);
-    if (st != VD_OK)
-        return st;
-    *str = (vd_jstr){.data = data, .n = n};
-    for (size_t i = 0; i < n; i++) /* counted here: at render time many threads read it */
-        str->n_chars += ((unsigned char)data[i] & 0xc0) != 0x80;
-    *ret = str;
-    return VD_OK;
-}
-
-vd_status vd_jp_symbol(vd_jparser *p, const char *name, size_t n, uint32_t *ret)
-{
-    vd_template *tmpl = p->tmpl;
-    if (vd_strmap_get(&tmpl->symbol_of, name, n, ret))
-        return VD_OK;
-    if (tmpl->n_symbols == tmpl->symbol_capacity) {
-        size_t capacity = tmpl->symbol_capacity == 0 ? 32 : tmpl->symbol_capacity * 2;
-        vd_jsymbol *grown = NULL;
-        vd_status st = vd_arena_array(&tmpl->arena, capacity, sizeof(*grown),
-                                      "a template's names", &grown, p->err);
-        if (st != VD_OK)
-            return st;
-        if (tmpl->n_symbols > 0)
-            memcpy(grown, tmpl->symbol, tmpl->n_symbols * sizeof(*grown));
-        tmpl->symbol = grown;
-        tmpl->symbol_capacity = capacity;
-    }
-    vd_jsymbol *symbol = &tmpl->symbol[tmpl->n_symbols];
-    vd_status st = vd_jp_str(p, name, n, &symbol->name);
-    if (st == VD_OK)
-        st = vd_strmap_put(&tmpl->symbol_of, name, n, (uint32_t)tmpl->n_symbols, NULL, p->err);
-    if (st != VD_OK)
-        return st;
-    symbol->global = vd_j_find_global(name, n);
-    *ret = (uint32_t)tmpl->n_symbols++;
-    return VD_OK;
-}
-
-vd_status vd_jp_push(vd_jparser *p, vd_jnode_list *list, vd_jnode *node)
-{
-    if (list->nodes.n == list->capacity) {
-        size_t capacity = list->capacity == 0 ? 4 : list->capacity * 2;
-        vd_jnode **grown = NULL;
-        vd_status st = vd_arena_array(&p->tmpl->arena, capacity, sizeof(vd_jnode *),
-                                      "a template's nodes", &grown, p->err);
-        if (st != VD_OK)
-            return st;
-        if (list->nodes.n > 0)
-            memcpy(grown, list->nodes.at, list->nodes.n * sizeof(vd_jnode *));
-        list->nodes.at = grown;
-        list->capacity = capacity;
-    }
-    list->nodes.at[list->nodes.n++] = node;
-    return VD_OK;
-}
-
-bool vd_jp_is_name(const vd_jparser *p, const char *name)
-{
-    return p->token->type == VD_JTOKEN_NAME && p->token->n == strlen(name) &&
-           memcmp(p->token->text, name, p->token->n) == 0;
-}
-
-bool vd_jp_take(vd_jparser *p, vd_jtoken_type type)
-{
-    if (p->token->type != type)
-        return false;
-    p->token++;
-    return true;
-}
-
-bool vd_jp_take_name(vd_jparser *p, const char *name)
-{
-    if (!vd_jp_is_name(p, name))
-        return false;
-    p->token++;
-    return true;
-}
-
-vd_status vd_jp_expect(vd_jparser *p, vd_jtoken_type type, const char *wanted)
-{
-    return vd_jp_take(p, type) ? VD_OK : vd_jp_unexpected(p, wanted);
-}
-
-/* --- statements --- */
+#include "text/jinja/unicode.h"
 
 /* Up to NULL-closed names of tags that end the body; the parser stands on that name then. */
 typedef const char *const *end_tags;
@@ -439,6 +301,56 @@ static vd_status parse_generation(vd_jparser *p, vd_jnode *node)
     return parse_captured_body(p, "endgeneration", &node->body);
 }
 
+/* Only what changes nothing: text is never escaped by itself. */
+static vd_status parse_autoescape(vd_jparser *p, vd_jnode *node)
+{
+    if (!vd_jp_take_name(p, "false") && !vd_jp_take_name(p, "False"))
+        return VD_J_SYNTAX(p, "autoescape is 'false' in a chat template, nothing else");
+    return parse_whole_body(p, "endautoescape", &node->body);
+}
+
+/* A required block is for others to fill, so it has nothing but blanks of its own. */
+static vd_status empty_required(vd_jparser *p, vd_jnode *node)
+{
+    for (size_t i = 0; i < node->body.n; i++) {
+        const vd_jnode *data = node->body.at[i];
+        bool blank = data->type == VD_JNODE_DATA;
+        for (size_t at = 0; blank && at < data->text->n;)
+            blank = vd_j_is_space(vd_j_next(data->text->data, data->text->n, &at));
+        if (!blank)
+            return VD_J_SYNTAX(p, "a required block holds blanks and comments only");
+    }
+    return VD_OK;
+}
+
+static vd_status parse_block(vd_jparser *p, vd_jnode *node)
+{
+    const vd_jtoken *name = p->token;
+    uint32_t symbol = 0;
+    if (name->type != VD_JTOKEN_NAME)
+        return vd_jp_unexpected(p, "the block's name");
+    vd_status st = vd_jp_symbol(p, name->text, name->n, &symbol);
+    if (st == VD_OK && p->tmpl->symbol[symbol].is_block)
+        st = VD_J_SYNTAX(p, "the block '%.*s' is there twice", (int)VD_MIN(name->n, (size_t)60),
+                         name->text);
+    if (st != VD_OK)
+        return st;
+    p->tmpl->symbol[symbol].is_block = true;
+    p->token++;
+    node->flag = vd_jp_take_name(p, "scoped");
+    if (vd_jp_take_name(p, "required"))
+        node->text = p->tmpl->symbol[symbol].name;
+    uint8_t uses = p->uses; /* what the block names is not the macro's around it */
+    st = parse_captured_body(p, "endblock", &node->body);
+    p->uses = uses;
+    if (st == VD_OK && node->text != NULL)
+        st = empty_required(p, node);
+    if (st == VD_OK && p->token->type == VD_JTOKEN_NAME && p->token->n == name->n &&
+        memcmp(p->token->text, name->text, name->n) == 0)
+        p->token++;
+    return st;
+}
+
 static vd_status parse_leave(vd_jparser *p, vd_jnode *node)
 {
     return p->n_loops > 0 ? VD_OK : VD_J_SYNTAX(p, "break and continue stand inside a loop");
@@ -458,7 +370,9 @@ static vd_status parse_tag(vd_jparser *p, vd_jnode **ret)
         {"call", VD_JNODE_CALL_BLOCK, parse_call_block},
         {"filter", VD_JNODE_FILTER_BLOCK, parse_filter_block},
         {"with", VD_JNODE_WITH, parse_with},
-        {"generation", VD_JNODE_GENERATION, parse_generation},
+        {"generation", VD_JNODE_SCOPE, parse_generation},
+        {"autoescape", VD_JNODE_SCOPE, parse_autoescape},
+        {"block", VD_JNODE_BLOCK, parse_block},
         {"break", VD_JNODE_BREAK, parse_leave},
         {"continue", VD_JNODE_CONTINUE, parse_leave},
     };

@@ -1,5 +1,5 @@
 /*
- * parser.h - what the two halves of the parser share: parse.c reads statements,
+ * parser.h - what the two halves of the parser share (parser.c): parse.c reads statements,
  * expr.c expressions. Recursive descent, after the grammar of Jinja 3.1.
  */
 #ifndef VD_TEXT_JINJA_PARSER_H

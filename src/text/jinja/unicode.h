@@ -17,13 +17,15 @@ bool vd_j_is_space(uint32_t code);
 bool vd_j_is_alpha(uint32_t code);
 bool vd_j_is_digit(uint32_t code);
 bool vd_j_is_decimal(uint32_t code);
-bool vd_j_is_numeric(uint32_t code); /* of category N; Python counts ideographs of numbers too */
+bool vd_j_is_numeric(uint32_t code); /* of category N, and ideographs of numbers */
 bool vd_j_is_alnum(uint32_t code);
 bool vd_j_is_upper(uint32_t code);
 bool vd_j_is_lower(uint32_t code);
 bool vd_j_is_title(uint32_t code);
 bool vd_j_is_cased(uint32_t code);
 bool vd_j_is_word(uint32_t code); /* \w */
+/* In a name of Python's; not everything can be its first character. */
+bool vd_j_in_identifier(uint32_t code, bool first);
 /* What repr() shows as it is. */
 bool vd_j_is_printable(uint32_t code);
 /* str.splitlines breaks behind these. */

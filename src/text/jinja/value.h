@@ -356,6 +356,8 @@ VD_NODISCARD vd_status vd_j_arg_str(vd_jrender *r, const vd_jcall *call, size_t 
 VD_NODISCARD vd_status vd_j_call_builtin(vd_jrender *r, const vd_jbuiltin *builtin, vd_jval self,
                                          const vd_jargs *args, vd_jval *ret);
 bool vd_j_callable(vd_jval value);
+/* VD_ERR_TEMPLATE for a name that a namespace may not have: one that begins with '_'. */
+VD_NODISCARD vd_status vd_j_namespace_name(vd_jrender *r, const vd_jstr *name);
 
 /* NULL when there is none of that name. */
 const vd_jbuiltin *vd_j_find_in(const vd_jbuiltin *table, size_t n_table, const char *name,
