@@ -202,6 +202,7 @@ FEATURES = r"""
 {% set ns = namespace({1: 2}, a_=3) %}{{ ns.a_ }}
 {% set ns = namespace() %}{% set ns._a = 1 %}
 {% set ns = namespace() %}{% set ns._a %}x{% endset %}
+{{ "{!a}|{!a:>9}".format("é😀'\u2028", "ü") }}{{ "%a|%6a" | format("é\n", ["ü", 1]) }}{{ "%a" % u }}
 {{ "ab_1".isidentifier() }}{{ "1a".isidentifier() }}{{ "".isidentifier() }}{{ "é".isidentifier() }}\
 {{ "a-b".isidentifier() }}{{ "for".isidentifier() }}
 {{ "一二三".isnumeric() }}{{ "十百".isalnum() }}{{ "甲".isnumeric() }}{{ "⑴⒈".isdigit() }}

@@ -226,7 +226,7 @@ static vd_status convert(vd_jrender *r, vd_jval value, char how, vd_jval *ret)
 {
     vd_jtext shown;
     vd_j_text_init(&shown, r);
-    (how == 's' ? vd_j_text_str : vd_j_text_repr)(&shown, value);
+    (how == 's' ? vd_j_text_str : how == 'a' ? vd_j_text_ascii : vd_j_text_repr)(&shown, value);
     return vd_j_text_value(&shown, ret);
 }
 

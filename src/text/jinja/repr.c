@@ -1,4 +1,4 @@
-/* repr.c - values as text: Python's str() and repr(). */
+/* repr.c - values as text: Python's str(), repr() and ascii(). */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -44,6 +44,16 @@ void vd_j_text_float(vd_jtext *text, double value)
     }
 }
 
+static void add_escape(vd_jtext *text, uint32_t code)
+{
+    if (code <= 0xff)
+        vd_j_text_printf(text, "\\x%02" PRIx32, code);
+    else if (code <= 0xffff)
+        vd_j_text_printf(text, "\\u%04" PRIx32, code);
+    else
+        vd_j_text_printf(text, "\\U%08" PRIx32, code);
+}
+
 static void repr_string(vd_jtext *text, const vd_jstr *s)
 {
     bool single = s->n > 0 && memchr(s->data, '\'', s->n) != NULL;
@@ -59,12 +69,8 @@ static void repr_string(vd_jtext *text, const vd_jstr *s)
             vd_j_text_puts(text, code == '\n' ? "\\n" : code == '\r' ? "\\r" : "\\t");
         } else if (vd_j_is_printable(code)) {
             vd_j_text_add(text, s->data + begin, at - begin);
-        } else if (code <= 0xff) {
-            vd_j_text_printf(text, "\\x%02" PRIx32, code);
-        } else if (code <= 0xffff) {
-            vd_j_text_printf(text, "\\u%04" PRIx32, code);
         } else {
-            vd_j_text_printf(text, "\\U%08" PRIx32, code);
+            add_escape(text, code);
         }
     }
     vd_j_text_add(text, &quote, 1);
@@ -174,6 +180,25 @@ void vd_j_text_repr(vd_jtext *text, vd_jval value)
         return;
     repr_inside(text, value);
     text->r->depth--;
+}
+
+void vd_j_text_ascii(vd_jtext *text, vd_jval value)
+{
+    vd_jtext shown;
+    vd_j_text_init(&shown, text->r);
+    vd_j_text_repr(&shown, value);
+    if (text->status == VD_OK)
+        text->status = shown.status;
+    if (text->status == VD_OK)
+        text->status = vd_j_charge_bytes(text->r, shown.n);
+    for (size_t at = 0; text->status == VD_OK && at < shown.n;) {
+        size_t begin = at;
+        uint32_t code = vd_j_next(shown.data, shown.n, &at);
+        if (code < 0x80)
+            vd_j_text_add(text, shown.data + begin, at - begin);
+        else
+            add_escape(text, code);
+    }
 }
 
 void vd_j_text_str(vd_jtext *text, vd_jval value)

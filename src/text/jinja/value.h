@@ -297,9 +297,10 @@ VD_NODISCARD vd_status vd_j_equal(vd_jrender *r, vd_jval a, vd_jval b, bool *ret
 /* <0, 0, >0; VD_ERR_TEMPLATE for types that have no order. */
 VD_NODISCARD vd_status vd_j_compare(vd_jrender *r, vd_jval a, vd_jval b, const char *op, int *ret);
 VD_NODISCARD vd_status vd_j_hash(vd_jrender *r, vd_jval value, uint64_t *ret);
-/* Python's str() and repr(). */
+/* Python's str(), repr() and ascii(). */
 void vd_j_text_str(vd_jtext *text, vd_jval value);
 void vd_j_text_repr(vd_jtext *text, vd_jval value);
+void vd_j_text_ascii(vd_jtext *text, vd_jval value);
 void vd_j_text_float(vd_jtext *text, double value);
 VD_NODISCARD vd_status vd_j_to_str(vd_jrender *r, vd_jval value, const vd_jstr **ret);
 
