@@ -3,6 +3,7 @@
 ./check sets the environment; `VERDANT_BUILD=build pytest tests/py` works by hand too.
 """
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "soak: minutes; only in ./check soak")
     config.addinivalue_line("markers", "threads: ./check full runs it over the servers of the "
                                        "sanitizer builds too")
+    # A shell starts what runs in the background with SIGINT ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
