@@ -82,8 +82,8 @@ vd_status vd_meta_head_dim(const vd_config *config, uint32_t *ret, vd_err *err)
     if (st == VD_OK)
         st = vd_config_u32(config, "head_dim", &dim, err);
     if (st == VD_OK && (dim == 0 || dim > HEAD_DIM_MAX))
-        st = VD_FAIL(err, VD_ERR_FORMAT, "config.json: heads of %u values (head_dim, or hidden_size by "
-                     "heads); 1 to %d are possible", dim, HEAD_DIM_MAX);
+        st = VD_FAIL(err, VD_ERR_FORMAT, "config.json: heads of %u values (head_dim, or "
+                     "hidden_size by heads); 1 to %d are possible", dim, HEAD_DIM_MAX);
     if (st == VD_OK)
         *ret = dim;
     return st;
