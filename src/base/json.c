@@ -56,9 +56,11 @@ vd_status vd_json_parse(const char *text, size_t n, json_t **ret_value, vd_err *
         json_decref(value);
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for JSON of %zu bytes", n);
     }
-    if (value == NULL)
+    if (value == NULL) {
+        bool nul = json_error_code(&why) == json_error_null_character;
         return VD_FAIL(err, VD_ERR_FORMAT, "bad JSON at line %d, column %d: %s", why.line,
-                       why.column, why.text);
+                       why.column, nul ? "texts with a NUL (\\u0000) are not read" : why.text);
+    }
     *ret_value = value;
     return VD_OK;
 }

@@ -60,6 +60,8 @@ static void bad_json_is_refused_with_its_place(void **state)
     vd_err err = {0};
     assert_int_equal(parse("{\n\"a\": bad}", &err), VD_ERR_FORMAT);
     assert_non_null(strstr(err.message, "line 2"));
+    assert_int_equal(parse("\"a\\u0000b\"", &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "a NUL (\\u0000)"));
 }
 
 static void nested(vd_buf *buf, size_t depth, const char *open, const char *inner,
