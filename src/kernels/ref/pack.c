@@ -130,10 +130,10 @@ static bool pack_counted(int layout, vd_dtype dtype, const uint8_t *row, size_t 
     const vd_layout_info *info = &vd_layout_infos[layout];
     const vd_dtype_info *type = vd_dtype_get(dtype);
     size_t per_block = type->block / VD_BLOCK;
+    float values[VD_SUPER]; /* of the block that b lies in */
     bool ok = true;
 
     for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
-        float values[VD_SUPER];
         uint8_t q[VD_BLOCK];
         vd_unit unit;
         const uint8_t *block = row + b / per_block * type->bytes;
