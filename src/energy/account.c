@@ -42,6 +42,8 @@ struct vd_account {
     vd_meter *meter;
     vd_residents residents;
     vd_split_entry *entry; /* room for all residents, `idle` and `unattributed` */
+    vd_window_share *share;        /* room for all residents */
+    vd_account_observer observer;
     vd_cost_fit cost;
     vd_account_totals totals;
 
@@ -80,6 +82,11 @@ vd_status vd_account_create(vd_meter *meter, const vd_account_options *options,
     st = vd_alloc_array(n + 2, sizeof(*account->entry), "energy shares", &account->entry, err);
     if (st != VD_OK)
         goto out;
+    st = vd_alloc_array(n, sizeof(*account->share), "energy shares", &account->share, err);
+    if (st != VD_OK)
+        goto out;
+    if (options != NULL)
+        account->observer = options->observer;
     vd_cost_init(&account->cost);
     vd_meter_info info;
     vd_meter_info_get(meter, &info);
@@ -104,6 +111,7 @@ void vd_account_free(vd_account *account)
         return;
     vd_residents_done(&account->residents);
     vd_free(account->entry);
+    vd_free(account->share);
     pthread_mutex_destroy(&account->lock);
     vd_free(account);
 }
@@ -239,7 +247,7 @@ static void note_parts(vd_resident *r, const window *w, vd_wide active, vd_wide 
 }
 
 /* Hands the window's energy out to residents, `idle` and `unattributed`, to the last microjoule. */
-static void share_out(vd_account *a, const vd_reading *now, const window *w)
+static size_t share_out(vd_account *a, const vd_reading *now, const window *w)
 {
     size_t n = 0;
     for (size_t i = 0; i < a->residents.n; i++) {
@@ -255,6 +263,8 @@ static void share_out(vd_account *a, const vd_reading *now, const window *w)
         r->saw_model |= is_model(now);
         r->saw_gap |= a->gap;
         r->uncertainty_pct = VD_MAX(r->uncertainty_pct, now->uncertainty_pct);
+        r->common_pct = VD_MAX(r->common_pct, now->common_pct);
+        r->independent_pct = VD_MAX(r->independent_pct, now->independent_pct);
         r->prefill_weight = r->decode_weight = 0;
         r->clock_from = 0;
     }
@@ -264,6 +274,9 @@ static void share_out(vd_account *a, const vd_reading *now, const window *w)
               vd_split_share(w->active_uj, a->stranger_weight, w->active_weight),
               a->unattributed_carry, &a->totals.unattributed_uj);
     vd_split(w->active_uj + w->idle_uj, a->entry, n);
+    double g_per_kwh = a->observer.g_per_kwh == NULL
+                           ? 0 : a->observer.g_per_kwh(a->observer.ctx, now->at_ns);
+    size_t n_share = 0;
     for (size_t i = 0; i < n; i++) {
         vd_split_entry *e = &a->entry[i];
         if (e->payer == &a->totals.idle_uj) {
@@ -276,14 +289,43 @@ static void share_out(vd_account *a, const vd_reading *now, const window *w)
             vd_resident *r = e->payer;
             r->total_uj += e->got;
             r->carry = e->carry;
+            r->operational_ug += (double)e->got * g_per_kwh / 3.6e6;
             a->totals.requests_uj += e->got;
+            if (e->got != 0)
+                a->share[n_share++] = (vd_window_share){r->id, e->got};
         }
     }
+    return n_share;
+}
+
+/* Tells the observer what the window gave: the totals' growth since `before`. */
+static void tell_window(const vd_account *a, const vd_reading *now, const vd_account_totals *before,
+                        size_t n_share)
+{
+    if (a->observer.on_window == NULL)
+        return;
+    vd_window told = {
+        .begin_ns = a->start.at_ns,
+        .end_ns = now->at_ns,
+        .meter_uj = a->totals.meter_uj - before->meter_uj,
+        .idle_uj = a->totals.idle_uj - before->idle_uj,
+        .unattributed_uj = a->totals.unattributed_uj - before->unattributed_uj,
+        .share = a->share,
+        .n_share = n_share,
+        .method = now->method,
+        .common_pct = now->common_pct,
+        .independent_pct = now->independent_pct,
+        .gap = a->gap,
+    };
+    for (size_t c = 0; c < VD_PART_N; c++)
+        told.part_uj[c] = a->totals.part_uj[c] - before->part_uj[c];
+    a->observer.on_window(a->observer.ctx, &told);
 }
 
 /* Closes the window at `now` and opens the next. `others_stay`: somebody remains resident. */
 static void settle(vd_account *a, const vd_reading *now, bool others_stay)
 {
+    const vd_account_totals before = a->totals;
     move_clock(a, now->at_ns);
     a->gap |= now->gap;
     window w = {.active_weight = a->stranger_weight, .idle_weight = a->empty};
@@ -303,7 +345,8 @@ static void settle(vd_account *a, const vd_reading *now, bool others_stay)
         a->totals.unattributed_uj += w.idle_uj;
         w.idle_uj = 0;
     }
-    share_out(a, now, &w);
+    size_t n_share = share_out(a, now, &w);
+    tell_window(a, now, &before, n_share);
     a->totals.n_windows++;
     a->totals.n_gaps += a->gap;
     a->totals.method = now->method;
@@ -413,8 +456,11 @@ static void bill(const vd_resident *r, vd_energy *ret)
         .dram_uj = part[VD_PART_DRAM],
         .gpu_uj = part[VD_PART_GPU],
         .machine_ns = r->machine_time >> CLOCK_BITS,
+        .operational_ug = r->operational_ug,
         .method = method_of(r),
         .uncertainty_pct = r->saw_gap ? 100 : r->uncertainty_pct,
+        .common_pct = r->common_pct,
+        .independent_pct = r->saw_gap ? 100 : r->independent_pct,
         .settled = true,
         .incomplete = r->saw_gap,
     };
@@ -440,6 +486,8 @@ vd_status vd_account_leave(vd_account *account, uint64_t request_id, vd_energy *
     account->totals.decode_uj += energy.decode_uj;
     account->totals.idle_share_uj += energy.idle_share_uj;
     account->totals.n_left++;
+    if (account->observer.on_settled != NULL)
+        account->observer.on_settled(account->observer.ctx, request_id, &energy);
     *ret_energy = energy;
 out:
     pthread_mutex_unlock(&account->lock);

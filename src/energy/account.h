@@ -22,12 +22,14 @@
 #include "base/step.h"
 #include "energy/energy.h"
 #include "energy/meter.h"
+#include "energy/window.h"
 
 typedef struct vd_account vd_account;
 
 /* {0} means the defaults. */
 typedef struct vd_account_options {
     size_t max_residents; /* requests in the engine at once, queued ones too; 0: 4,096 */
+    vd_account_observer observer; /* copied; any callback may be NULL */
 } vd_account_options;
 
 /* The meter is borrowed and must outlive the account; nobody else may read it meanwhile. The first

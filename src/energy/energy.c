@@ -21,7 +21,10 @@ void vd_energy_add(vd_energy *sum, const vd_energy *one)
         sum->method = one->method;
     else if (strcmp(sum->method, one->method) != 0)
         sum->method = "rapl+model";
+    sum->operational_ug += one->operational_ug;
     sum->uncertainty_pct = VD_MAX(sum->uncertainty_pct, one->uncertainty_pct);
+    sum->common_pct = VD_MAX(sum->common_pct, one->common_pct);
+    sum->independent_pct = VD_MAX(sum->independent_pct, one->independent_pct);
     sum->settled = (first || sum->settled) && one->settled;
     sum->incomplete |= one->incomplete;
 }

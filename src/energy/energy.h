@@ -19,8 +19,12 @@ typedef struct vd_energy {
     uint64_t prefill_uj, decode_uj;
     uint64_t cpu_uj, dram_uj, gpu_uj; /* the same total by component */
     uint64_t machine_ns;    /* its share of the machine's time: n residents get 1/n each */
+    double operational_ug;  /* micrograms of CO2e: sum of E_t x I_t over windows, before PUE; 0
+                             * where the account was told no intensity */
     const char *method;     /* "rapl", "model", "rapl+model"; static storage */
-    double uncertainty_pct; /* of total_uj, +- */
+    double uncertainty_pct; /* of total_uj, +-, 90 %: both parts below together */
+    double common_pct;      /* of all figures of this machine and method: cancels in a ratio */
+    double independent_pct; /* differs from answer to answer */
     bool settled;           /* false: a slow meter's window is still open */
     bool incomplete;        /* the meter failed while the request was there: total_uj is too low */
 } vd_energy;

@@ -142,7 +142,7 @@ void vd_meter_read(vd_meter *meter, vd_reading *ret_reading)
     uint64_t busy = cpu > meter->cpu_ns ? cpu - meter->cpu_ns : 0;
     reading->gap = false;
     reading->method = "model";
-    reading->uncertainty_pct = VD_MODEL_UNCERTAINTY_PCT;
+    reading->uncertainty_pct = reading->common_pct = VD_MODEL_UNCERTAINTY_PCT;
     bool model = !uses_rapl(meter);
     if (!model) {
         uint64_t uj[VD_PART_N] = {0};
@@ -157,7 +157,7 @@ void vd_meter_read(vd_meter *meter, vd_reading *ret_reading)
                 reading->uj[i] += uj[i];
             reading->gap = !seen;
             reading->method = "rapl";
-            reading->uncertainty_pct = rapl_uncertainty(meter);
+            reading->uncertainty_pct = reading->common_pct = rapl_uncertainty(meter);
         }
     }
     if (model)
@@ -175,6 +175,7 @@ void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info)
     *ret_info = (vd_meter_info){
         .method = model ? "model" : "rapl",
         .uncertainty_pct = model ? VD_MODEL_UNCERTAINTY_PCT : rapl_uncertainty(meter),
+        .common_pct = model ? VD_MODEL_UNCERTAINTY_PCT : rapl_uncertainty(meter),
         .has_rapl = uses_rapl(meter),
         .why = rapl->why,
         .n_gaps = rapl->n_gaps,

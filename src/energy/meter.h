@@ -38,7 +38,8 @@ typedef struct vd_reading {
     uint64_t uj[VD_PART_N]; /* since open, never falls */
     bool gap;               /* since the reading before, some energy went unseen */
     const char *method;     /* "rapl" or "model", of the interval since the reading before */
-    double uncertainty_pct;
+    double uncertainty_pct; /* both parts below together */
+    double common_pct, independent_pct; /* see vd_energy */
 } vd_reading;
 
 /* Always gives a meter (the model needs nothing of the machine) but for VD_ERR_NOMEM and
@@ -53,6 +54,8 @@ void vd_meter_read(vd_meter *meter, vd_reading *ret_reading);
 typedef struct vd_meter_info {
     const char *method; /* "rapl" or "model": what vd_meter_read uses now */
     double uncertainty_pct;
+    double common_pct, independent_pct;
+    uint64_t refresh_ns; /* 0: readings are of their moment (RAPL); else of the last refresh */
     uint64_t idle_uw[VD_PART_N]; /* the model's power of the waiting machine, microwatts */
     bool has_rapl;               /* some zone is being read */
     vd_status why; /* VD_OK with RAPL; else ERR_NOT_FOUND, ERR_PERM, ERR_IO, ERR_FORMAT */

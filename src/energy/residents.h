@@ -19,9 +19,10 @@ typedef struct vd_resident {
     uint64_t total_uj; /* exact; the doubles below say how to cut it in the end */
     int64_t carry;     /* see split.h */
     double prefill_uj, decode_uj, idle_uj, part_uj[VD_PART_N];
+    double operational_ug;
     uint64_t machine_time; /* fixed-point ns */
     bool saw_rapl, saw_model, saw_gap;
-    double uncertainty_pct;
+    double uncertainty_pct, common_pct, independent_pct;
     /* of the window: */
     uint64_t prefill_weight, decode_weight; /* its shares of steps, ns / 1024 */
     uint64_t clock_from;                    /* the clock of speed 1/n when it came */
