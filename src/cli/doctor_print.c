@@ -119,9 +119,11 @@ static void print_energy(const vd_doctor *d)
 {
     const vd_doctor_energy *e = &d->energy;
     const vd_machine *m = &e->info.machine;
-    bool read = e->info.has_rapl;
-    putf("energy", "%s, +-%.0f %%", read ? "counters (RAPL)" : "a model of the machine",
-         e->info.uncertainty_pct);
+    bool read = e->info.measured;
+    putf("energy", "%s (%s), +-%.0f %%", read ? "counters" : "a model of the machine",
+         e->info.method, e->info.uncertainty_pct);
+    for (size_t i = 0; i < e->info.n_sources; i++)
+        put(i == 0 ? "  meters" : "", e->info.source[i].name);
     if (e->watched)
         print_watts("", "", &e->all);
     for (size_t i = 0; i < e->info.n_zones; i++) {

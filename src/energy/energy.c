@@ -1,9 +1,8 @@
 /* energy.c - see energy.h. */
 #include "energy/energy.h"
 
-#include <string.h>
-
 #include "base/checked.h"
+#include "energy/method.h"
 
 void vd_energy_add(vd_energy *sum, const vd_energy *one)
 {
@@ -17,10 +16,7 @@ void vd_energy_add(vd_energy *sum, const vd_energy *one)
     sum->dram_uj += one->dram_uj;
     sum->gpu_uj += one->gpu_uj;
     sum->machine_ns += one->machine_ns;
-    if (first)
-        sum->method = one->method;
-    else if (strcmp(sum->method, one->method) != 0)
-        sum->method = "rapl+model";
+    sum->method = vd_method_join(sum->method, one->method);
     sum->operational_ug += one->operational_ug;
     sum->uncertainty_pct = VD_MAX(sum->uncertainty_pct, one->uncertainty_pct);
     sum->common_pct = VD_MAX(sum->common_pct, one->common_pct);

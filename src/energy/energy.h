@@ -21,7 +21,7 @@ typedef struct vd_energy {
     uint64_t machine_ns;    /* its share of the machine's time: n residents get 1/n each */
     double operational_ug;  /* micrograms of CO2e: sum of E_t x I_t over windows, before PUE; 0
                              * where the account was told no intensity */
-    const char *method;     /* "rapl", "model", "rapl+model"; static storage */
+    const char *method; /* "rapl", "model", "rapl+nvml", "rapl+model"; static storage (method.h) */
     double uncertainty_pct; /* of total_uj, +-, 90 %: both parts below together */
     double common_pct;      /* of all figures of this machine and method: cancels in a ratio */
     double independent_pct; /* differs from answer to answer */

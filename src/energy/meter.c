@@ -1,80 +1,159 @@
 /*
- * meter.c - RAPL where it can be read, the model of the machine where not. See meter.h.
+ * meter.c - sums up sources that do not overlap, and lets the model fill what they leave. See
+ * meter.h.
+ *
+ * The model runs along all the time and is only listened to for components that nothing counts, and
+ * while a source is lost: then it stands in for that source's components, up to and including the
+ * reading at which the source is back, so that no time is counted twice.
  */
 #include "energy/meter.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "energy/choose.h"
+#include "energy/method.h"
+#include "energy/sources/model.h"
 
-__extension__ typedef unsigned __int128 wide;
-
-/* Socket and memory counters of servers since Haswell agree with external meters within a few
- * percent (Desrochers, Paradis, Weaver 2016; Khan et al. 2018). */
-static const double rapl_pct = 5;
-/* Without a dram zone the memory is missing: 5-20 % of what a server's sockets and memory draw. */
-static const double rapl_without_dram_pct = 15;
-/* A zone that stays away this long leaves the work to the model. */
+/* A source that stays away this long leaves the work to the model. */
 static const uint64_t lost_ns = UINT64_C(30000000000);
-/* Ten periods of the scheduler's quota. */
-static const uint64_t late_most_ns = UINT64_C(1000000000);
+/* Where nothing counts or models the memory: 5-20 % of what a server's sockets and memory draw. */
+static const double without_dram_pct = 15;
 
 struct vd_meter {
     vd_meter_options options;
-    vd_machine machine;
-    uint64_t idle_uw[VD_PART_N]; /* the whole machine, waiting */
-    uint64_t busy_uw;            /* one hardware thread at work, above its idle power */
-    vd_reading now;              /* the last one given */
-    uint64_t cpu_ns;             /* the process's CPU time then */
-    uint64_t rest_fj[VD_PART_N]; /* femtojoules (uW * ns) of the model below one microjoule */
-    uint64_t late_ns;            /* CPU time that add_model has put off */
-    bool away;                   /* the model stood in for lost zones at the last reading */
-    vd_rapl rapl;
+    vd_choice choice;
+    bool away[VD_METER_SOURCES_MAX]; /* the model stood in for it at the last reading */
+    uint64_t counted_uj[VD_METER_SOURCES_MAX + 1]; /* the model's is the last */
+    vd_source model;
+    vd_reading now;    /* the last one given */
+    uint64_t serving;  /* who served then: a bit per source, the model's is the highest */
+    uint64_t n_gaps;
+    char last_gap[VD_ERR_MESSAGE_MAX];
+    vd_status why;
+    char why_text[VD_ERR_MESSAGE_MAX];
+    char powercap[VD_RAPL_PATH_MAX];
+    vd_rapl_zone_info *unread; /* powercap's zones where they are not read, or NULL */
+    size_t n_unread;
 };
 
-static uint64_t process_cpu_ns(void)
-{
-    struct timespec t;
-    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) != 0)
-        return 0;
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+/* Who counts which component in an interval. */
+typedef struct roles {
+    const vd_source *by[VD_PART_N]; /* NULL: nobody */
+    uint64_t serving;
+} roles;
+
+static const uint64_t model_bit = UINT64_C(1) << VD_METER_SOURCES_MAX;
 
 static uint64_t now_ns(const vd_meter *meter)
 {
     return meter->options.now_ns != NULL ? meter->options.now_ns(meter->options.ctx) : vd_now_ns();
 }
 
-static uint64_t cpu_ns(const vd_meter *meter)
+static void assign(roles *r, const vd_source *source, unsigned parts, uint64_t bit)
 {
-    return meter->options.cpu_ns != NULL ? meter->options.cpu_ns(meter->options.ctx)
-                                         : process_cpu_ns();
+    for (unsigned part = 0; part < VD_PART_N; part++)
+        if (parts >> part & 1)
+            r->by[part] = source;
+    r->serving |= bit;
 }
 
-static bool uses_rapl(const vd_meter *meter)
+static unsigned unserved(const roles *r)
 {
-    return meter->rapl.n_zones > 0 && meter->rapl.why == VD_OK;
+    unsigned parts = 0;
+    for (unsigned part = 0; part < VD_PART_N; part++)
+        parts |= r->by[part] == NULL ? 1u << part : 0;
+    return parts;
 }
 
-static double rapl_uncertainty(const vd_meter *meter)
+/* Percent of the sum: each source by the energy of its components, or the worst before any. */
+static void combine(const vd_meter *meter, const roles *r, double *ret_common,
+                    double *ret_independent)
 {
-    return meter->rapl.has_dram ? rapl_pct : rapl_without_dram_pct;
+    double energy = 0, common = 0, independent = 0, worst_common = 0, worst_independent = 0;
+    for (size_t part = 0; part < VD_PART_N; part++) {
+        const vd_source *source = r->by[part];
+        if (source == NULL)
+            continue;
+        double uj = (double)meter->now.uj[part];
+        energy += uj;
+        common += uj * source->common_pct;
+        independent += uj * source->independent_pct;
+        worst_common = VD_MAX(worst_common, source->common_pct);
+        worst_independent = VD_MAX(worst_independent, source->independent_pct);
+    }
+    *ret_common = energy > 0 ? common / energy : worst_common;
+    if (r->by[VD_PART_CPU] != NULL && r->by[VD_PART_DRAM] == NULL)
+        *ret_common = VD_MAX(*ret_common, without_dram_pct);
+    *ret_independent = energy > 0 ? independent / energy : worst_independent;
 }
 
-static void init_model(vd_meter *meter, const char *sysfs)
+static const char *method_of(const vd_meter *meter, uint64_t serving)
 {
-    vd_machine *m = &meter->machine;
-    vd_machine_find(sysfs, m);
-    meter->idle_uw[VD_PART_CPU] = (uint64_t)(m->n_cpu * m->idle_w * 1e6);
-    meter->idle_uw[VD_PART_DRAM] =
-        (uint64_t)((double)m->memory_bytes / 1e9 * VD_DRAM_W_PER_GB * 1e6);
-    meter->busy_uw = (uint64_t)((m->full_w - m->idle_w) * 1e6);
+    const char *method = NULL;
+    for (size_t i = 0; i < meter->choice.n_sources; i++)
+        if (serving >> i & 1)
+            method = vd_method_join(method, meter->choice.source[i].method);
+    return serving & model_bit ? vd_method_join(method, meter->model.method)
+                               : vd_method_join(method, NULL);
+}
+
+/* Lost for long, and there is a model of what it counted. */
+static bool is_away(const vd_meter *meter, const vd_source *source, uint64_t now)
+{
+    return meter->choice.with_model && source->lost_since_ns != 0 &&
+           now - source->lost_since_ns > lost_ns && (source->parts & meter->model.parts) != 0;
+}
+
+static void open_survey(vd_meter *meter, const vd_source_env *env)
+{
+    vd_rapl *rapl = vd_calloc(1, sizeof(*rapl));
+    meter->unread = vd_calloc(VD_RAPL_ZONES_MAX, sizeof(*meter->unread));
+    if (rapl != NULL && meter->unread != NULL) {
+        vd_rapl_open(rapl, env->sysfs, false, env->open_file, env->ctx, env->now_ns);
+        meter->n_unread = rapl->n_zones;
+        for (size_t i = 0; i < rapl->n_zones; i++)
+            meter->unread[i] = rapl->zone[i].info;
+        vd_rapl_close(rapl);
+    }
+    vd_free(rapl);
+}
+
+/* Why nothing counts the processor, or what the source that does has to say. */
+static void say_why(vd_meter *meter)
+{
+    const vd_choice *choice = &meter->choice;
+    const vd_source *host = NULL;
+    for (size_t i = 0; i < choice->n_sources; i++)
+        if (choice->source[i].parts >> VD_PART_CPU & 1)
+            host = &choice->source[i];
+    if (host != NULL) {
+        bool no_memory = (host->parts >> VD_PART_DRAM & 1) == 0;
+        snprintf(meter->why_text, sizeof(meter->why_text), "%.400s%s", host->note,
+                 host->note[0] == '\0' || !no_memory ? ""
+                 : choice->with_model                ? ": the energy of the memory is modelled"
+                                      : ": the energy of the memory is not in the figures");
+        return;
+    }
+    meter->why = VD_ERR_NOT_FOUND;
+    const char *text = "no meter of the processor was asked for";
+    if (choice->n_refused > 0) { /* by the best one */
+        meter->why = choice->refused[0].status;
+        text = choice->refused[0].text;
+    }
+    snprintf(meter->why_text, sizeof(meter->why_text), "%s", text);
+}
+
+static const char *from_environment(const char *given, const char *name, const char *otherwise)
+{
+    const char *value = given != NULL ? given : getenv(name);
+    return value != NULL && value[0] != '\0' ? value : otherwise;
 }
 
 vd_status vd_meter_open(const vd_meter_options *options, vd_meter **ret_meter, vd_err *err)
@@ -84,108 +163,154 @@ vd_status vd_meter_open(const vd_meter_options *options, vd_meter **ret_meter, v
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the energy meter");
     if (options != NULL)
         meter->options = *options;
-    const char *sysfs = meter->options.sysfs;
-    if (sysfs == NULL)
-        sysfs = getenv("VERDANT_SYSFS");
-    if (sysfs == NULL || sysfs[0] == '\0')
-        sysfs = "/sys";
-    meter->options.sysfs = NULL; /* borrowed for this call only */
-
-    init_model(meter, sysfs);
-    meter->now.at_ns = now_ns(meter);
-    meter->cpu_ns = cpu_ns(meter);
-    if (meter->options.model_only) {
-        meter->rapl.why = VD_ERR_NOT_FOUND;
-        snprintf(meter->rapl.why_text, sizeof(meter->rapl.why_text), "switched off by option");
-    } else {
-        vd_rapl_open(&meter->rapl, sysfs, meter->options.open_file, meter->options.ctx,
-                     meter->now.at_ns);
-    }
+    const vd_meter_options *o = &meter->options;
+    const vd_source_env env = {
+        .sysfs = from_environment(o->sysfs, "VERDANT_SYSFS", "/sys"),
+        .spec = "",
+        .now_ns = now_ns(meter),
+        .open_file = o->open_file,
+        .open_perf = o->open_perf,
+        .ctx = o->ctx,
+    };
+    vd_status st = vd_source_model_open(&env, o->cpu_ns, &meter->model, err);
+    if (st == VD_OK)
+        st = vd_choice_open(from_environment(o->spec, "VERDANT_METER", "auto"), &env,
+                            &meter->choice, err);
+    if (st != VD_OK)
+        goto out;
+    meter->now.at_ns = env.now_ns;
+    snprintf(meter->powercap, sizeof(meter->powercap), "%s/class/powercap", env.sysfs);
+    say_why(meter);
+    if (!meter->choice.has_host)
+        open_survey(meter, &env);
+    meter->options.sysfs = meter->options.spec = NULL; /* borrowed for this call only */
     *ret_meter = meter;
-    return VD_OK;
+    meter = NULL;
+out:
+    vd_meter_close(meter);
+    return st;
 }
 
 void vd_meter_close(vd_meter *meter)
 {
     if (meter == NULL)
         return;
-    vd_rapl_close(&meter->rapl);
+    vd_choice_close(&meter->choice);
+    if (meter->model.ops != NULL)
+        meter->model.ops->close(&meter->model);
+    vd_free(meter->unread);
     vd_free(meter);
 }
 
-static void model_part(vd_meter *meter, vd_part part, wide fj)
+/* Adds what the i-th source counted, unless the model stands in for it. */
+static void read_source(vd_meter *meter, size_t i, uint64_t now, roles *r)
 {
-    fj += meter->rest_fj[part];
-    meter->now.uj[part] += (uint64_t)(fj / 1000000000u);
-    meter->rest_fj[part] = (uint64_t)(fj % 1000000000u);
+    vd_source *source = &meter->choice.source[i];
+    uint64_t uj[VD_PART_N] = {0};
+    bool seen = source->ops->read(source, now, uj);
+    bool away = is_away(meter, source, now), was_away = meter->away[i];
+    meter->away[i] = away;
+    /* One that comes back shows what it used meanwhile; the model has counted that. */
+    if (away || was_away)
+        return;
+    for (size_t part = 0; part < VD_PART_N; part++) {
+        meter->now.uj[part] += uj[part];
+        meter->counted_uj[i] += uj[part];
+    }
+    assign(r, source, source->parts, UINT64_C(1) << i);
+    if (!seen) {
+        meter->now.gap = true;
+        memcpy(meter->last_gap, source->last_gap, sizeof(meter->last_gap));
+    }
 }
 
-static void add_model(vd_meter *meter, uint64_t elapsed_ns, uint64_t busy_ns)
+static void read_model(vd_meter *meter, uint64_t now, roles *r)
 {
-    /* No more CPU time than the machine has: clocks of threads run a little ahead, and a quota lets
-     * a burst pass and takes the time back later. What is too much counts in the next interval. */
-    uint64_t most_ns = (uint64_t)((double)elapsed_ns * meter->machine.n_cpu);
-    busy_ns += meter->late_ns;
-    uint64_t late_ns = busy_ns > most_ns ? busy_ns - most_ns : 0;
-    busy_ns -= late_ns;
-    meter->late_ns = VD_MIN(late_ns, late_most_ns);
-    model_part(meter, VD_PART_CPU,
-               (wide)meter->idle_uw[VD_PART_CPU] * elapsed_ns + (wide)meter->busy_uw * busy_ns);
-    model_part(meter, VD_PART_DRAM, (wide)meter->idle_uw[VD_PART_DRAM] * elapsed_ns);
+    uint64_t uj[VD_PART_N] = {0};
+    unsigned parts = unserved(r) & meter->model.parts;
+    meter->model.ops->read(&meter->model, now, uj);
+    if (!meter->choice.with_model || parts == 0)
+        return;
+    for (size_t part = 0; part < VD_PART_N; part++)
+        if (parts >> part & 1) {
+            meter->now.uj[part] += uj[part];
+            meter->counted_uj[VD_METER_SOURCES_MAX] += uj[part];
+        }
+    assign(r, &meter->model, parts, model_bit);
 }
 
 void vd_meter_read(vd_meter *meter, vd_reading *ret_reading)
 {
-    uint64_t now = now_ns(meter), cpu = cpu_ns(meter);
+    uint64_t now = now_ns(meter);
     vd_reading *reading = &meter->now;
-    uint64_t elapsed = now > reading->at_ns ? now - reading->at_ns : 0;
-    uint64_t busy = cpu > meter->cpu_ns ? cpu - meter->cpu_ns : 0;
+    roles r = {0};
     reading->gap = false;
-    reading->method = "model";
-    reading->uncertainty_pct = reading->common_pct = VD_MODEL_UNCERTAINTY_PCT;
-    bool model = !uses_rapl(meter);
-    if (!model) {
-        uint64_t uj[VD_PART_N] = {0};
-        bool seen = vd_rapl_read(&meter->rapl, now, uj);
-        uint64_t lost = meter->rapl.lost_since_ns;
-        bool away = lost != 0 && now - lost > lost_ns;
-        /* Zones that come back show what they used meanwhile; the model has counted that. */
-        model = away || meter->away;
-        meter->away = away;
-        if (!model) {
-            for (size_t i = 0; i < VD_PART_N; i++)
-                reading->uj[i] += uj[i];
-            reading->gap = !seen;
-            reading->method = "rapl";
-            reading->uncertainty_pct = reading->common_pct = rapl_uncertainty(meter);
-        }
-    }
-    if (model)
-        add_model(meter, elapsed, busy);
-    reading->at_ns = now > reading->at_ns ? now : reading->at_ns;
-    meter->cpu_ns = cpu;
+    for (size_t i = 0; i < meter->choice.n_sources; i++)
+        read_source(meter, i, now, &r);
+    read_model(meter, now, &r);
+    meter->n_gaps += reading->gap;
+    if (reading->method == NULL || r.serving != meter->serving)
+        reading->method = method_of(meter, r.serving);
+    meter->serving = r.serving;
+    combine(meter, &r, &reading->common_pct, &reading->independent_pct);
+    reading->uncertainty_pct = hypot(reading->common_pct, reading->independent_pct);
+    reading->at_ns = VD_MAX(now, reading->at_ns);
     *ret_reading = *reading;
+}
+
+static void describe_source(const vd_meter *meter, const vd_source *source, unsigned parts,
+                            uint64_t counted_uj, vd_meter_info *info)
+{
+    vd_meter_source *to = &info->source[info->n_sources++];
+    *to = (vd_meter_source){
+        .method = source->method,
+        .parts = parts,
+        .refresh_ns = source->refresh_ns,
+        .common_pct = source->common_pct,
+        .independent_pct = source->independent_pct,
+        .counted_uj = counted_uj,
+        .lost = source->lost_since_ns != 0,
+    };
+    snprintf(to->name, sizeof(to->name), "%s", source->name);
+    info->refresh_ns = VD_MAX(info->refresh_ns, source->refresh_ns);
+    if (source->ops->zones != NULL)
+        info->n_zones += source->ops->zones(source, info->zone + info->n_zones,
+                                            VD_COUNT(info->zone) - info->n_zones);
 }
 
 void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info)
 {
-    const vd_rapl *rapl = &meter->rapl;
-    bool model = !uses_rapl(meter) ||
-                 (rapl->lost_since_ns != 0 && meter->now.at_ns - rapl->lost_since_ns > lost_ns);
+    const vd_choice *choice = &meter->choice;
     *ret_info = (vd_meter_info){
-        .method = model ? "model" : "rapl",
-        .uncertainty_pct = model ? VD_MODEL_UNCERTAINTY_PCT : rapl_uncertainty(meter),
-        .common_pct = model ? VD_MODEL_UNCERTAINTY_PCT : rapl_uncertainty(meter),
-        .has_rapl = uses_rapl(meter),
-        .why = rapl->why,
-        .n_gaps = rapl->n_gaps,
-        .machine = meter->machine,
-        .n_zones = rapl->n_zones,
+        .why = meter->why,
+        .n_gaps = meter->n_gaps,
+        .machine = *vd_model_machine(meter->model.self),
+        .n_refused = choice->n_refused,
     };
-    memcpy(ret_info->idle_uw, meter->idle_uw, sizeof(ret_info->idle_uw));
-    memcpy(ret_info->why_text, rapl->why_text, sizeof(ret_info->why_text));
-    memcpy(ret_info->powercap, rapl->root, sizeof(ret_info->powercap));
-    memcpy(ret_info->last_gap, rapl->last_gap, sizeof(ret_info->last_gap));
-    for (size_t i = 0; i < rapl->n_zones; i++)
-        ret_info->zone[i] = rapl->zone[i].info;
+    roles r = {0};
+    for (size_t i = 0; i < choice->n_sources; i++) {
+        const vd_source *source = &choice->source[i];
+        if (!is_away(meter, source, meter->now.at_ns))
+            assign(&r, source, source->parts, UINT64_C(1) << i);
+        describe_source(meter, source, source->parts, meter->counted_uj[i], ret_info);
+    }
+    unsigned left = unserved(&r) & meter->model.parts;
+    ret_info->measured = r.by[VD_PART_CPU] != NULL;
+    if (choice->with_model && left != 0) {
+        assign(&r, &meter->model, left, model_bit);
+        describe_source(meter, &meter->model, left, meter->counted_uj[VD_METER_SOURCES_MAX],
+                        ret_info);
+    }
+    ret_info->method = method_of(meter, r.serving);
+    combine(meter, &r, &ret_info->common_pct, &ret_info->independent_pct);
+    ret_info->uncertainty_pct = hypot(ret_info->common_pct, ret_info->independent_pct);
+    memcpy(ret_info->idle_uw, vd_model_idle_uw(meter->model.self), sizeof(ret_info->idle_uw));
+    memcpy(ret_info->why_text, meter->why_text, sizeof(ret_info->why_text));
+    memcpy(ret_info->powercap, meter->powercap, sizeof(ret_info->powercap));
+    memcpy(ret_info->last_gap, meter->last_gap, sizeof(ret_info->last_gap));
+    memcpy(ret_info->refused, choice->refused, sizeof(ret_info->refused));
+    if (!choice->has_host && meter->unread != NULL) {
+        ret_info->n_zones = meter->n_unread;
+        memcpy(ret_info->zone, meter->unread, meter->n_unread * sizeof(*meter->unread));
+    }
 }

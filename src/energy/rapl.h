@@ -29,7 +29,7 @@ enum { VD_RAPL_ZONES_MAX = 128, VD_RAPL_ID_MAX = 48, VD_RAPL_PATH_MAX = 512 };
 
 typedef enum vd_rapl_use {
     VD_RAPL_READ,   /* added up */
-    VD_RAPL_PART,   /* core, uncore: inside its package */
+    VD_RAPL_PART,   /* core, uncore: inside its package; with psys packages too */
     VD_RAPL_WHOLE,  /* psys: holds the packages */
     VD_RAPL_TWIN,   /* a counter that is read already, by another interface or another die */
     VD_RAPL_DENIED, /* EACCES */
@@ -65,18 +65,19 @@ typedef struct vd_rapl {
     char root[VD_RAPL_PATH_MAX]; /* the folder class/powercap */
     size_t n_zones;
     vd_rapl_zone zone[VD_RAPL_ZONES_MAX];
+    bool psys; /* psys is read, and nothing else */
     bool has_dram;
     vd_status why;                     /* VD_OK: every package is being read */
-    char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong; may warn beside VD_OK. See remedy.h */
+    char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong; with VD_OK what is missing. See remedy.h */
     uint64_t lost_since_ns;            /* a zone has been missing since; 0 = none is */
     uint64_t n_gaps;
     char last_gap[VD_ERR_MESSAGE_MAX];
 } vd_rapl;
 
-/* Finds and opens the zones below `sysfs`; rapl->why says whether they can serve. Keeps files open
- * until vd_rapl_close. Allocates nothing of ours. */
-void vd_rapl_open(vd_rapl *rapl, const char *sysfs, vd_rapl_open_fn open_file, void *ctx,
-                  uint64_t now_ns);
+/* Finds and opens the zones below `sysfs`, packages and dram or psys alone; rapl->why says whether
+ * they can serve. Keeps files open until vd_rapl_close. Allocates nothing of ours. */
+void vd_rapl_open(vd_rapl *rapl, const char *sysfs, bool psys, vd_rapl_open_fn open_file,
+                  void *ctx, uint64_t now_ns);
 void vd_rapl_close(vd_rapl *rapl);
 
 /* Adds to uj[] what the zones counted since the last call; false when some of it went unseen (then

@@ -50,18 +50,25 @@ static vd_rapl_zone *parent_of(vd_rapl *rapl, const vd_rapl_zone *zone)
     return last == NULL ? NULL : find_id(rapl, zone->info.id, (size_t)(last - zone->info.id));
 }
 
-static void classify(vd_rapl_zone_info *info)
+/* "psys", or "psys-1" of the second of several packages (intel_rapl_common.c, since Linux 5.19). */
+static bool is_psys(const char *name)
 {
+    return strcmp(name, "psys") == 0 || starts_with(name, "psys-");
+}
+
+static void classify(vd_rapl_zone_info *info, bool psys)
+{
+    vd_rapl_use one = psys ? VD_RAPL_PART : VD_RAPL_READ;
     info->part = VD_PART_CPU;
     if (starts_with(info->name, "package-")) {
-        info->use = VD_RAPL_READ;
+        info->use = one;
     } else if (strcmp(info->name, "dram") == 0) {
-        info->use = VD_RAPL_READ;
+        info->use = one;
         info->part = VD_PART_DRAM;
     } else if (strcmp(info->name, "core") == 0 || strcmp(info->name, "uncore") == 0) {
         info->use = VD_RAPL_PART;
-    } else if (strcmp(info->name, "psys") == 0) {
-        info->use = VD_RAPL_WHOLE;
+    } else if (is_psys(info->name)) {
+        info->use = psys ? VD_RAPL_READ : VD_RAPL_WHOLE;
     } else {
         info->use = VD_RAPL_OTHER;
     }
@@ -86,7 +93,7 @@ static void add_zone(vd_rapl *rapl, const char *dir, const char *id)
         return;
     if (!vd_rapl_file_number(dir, "max_energy_range_uj", &zone->info.range_uj))
         zone->info.range_uj = 0;
-    classify(&zone->info);
+    classify(&zone->info, rapl->psys);
     rapl->n_zones++;
 }
 
@@ -229,17 +236,18 @@ static void judge(vd_rapl *rapl)
     } else if (broken != NULL) {
         say(rapl, VD_ERR_FORMAT, "%s/energy_uj is not a readable number", broken->dir);
     } else if (!has_package) {
-        say(rapl, VD_ERR_NOT_FOUND, "%s has no zone named package-N", rapl->root);
-    } else if (!rapl->has_dram) {
-        say(rapl, VD_OK, "%s: the energy of the memory is not in the figures",
+        say(rapl, VD_ERR_NOT_FOUND, "%s has no zone named %s", rapl->root,
+            rapl->psys ? "psys" : "package-N");
+    } else if (!rapl->has_dram && !rapl->psys) {
+        say(rapl, VD_OK, "%s",
             has_unread_memory ? "the dram zone is not readable" : "there is no dram zone");
     }
 }
 
-void vd_rapl_open(vd_rapl *rapl, const char *sysfs, vd_rapl_open_fn open_file, void *ctx,
+void vd_rapl_open(vd_rapl *rapl, const char *sysfs, bool psys, vd_rapl_open_fn open_file, void *ctx,
                   uint64_t now_ns)
 {
-    *rapl = (vd_rapl){.open_file = open_file, .ctx = ctx};
+    *rapl = (vd_rapl){.psys = psys, .open_file = open_file, .ctx = ctx};
     int n = snprintf(rapl->root, sizeof(rapl->root), "%s/class/powercap", sysfs);
     if (n < 0 || (size_t)n >= sizeof(rapl->root)) {
         say(rapl, VD_ERR_ARG, "the path of the system tree is too long");
@@ -265,7 +273,7 @@ const char *vd_rapl_use_text(vd_rapl_use use)
 {
     static const char *const text[] = {
         [VD_RAPL_READ] = "read",
-        [VD_RAPL_PART] = "part of its package",
+        [VD_RAPL_PART] = "inside another, not added",
         [VD_RAPL_WHOLE] = "holds the packages, not added",
         [VD_RAPL_TWIN] = "twin of another, not added",
         [VD_RAPL_DENIED] = "permission denied",

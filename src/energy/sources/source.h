@@ -7,8 +7,8 @@
  * their last refresh.
  *
  *   cpu dram gpu        host sources cover cpu (and dram), GPU sources gpu; a whole-machine source
- *   [ rapl ] [nvml]     (battery, power supply, plug) covers all three and is never added to others
- *   [ battery      ]
+ *   [ rapl ] [nvml]     (battery, power supply, plug) covers all three, counts everything as cpu
+ *   [ battery      ]    (it cannot tell them apart) and is never added to others
  *
  * Threads: a source belongs to its meter; `read` never blocks and never allocates.
  */
@@ -21,16 +21,25 @@
 #include <verdant/status.h>
 
 #include "energy/energy.h"
+#include "energy/rapl.h"
 
 typedef struct vd_source vd_source;
 
-enum { VD_SOURCE_NAME_MAX = 48 };
+enum {
+    VD_SOURCE_NAME_MAX = 48,
+    VD_SOURCE_WHOLE = 1 << VD_PART_CPU | 1 << VD_PART_DRAM | 1 << VD_PART_GPU /* vd_source.parts */
+};
 
+/* `source` is the struct that open filled, wherever its owner has moved it: its own data is `self`,
+ * and lost_since_ns and last_gap are there to be written. */
 typedef struct vd_source_ops {
     /* Adds to uj[] what was used since the read before (the first: since opening). False: some of
-     * it went unseen (a gap; vd_source.last_gap says why), and what was seen is still added. */
-    bool (*read)(void *self, uint64_t now_ns, uint64_t uj[VD_PART_N]);
-    void (*close)(void *self);
+     * it went unseen (a gap; source->last_gap says why), and what was seen is still added. */
+    bool (*read)(vd_source *source, uint64_t now_ns, uint64_t uj[VD_PART_N]);
+    void (*close)(vd_source *source);
+    /* The counters it reads and those it saw and does not add, for people; at most `max`. Returns
+     * how many. NULL: it has no parts to show. */
+    size_t (*zones)(const vd_source *source, vd_rapl_zone_info *ret_zone, size_t max);
 } vd_source_ops;
 
 /* Open struct, filled by a vd_source_..._open. */
@@ -46,6 +55,7 @@ struct vd_source {
     double common_pct, independent_pct;
     uint64_t lost_since_ns; /* 0, or since when it cannot be read: the meter may look elsewhere */
     char last_gap[VD_ERR_MESSAGE_MAX]; /* "" when none */
+    char note[VD_ERR_MESSAGE_MAX]; /* to know beside the figures: "the memory is not in them"; "" */
 };
 
 /* What every vd_source_..._open gets; borrowed for the call, but for the callbacks and ctx. */
@@ -54,6 +64,9 @@ typedef struct vd_source_env {
     const char *spec;  /* what stands behind "NAME:" in the configuration, or "" */
     uint64_t now_ns;
     int (*open_file)(void *ctx, const char *path); /* for tests; NULL: open(2), read only */
+    /* A counter of the perf event PMU `type`, on one CPU; a descriptor or -1 and errno. For tests;
+     * NULL: perf_event_open(2). */
+    int (*open_perf)(void *ctx, uint32_t type, uint64_t config, int cpu);
     void *ctx;
 } vd_source_env;
 

@@ -30,6 +30,7 @@ typedef struct fake_tree {
     char root[64];
     uint64_t now_ns, cpu_ns;
     const char *denied; /* zones whose id contains this are EACCES */
+    const char *spec;   /* of the meter; NULL: auto */
 } fake_tree;
 
 static inline void tree_make(fake_tree *tree)
@@ -126,6 +127,7 @@ static inline int tree_open(void *ctx, const char *path)
 static inline vd_meter *tree_meter(fake_tree *tree)
 {
     vd_meter_options options = {.sysfs = tree->root,
+                                .spec = tree->spec != NULL ? tree->spec : "auto",
                                 .now_ns = tree_now,
                                 .cpu_ns = tree_cpu,
                                 .open_file = tree_open,
@@ -149,6 +151,27 @@ static inline vd_meter_info info_of(const vd_meter *meter)
     vd_meter_info info;
     vd_meter_info_get(meter, &info);
     return info;
+}
+
+static inline vd_rapl_use use_of(const vd_meter_info *info, const char *id)
+{
+    for (size_t i = 0; i < info->n_zones; i++)
+        if (strcmp(info->zone[i].id, id) == 0)
+            return info->zone[i].use;
+    fail_msg("no zone %s", id);
+    return VD_RAPL_OTHER;
+}
+
+/* A server with two sockets: two packages, two zones named dram. */
+static inline void make_server(fake_tree *tree)
+{
+    tree_make(tree);
+    zone_add(tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 1000);
+    zone_add(tree, "intel-rapl:0:0", "core", PACKAGE_RANGE, 500);
+    zone_add(tree, "intel-rapl:0:1", "dram", DRAM_RANGE, 70);
+    zone_add(tree, "intel-rapl:1", "package-1", PACKAGE_RANGE, 2000);
+    zone_add(tree, "intel-rapl:1:0", "core", PACKAGE_RANGE, 900);
+    zone_add(tree, "intel-rapl:1:1", "dram", DRAM_RANGE, 80);
 }
 
 #endif

@@ -6,27 +6,6 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
-static vd_rapl_use use_of(const vd_meter_info *info, const char *id)
-{
-    for (size_t i = 0; i < info->n_zones; i++)
-        if (strcmp(info->zone[i].id, id) == 0)
-            return info->zone[i].use;
-    fail_msg("no zone %s", id);
-    return VD_RAPL_OTHER;
-}
-
-/* A server with two sockets: two packages, two zones named dram. */
-static void make_server(fake_tree *tree)
-{
-    tree_make(tree);
-    zone_add(tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 1000);
-    zone_add(tree, "intel-rapl:0:0", "core", PACKAGE_RANGE, 500);
-    zone_add(tree, "intel-rapl:0:1", "dram", DRAM_RANGE, 70);
-    zone_add(tree, "intel-rapl:1", "package-1", PACKAGE_RANGE, 2000);
-    zone_add(tree, "intel-rapl:1:0", "core", PACKAGE_RANGE, 900);
-    zone_add(tree, "intel-rapl:1:1", "dram", DRAM_RANGE, 80);
-}
-
 static void two_sockets_add_packages_and_dram_and_never_their_parts(void **state)
 {
     fake_tree tree;
@@ -78,7 +57,7 @@ static void zones_nested_below_the_control_type_are_the_same_zones(void **state)
     meter = tree_meter(&tree);
     vd_meter_info info = info_of(meter);
     assert_int_equal(info.n_zones, 2);
-    assert_true(info.has_rapl);
+    assert_true(info.measured);
     zone_set(&tree, "intel-rapl/intel-rapl:0", 25);
     zone_set(&tree, "intel-rapl/intel-rapl:0/intel-rapl:0:0", 17);
     vd_reading r = read_after(&tree, meter, SECOND);
@@ -117,7 +96,7 @@ static void twins_of_registers_and_mapped_memory_count_once(void **state)
     info = info_of(meter);
     assert_int_equal(use_of(&info, "intel-rapl:0"), VD_RAPL_TWIN);
     assert_int_equal(use_of(&info, "intel-rapl-mmio:0"), VD_RAPL_READ);
-    assert_true(info.has_rapl);
+    assert_true(info.measured);
     vd_meter_close(meter);
     tree_remove(&tree);
 }
@@ -190,7 +169,7 @@ static void psys_is_never_added_to_the_packages_it_holds(void **state)
     tree_remove(&tree);
 }
 
-static void without_a_dram_zone_the_figure_says_it_is_less_certain(void **state)
+static void without_a_dram_zone_the_memory_is_modelled_or_said_to_be_missing(void **state)
 {
     fake_tree tree;
     tree_make(&tree); /* AMD: package and core only, a quarter of Intel's range */
@@ -198,9 +177,28 @@ static void without_a_dram_zone_the_figure_says_it_is_less_certain(void **state)
     zone_add(&tree, "intel-rapl:0:0", "core", UINT64_C(65532610987), 0);
     vd_meter *meter = tree_meter(&tree);
     vd_meter_info info = info_of(meter);
-    assert_true(info.has_rapl);
-    assert_non_null(strstr(info.why_text, "no dram zone"));
-    assert_true(info.uncertainty_pct == 15);
+    assert_true(info.measured);
+    assert_string_equal(info.method, "rapl+model");
+    assert_non_null(strstr(info.why_text, "no dram zone: the energy of the memory is modelled"));
+    zone_set(&tree, "intel-rapl:0", 20000000);
+    vd_reading r = read_after(&tree, meter, SECOND);
+    assert_int_equal(r.uj[VD_PART_CPU], 20000000);
+    assert_true(fabs((double)r.uj[VD_PART_DRAM] - (double)info.idle_uw[VD_PART_DRAM]) < 2);
+    assert_string_equal(r.method, "rapl+model");
+    double cpu = 20000000, dram = (double)r.uj[VD_PART_DRAM]; /* 5 % of one, 50 % of the other */
+    assert_true(fabs(r.common_pct - (cpu * 5 + dram * 50) / (cpu + dram)) < 1e-9);
+    vd_meter_close(meter);
+
+    tree.spec = "rapl"; /* named: nothing but this */
+    meter = tree_meter(&tree);
+    info = info_of(meter);
+    assert_string_equal(info.method, "rapl");
+    assert_non_null(strstr(info.why_text, "not in the figures"));
+    zone_set(&tree, "intel-rapl:0", 20000100);
+    r = read_after(&tree, meter, SECOND);
+    assert_int_equal(r.uj[VD_PART_CPU], 100);
+    assert_int_equal(r.uj[VD_PART_DRAM], 0);
+    assert_true(r.uncertainty_pct == 15);
     vd_meter_close(meter);
     tree_remove(&tree);
 }
@@ -473,14 +471,28 @@ static void a_counter_that_stands_still_is_no_zero(void **state)
 
 static void opening_fails_cleanly_when_memory_is_short(void **state)
 {
+    fake_tree tree;
+    make_server(&tree);
+    vd_meter_options options = {.sysfs = tree.root, .spec = "auto"};
     vd_meter *meter = NULL;
-    vd_err err = {0};
-    vd_alloc_fail_at(1);
-    assert_int_equal(vd_meter_open(NULL, &meter, &err), VD_ERR_NOMEM);
-    assert_null(meter);
+    vd_status st = VD_ERR_NOMEM;
+    uint64_t live = vd_alloc_stats_get().n_live;
+    int k = 0;
+    while (st == VD_ERR_NOMEM) {
+        vd_err err = {0};
+        vd_alloc_fail_at((uint64_t)++k);
+        st = vd_meter_open(&options, &meter, &err);
+        if (st == VD_ERR_NOMEM) {
+            assert_null(meter);
+            assert_int_equal(vd_alloc_stats_get().n_live, live);
+        }
+    }
     vd_alloc_fail_at(0);
-    assert_int_equal(vd_meter_open(NULL, &meter, &err), VD_OK);
+    assert_int_equal(st, VD_OK);
+    assert_true(k >= 3);
     vd_meter_close(meter);
+    assert_int_equal(vd_alloc_stats_get().n_live, live);
+    tree_remove(&tree);
     vd_meter_close(NULL);
 }
 
@@ -511,7 +523,7 @@ int main(void)
         cmocka_unit_test(dies_that_mirror_one_counter_count_once_and_others_are_added),
         cmocka_unit_test(a_package_under_any_two_interfaces_counts_once),
         cmocka_unit_test(psys_is_never_added_to_the_packages_it_holds),
-        cmocka_unit_test(without_a_dram_zone_the_figure_says_it_is_less_certain),
+        cmocka_unit_test(without_a_dram_zone_the_memory_is_modelled_or_said_to_be_missing),
         cmocka_unit_test(a_counter_that_may_not_be_read_is_said_and_never_zero),
         cmocka_unit_test(a_masked_or_missing_tree_is_told_apart_and_modelled),
         cmocka_unit_test(malformed_counters_are_broken_zones),
