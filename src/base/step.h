@@ -14,6 +14,7 @@ typedef struct vd_step_share {
     uint32_t n_prefill; /* prompt tokens computed */
     uint32_t n_decode;  /* answer tokens computed */
     uint64_t n_kv_read; /* (token, earlier position) pairs that attention read */
+    uint32_t n_rejected; /* drafted answer tokens computed and not taken; not in n_decode */
 } vd_step_share;
 
 /* One forward pass over all its requests. Borrowed for the call it is handed to. */
@@ -21,6 +22,7 @@ typedef struct vd_step {
     uint64_t begin_ns, end_ns; /* vd_now_ns */
     const vd_step_share *share;
     size_t n_share;
+    uint32_t model; /* whose step: the observer's number of the engine, 0, 1, ... */
 } vd_step;
 
 #endif

@@ -1,6 +1,7 @@
 /* cost.c - see cost.h. */
 #include "energy/cost.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Features are scaled to like magnitude: 1, 64 prompt tokens, 8 answer tokens, 65,536 pairs. */
@@ -14,8 +15,9 @@ static const double start[VD_COST_N] = {4, 64, 12, 46};
 
 static const double keep = 0.998; /* forgetting: about 500 steps count */
 static const double prior = 0.05; /* the start values weigh as much as this many steps */
+static const double forget_miss = 0.01; /* about the last 100 steps */
 static const double least = 1e-3; /* of its start value: no coefficient falls to nothing */
-enum { SWEEPS = 8 };
+enum { SWEEPS = 8, FEW = 20 };
 
 void vd_cost_init(vd_cost_fit *fit)
 {
@@ -61,8 +63,13 @@ void vd_cost_learn(vd_cost_fit *fit, uint64_t step_ns, uint64_t n_prefill, uint6
     }
     /* A step that other work of the machine held up says little: it counts as twice the expected.
      */
-    if (fit->n_seen > 20 && t > 2 * predicted)
+    if (fit->n_seen > FEW && t > 2 * predicted)
         t = 2 * predicted;
+    double miss = t / predicted - 1;
+    if (fit->n_seen == FEW)
+        fit->miss = miss * miss;
+    else if (fit->n_seen > FEW)
+        fit->miss = fit->miss * (1 - forget_miss) + miss * miss * forget_miss;
     for (int i = 0; i < VD_COST_N; i++) {
         for (int k = 0; k < VD_COST_N; k++)
             fit->normal[i][k] = fit->normal[i][k] * keep + f[i] * f[k] / (t * t);
@@ -80,4 +87,9 @@ vd_step_cost vd_cost_get(const vd_cost_fit *fit)
         .decode_ns = fit->x[2] / unit[2] * 1e6,
         .kv_read_ns = fit->x[3] / unit[3] * 1e6,
     };
+}
+
+double vd_cost_miss(const vd_cost_fit *fit)
+{
+    return sqrt(fit->miss);
 }

@@ -3,6 +3,8 @@
  *
  *   step time = F + a_p * prefill tokens + a_d * decode tokens + a_kv * (token, position) pairs
  *
+ * One fit per model; rejected draft tokens are decode tokens that gave no text.
+ *
  * Least squares of relative errors with slow forgetting, coefficients kept at or above zero, drawn
  * towards start values as long as the steps seen cannot tell two of them apart (a service that
  * always decodes eight sequences never learns F alone). The laws of the account hold whatever the
@@ -21,6 +23,7 @@ typedef struct vd_cost_fit {
     double normal[VD_COST_N][VD_COST_N], right[VD_COST_N]; /* of the normal equations */
     double x[VD_COST_N];                                   /* ms per scaled feature */
     double scale; /* of the start values; 0 before the first step */
+    double miss;  /* mean square of (time - expected) / expected, before the step was learned */
     uint64_t n_seen;
 } vd_cost_fit;
 
@@ -28,5 +31,8 @@ void vd_cost_init(vd_cost_fit *fit);
 void vd_cost_learn(vd_cost_fit *fit, uint64_t step_ns, uint64_t n_prefill, uint64_t n_decode,
                    uint64_t n_kv_read);
 vd_step_cost vd_cost_get(const vd_cost_fit *fit);
+/* Root mean square of how far steps were from what the fit expected of them, relative; 0 until 20
+ * steps were seen. */
+double vd_cost_miss(const vd_cost_fit *fit);
 
 #endif

@@ -29,8 +29,12 @@ typedef struct vd_energy {
     bool incomplete;        /* the meter failed while the request was there: total_uj is too low */
 } vd_energy;
 
-/* Adds `one` to `sum`, which is {0} at first: several sequences of one answer. The uncertainty is
- * the larger: that of a meter is common to all, so it does not average out. */
+/* Both parts together: the root of the sum of squares. */
+double vd_energy_uncertainty(const vd_energy *energy);
+
+/* Adds `one` to `sum`, which is {0} at first: several sequences of one answer. All integers add up
+ * exactly. Of the common uncertainty the larger stays, for a meter's does not average out; the
+ * independent ones add up in squares. */
 void vd_energy_add(vd_energy *sum, const vd_energy *one);
 
 #endif

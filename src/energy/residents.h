@@ -19,13 +19,22 @@ typedef struct vd_resident {
     uint64_t total_uj; /* exact; the doubles below say how to cut it in the end */
     int64_t carry;     /* see split.h */
     double prefill_uj, decode_uj, idle_uj, part_uj[VD_PART_N];
+    double unsure_uj; /* of the active ones, 90 %: what the coefficients may have got wrong */
     double operational_ug;
     uint64_t machine_time; /* fixed-point ns */
-    bool saw_rapl, saw_model, saw_gap;
-    double uncertainty_pct, common_pct, independent_pct;
+    uint64_t from_ns;      /* when the first window that it paid for began; 0: none yet */
+    uint64_t grain_ns;     /* the meter's, the coarsest it was paid by */
+    const char *method;    /* of all its windows */
+    bool saw_gap;
+    double common_pct, independent_pct; /* the meter's */
+    bool departed; /* left, and its last window is still open */
     /* of the window: */
-    uint64_t prefill_weight, decode_weight; /* its shares of steps, ns / 1024 */
+    uint64_t prefill_weight, decode_weight; /* its shares of steps, fixed-point ns */
     uint64_t clock_from;                    /* the clock of speed 1/n when it came */
+    uint64_t clock_until;                   /* and, departed, when it left */
+    /* of the step that runs now: */
+    uint32_t running;                  /* model + 1; 0: none */
+    double prefill_part, decode_part;  /* its parts of that step's time */
 } vd_resident;
 
 typedef struct vd_residents {

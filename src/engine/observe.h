@@ -6,11 +6,13 @@
 
 #include "base/step.h"
 
-/* Callbacks may be NULL. Neither may block or call into the engine. */
+/* Callbacks may be NULL. None may block or call into the engine. */
 typedef struct vd_engine_observer {
     /* The engine takes this request: called in vd_engine_submit, by the submitting thread, under
      * the engine's lock and before any step can know the request. A failure refuses it. */
     vd_status (*on_accept)(void *ctx, uint64_t request_id, vd_err *err);
+    /* On the compute thread, before the forward pass: who is in it; end_ns is 0. */
+    void (*on_begin)(void *ctx, const vd_step *step);
     /* On the compute thread, after the forward pass and before the events of that step, so that an
      * account knows the step when the answer's last event asks for its joules. */
     void (*on_step)(void *ctx, const vd_step *step);
@@ -18,6 +20,7 @@ typedef struct vd_engine_observer {
     /* Request ids are first_id, first_id + 1, ...: so several engines can share one account.
      * 0 means 1. */
     uint64_t first_id;
+    uint32_t model; /* goes into vd_step.model: which of several engines this is */
 } vd_engine_observer;
 
 /* Copied. Before the first request only. */

@@ -241,7 +241,10 @@ bool vd_scheduler_step(vd_engine *e)
         pthread_mutex_unlock(&e->lock);
         return waits;
     }
-    vd_step step = {.begin_ns = vd_now_ns(), .share = e->share, .n_share = n_share};
+    vd_step step = {.begin_ns = vd_now_ns(), .share = e->share, .n_share = n_share,
+                    .model = e->observer.model};
+    if (e->observer.on_begin != NULL)
+        e->observer.on_begin(e->observer.ctx, &step);
     vd_forward_run(e->forward, &batch);
     step.end_ns = vd_now_ns();
     if (!e->options.no_prefix_cache)

@@ -45,6 +45,12 @@ static vd_status on_accept(void *ctx, uint64_t request_id, vd_err *err)
     return vd_account_join(m->account, request_id, err);
 }
 
+static void on_begin(void *ctx, const vd_step *step)
+{
+    vd_model_backend *m = ctx;
+    vd_account_step_begin(m->account, step);
+}
+
 static void on_step(void *ctx, const vd_step *step)
 {
     vd_model_backend *m = ctx;
@@ -237,9 +243,11 @@ vd_status vd_model_backend_open(const vd_model_backend_options *o, vd_model_back
     if (st != VD_OK)
         goto out;
     vd_engine_observe(m->engine, &(vd_engine_observer){.on_accept = on_accept,
+                                                       .on_begin = on_begin,
                                                        .on_step = on_step,
                                                        .ctx = m,
-                                                       .first_id = o->first_id});
+                                                       .first_id = o->first_id,
+                                                       .model = o->number});
     st = vd_engine_start(m->engine, err);
     if (st != VD_OK)
         goto out;

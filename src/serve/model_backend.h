@@ -17,6 +17,7 @@ typedef struct vd_model_backend_options {
     const char *path; /* of the GGUF file */
     vd_engine_options engine;
     uint64_t first_id;    /* of its requests, 2^48 apart from those of others in the account */
+    uint32_t number;      /* of its steps in the account: each model's cost is its own */
     vd_account *account;  /* borrowed; room for max_running + max_waiting of every model */
     const vd_zone *zone;  /* static */
     vd_hardware hardware; /* for embodied carbon */

@@ -138,6 +138,7 @@ static vd_status load_model(vd_service *s, size_t i, vd_err *err)
         .path = m->path,
         .engine = m->engine,
         .first_id = ((uint64_t)i << ID_BITS) + 1,
+        .number = (uint32_t)i,
         .account = s->account,
         .zone = s->options.zone,
         .hardware = s->options.hardware,

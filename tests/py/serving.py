@@ -80,6 +80,9 @@ def check_energy(energy):
         return round(value * 1e6)
 
     assert energy["method"] in ("rapl", "model", "rapl+model") and energy["uncertainty_pct"] > 0
+    sure = energy["uncertainty"]
+    both = math.hypot(sure["common_pct"], sure["independent_pct"])
+    assert abs(energy["uncertainty_pct"] - both) < 0.15 or energy["uncertainty_pct"] == 100
     assert uj(energy["total_j"]) > 0
     assert uj(energy["prefill_j"]) + uj(energy["decode_j"]) == uj(energy["active_j"])
     assert uj(energy["active_j"]) + uj(energy["idle_share_j"]) == uj(energy["total_j"])

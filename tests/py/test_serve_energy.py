@@ -190,7 +190,7 @@ def test_every_microjoule_of_the_meter_is_booked(build, tmp_path, model, machine
         assert wraps == [1, 1, 0]
         for energy in energies:
             check_energy(energy)
-            assert energy["method"] == "rapl" and energy["uncertainty_pct"] == 5
+            assert energy["method"] == "rapl" and energy["uncertainty"]["common_pct"] == 5
             assert "incomplete" not in energy and "settled" not in energy
         # What the answers say, and what the one that was cancelled used, is what was booked.
         requests = after["requests"] - before["requests"]
@@ -229,7 +229,7 @@ def test_a_meter_that_may_not_be_read_is_said_and_never_zero(build, tmp_path, mo
             time.sleep(0.02)
         energy = ask(server, 1)
         check_energy(energy)
-        assert energy["method"] == "model" and energy["uncertainty_pct"] == 50
+        assert energy["method"] == "model" and energy["uncertainty"]["common_pct"] == 50
         check_sum(booked(server))
         assert b'verdant_meter_info{method="model"} 1' in server.ask("GET", "/metrics")[2]
     assert "no meter" in server.log and "verdant doctor" in server.log

@@ -17,7 +17,9 @@ static const vd_energy example = {.total_uj = 1840000,
                                   .cpu_uj = 1600000,
                                   .dram_uj = 240000,
                                   .method = "rapl",
-                                  .uncertainty_pct = 5,
+                                  .uncertainty_pct = 5.385,
+                                  .common_pct = 5,
+                                  .independent_pct = 2,
                                   .settled = true};
 
 static void the_object_has_the_keys_of_the_contract_and_short_numbers(void **state)
@@ -27,7 +29,8 @@ static void the_object_has_the_keys_of_the_contract_and_short_numbers(void **sta
     assert_string_equal(text, "{\"total_j\":1.84,\"active_j\":1.52,\"idle_share_j\":0.32,"
                               "\"prefill_j\":0.41,\"decode_j\":1.11,"
                               "\"components_j\":{\"cpu\":1.6,\"dram\":0.24,\"gpu\":0.0},"
-                              "\"method\":\"rapl\",\"uncertainty_pct\":5.0,"
+                              "\"method\":\"rapl\",\"uncertainty_pct\":5.4,"
+                              "\"uncertainty\":{\"common_pct\":5.0,\"independent_pct\":2.0},"
                               "\"carbon\":{\"zone\":\"DE\"}}");
     vd_free(text);
     json_decref(value);
