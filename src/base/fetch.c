@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/checked.h"
 #include "base/fail.h"
 
 enum { TIMEOUT_DEFAULT_MS = 10000, BODY_DEFAULT = 4 << 20, HOST_MAX = 256 };
@@ -16,6 +17,13 @@ typedef struct sink {
     size_t most;
     bool too_long;
 } sink;
+
+/* Asked by libcurl at least once a second. */
+static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    const atomic_bool *stop = user;
+    return atomic_load_explicit(stop, memory_order_acquire);
+}
 
 static void init_curl(void)
 {
@@ -78,6 +86,11 @@ static CURLcode set_up(CURL *c, const vd_fetch *f, struct curl_slist *lines, sin
     SET(CURLOPT_HTTPHEADER, lines);
     if (loopback)
         SET(CURLOPT_NOPROXY, "*");
+    if (f->stop != NULL) {
+        SET(CURLOPT_NOPROGRESS, 0L);
+        SET(CURLOPT_XFERINFOFUNCTION, on_progress);
+        SET(CURLOPT_XFERINFODATA, (void *)(uintptr_t)f->stop); /* only read */
+    }
     if (f->user_password != NULL) {
         SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
         SET(CURLOPT_USERPWD, f->user_password);
@@ -101,6 +114,16 @@ static vd_status make_lines(const vd_fetch *f, struct curl_slist **ret_lines, vd
     return VD_OK;
 }
 
+static void read_head(CURL *c, const vd_fetch *f, long *ret_code)
+{
+    curl_off_t after_s = 0;
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, ret_code);
+    if (f->ret_retry_after_s == NULL)
+        return;
+    curl_easy_getinfo(c, CURLINFO_RETRY_AFTER, &after_s);
+    *f->ret_retry_after_s = after_s < 0 ? 0 : (uint32_t)VD_MIN(after_s, (curl_off_t)UINT32_MAX);
+}
+
 vd_status vd_fetch_get(const vd_fetch *f, vd_buf *body, long *ret_code, vd_err *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -111,6 +134,8 @@ vd_status vd_fetch_get(const vd_fetch *f, vd_buf *body, long *ret_code, vd_err *
     CURLcode result = CURLE_OK;
     pthread_once(&once, init_curl);
     vd_buf_clear(body);
+    if (f->ret_retry_after_s != NULL)
+        *f->ret_retry_after_s = 0;
     if (!parts_of(f->url, &tls, host))
         return VD_FAIL(err, VD_ERR_ARG, "not an http:// or https:// address: %.200s", f->url);
     if (secret && !tls && !is_loopback(host))
@@ -127,13 +152,15 @@ vd_status vd_fetch_get(const vd_fetch *f, vd_buf *body, long *ret_code, vd_err *
         st = VD_FAIL(err, VD_ERR_LIMIT, "the answer of %s is longer than %zu bytes", host, s.most);
     else if (body->failed != VD_OK)
         st = vd_buf_status(body, "an answer", err);
+    else if (result == CURLE_ABORTED_BY_CALLBACK)
+        st = VD_FAIL(err, VD_ERR_CANCELLED, "asking %s was cancelled", host);
     else if (result == CURLE_OUT_OF_MEMORY)
         st = VD_FAIL(err, VD_ERR_NOMEM, "no memory to ask %s", host);
     else if (result != CURLE_OK)
         st = VD_FAIL(err, VD_ERR_IO, "%s gave no answer: %s", host,
                      message[0] != '\0' ? message : curl_easy_strerror(result));
     else
-        curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, ret_code);
+        read_head(c, f, ret_code);
     curl_easy_cleanup(c);
     curl_slist_free_all(lines);
     return st;

@@ -1,4 +1,4 @@
-/* intensity.c - finding a zone, and grams from joules. See intensity.h. */
+/* intensity.c - finding a zone of the table, and the tags of a value. See intensity.h. */
 #include "carbon/intensity.h"
 
 #include <stdbool.h>
@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "carbon/calendar.h"
+#include "carbon/rounding.h"
 #include "carbon/zones.h"
 
 static char plain(char c)
@@ -141,61 +143,40 @@ const vd_zone *vd_zone_list(size_t *ret_n)
     return vd_zone_table;
 }
 
-double vd_embodied_server_kg(size_t n_sockets, uint64_t memory_bytes)
+vd_intensity vd_zone_intensity(const vd_zone *zone, int64_t at_s)
 {
-    double gb = (double)memory_bytes / 1e9, kg = 1000;
-    if (n_sockets > 1)
-        kg += 100 * (double)(n_sockets - 1);
-    if (gb > 16)
-        kg += (gb - 16) * 533 / 384;
-    return kg;
-}
-
-void vd_carbon_of(uint64_t energy_uj, uint64_t machine_ns, const vd_zone *zone,
-                  const vd_hardware *hardware, vd_carbon *ret_carbon)
-{
-    static const double uj_per_kwh = 3.6e12, ns_per_year = 365.25 * 86400 * 1e9;
-    double kg = hardware != NULL && hardware->server_kg > 0 ? hardware->server_kg
-                                                            : vd_embodied_server_kg(1, 0);
-    double years = hardware != NULL && hardware->life_years > 0 ? hardware->life_years : 4;
-    double share = hardware != NULL && hardware->reserved_share > 0 ? hardware->reserved_share : 1;
-    *ret_carbon = (vd_carbon){
-        .operational_g = (double)energy_uj / uj_per_kwh * zone->g_per_kwh,
-        .embodied_g = kg * 1000 * ((double)machine_ns / (years * ns_per_year)) * share,
-        .intensity_g_per_kwh = zone->g_per_kwh,
+    int64_t from_s = vd_year_begin_s(zone->year), to_s = vd_year_begin_s(zone->year + 1);
+    vd_intensity value = {
+        .g_per_kwh = zone->g_per_kwh,
         .kind = "average",
         .scope = zone->scope,
         .basis = "location",
-        .zone = zone->code,
+        .boundary = "production",
         .source = zone->source,
+        .valid_from_s = from_s,
+        .valid_to_s = to_s,
+        .estimated = at_s < from_s || at_s >= to_s,
     };
-    snprintf(ret_carbon->valid_at, sizeof(ret_carbon->valid_at), "%d", zone->year);
+    snprintf(value.zone, sizeof(value.zone), "%s", zone->code);
+    snprintf(value.version, sizeof(value.version), "%d", zone->year);
+    return value;
 }
 
-void vd_carbon_add(vd_carbon *sum, const vd_carbon *one)
+bool vd_intensity_alike(const vd_intensity *a, const vd_intensity *b)
 {
-    double operational_g = sum->operational_g, embodied_g = sum->embodied_g;
-    *sum = *one;
-    sum->operational_g += operational_g;
-    sum->embodied_g += embodied_g;
+    return strcmp(a->kind, b->kind) == 0 && strcmp(a->scope, b->scope) == 0 &&
+           strcmp(a->basis, b->basis) == 0 && strcmp(a->boundary, b->boundary) == 0 &&
+           strcmp(a->source, b->source) == 0 && strcmp(a->zone, b->zone) == 0;
 }
 
-/* Six digits: more than the figures can bear, fewer than a double would show. */
-static json_t *grams(double g)
+json_t *vd_intensity_json(const vd_intensity *v)
 {
-    char text[32];
-    snprintf(text, sizeof(text), "%.6g", g);
-    double rounded = g;
-    if (sscanf(text, "%lf", &rounded) != 1)
-        rounded = g;
-    return json_real(rounded);
-}
-
-json_t *vd_carbon_json(const vd_carbon *c)
-{
-    return json_pack("{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s}", "operational_g",
-                     grams(c->operational_g), "embodied_g", grams(c->embodied_g),
-                     "intensity_g_per_kwh", grams(c->intensity_g_per_kwh), "kind", c->kind, "scope",
-                     c->scope, "basis", c->basis, "zone", c->zone, "source", c->source, "valid_at",
-                     c->valid_at);
+    char from[VD_TIME_TEXT], to[VD_TIME_TEXT];
+    vd_time_text(v->valid_from_s, from);
+    vd_time_text(v->valid_to_s, to);
+    return json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b}",
+                     "intensity_g_per_kwh", vd_rounded(v->g_per_kwh), "kind", v->kind, "scope",
+                     v->scope, "basis", v->basis, "boundary", v->boundary, "zone", v->zone,
+                     "source", v->source, "version", v->version, "valid_from", from, "valid_to", to,
+                     "estimated", v->estimated, "stale", v->stale);
 }

@@ -216,7 +216,7 @@ static vd_status put_vector(void *ctx, size_t i, const float *vector, size_t n_r
 /* What stands behind the vectors in JSON. */
 static vd_status put_tail(const args *a, vd_pooling pooling, const vd_embed_cost *cost, vd_err *err)
 {
-    json_t *energy = vd_energy_json(&cost->energy, vd_carbon_json(&cost->carbon));
+    json_t *energy = vd_energy_json(&cost->energy, vd_carbon_json(&cost->carbon, cost->n_tokens));
     json_t *tail = json_pack("{s:o,s:s,s:b,s:{s:I,s:I,s:o}}", "model",
                              vd_cli_json_string(a->model, strlen(a->model)), "pooling",
                              vd_pooling_name(pooling), "normalized", !a->raw, "usage",
@@ -236,7 +236,8 @@ static void put_cost(const vd_embed_cost *c, size_t n_texts)
     fprintf(stderr,
             "[%zu text%s, %zu tokens, %.2f J, %.6f g CO2e (%s; energy by %s, +-%.0f %%)]\n",
             n_texts, n_texts == 1 ? "" : "s", c->n_tokens, (double)c->energy.total_uj * 1e-6,
-            c->carbon.operational_g + c->carbon.embodied_g, c->carbon.zone, c->energy.method,
+            c->carbon.operational_g + c->carbon.embodied_g, c->carbon.intensity.zone,
+            c->energy.method,
             c->energy.uncertainty_pct);
 }
 

@@ -59,13 +59,12 @@ static void on_event(void *ctx, const vd_event *event)
     vd_session *session = s->run->session;
     vd_embed_cost *cost = &s->run->cost;
     vd_energy energy;
-    vd_carbon carbon;
     s->done = true;
     s->finish = event->finish;
     s->status = event->status;
     cost->n_tokens += event->usage->prompt_tokens;
     if (vd_account_leave(session->account, event->request_id, &energy, NULL) == VD_OK) {
-        vd_carbon_of(energy.total_uj, energy.machine_ns, session->zone, NULL, &carbon);
+        vd_carbon carbon = vd_session_carbon(session, &energy);
         vd_energy_add(&cost->energy, &energy);
         vd_carbon_add(&cost->carbon, &carbon);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/fail.h"
 #include "energy/energy_json.h"
 #include "engine/observe.h"
@@ -32,12 +33,36 @@ static vd_status parse_template(vd_session *s, vd_err *err)
     return vd_template_parse(source, strlen(source), &s->tmpl, err);
 }
 
+static vd_hardware guess_hardware(vd_meter *meter)
+{
+    vd_meter_info info;
+    vd_meter_info_get(meter, &info);
+    const vd_hardware_facts facts = {.cpu = info.machine.cpu,
+                                     .virtual_machine = info.machine.virtual_machine,
+                                     .n_cpu = info.machine.n_cpu,
+                                     .memory_bytes = info.machine.memory_bytes};
+    return vd_hardware_guess(&facts);
+}
+
+/* One value for the whole run, so the sum over windows is the product. */
+vd_carbon vd_session_carbon(const vd_session *s, const vd_energy *energy)
+{
+    const vd_carbon_use use = {.energy_uj = energy->total_uj,
+                               .operational_ug =
+                                   vd_carbon_flat_ug(energy->total_uj, &s->intensity),
+                               .machine_ns = energy->machine_ns};
+    vd_carbon carbon;
+    vd_carbon_of(&use, &s->intensity, NULL, &s->hardware, &carbon);
+    return carbon;
+}
+
 vd_status vd_session_open(const char *model, const vd_engine_options *options, const char *zone,
                           vd_session *ret_session, vd_err *err)
 {
     vd_session s = {0};
     char *path = NULL;
-    vd_status st = vd_zone_find(zone, &s.zone, err);
+    const vd_zone *row = NULL;
+    vd_status st = vd_zone_find(zone, &row, err);
     if (st == VD_OK)
         st = vd_store_resolve(model, &path, err);
     if (st == VD_OK)
@@ -52,6 +77,8 @@ vd_status vd_session_open(const char *model, const vd_engine_options *options, c
         const vd_engine_observer observer = {
             .on_accept = on_accept, .on_step = on_step, .ctx = s.account};
         vd_engine_observe(s.engine, &observer);
+        s.intensity = vd_zone_intensity(row, (int64_t)(vd_wall_ns() / 1000000000u));
+        s.hardware = guess_hardware(s.meter);
         *ret_session = s;
         s = (vd_session){0};
     }
@@ -144,7 +171,7 @@ vd_status vd_session_answer(vd_session *s, json_t *messages, const char *text,
         st = vd_buf_status(&reply.text, "the answer", err);
     if (st != VD_OK)
         goto out;
-    vd_carbon_of(reply.energy.total_uj, reply.energy.machine_ns, s->zone, NULL, &reply.carbon);
+    reply.carbon = vd_session_carbon(s, &reply.energy);
     *ret_reply = reply;
     vd_buf_init(&reply.text, 0);
 out:
@@ -176,7 +203,7 @@ void vd_reply_print_cost(const vd_reply *r)
     fprintf(stderr,
             "[%zu tokens, %.1f tokens/s, %.2f J, %.6f g CO2e (%s; energy by %s, +-%.0f %%)]\n",
             r->usage.completion_tokens, decode_speed(&r->usage), (double)e->total_uj * 1e-6,
-            r->carbon.operational_g + r->carbon.embodied_g, r->carbon.zone, e->method,
+            r->carbon.operational_g + r->carbon.embodied_g, r->carbon.intensity.zone, e->method,
             e->uncertainty_pct);
 }
 
@@ -184,7 +211,8 @@ json_t *vd_reply_json(const vd_reply *r)
 {
     static const char *const reasons[] = {"", "stop", "length", "cancelled", "error"};
     const vd_usage *u = &r->usage;
-    json_t *energy = vd_energy_json(&r->energy, vd_carbon_json(&r->carbon));
+    json_t *energy = vd_energy_json(&r->energy, vd_carbon_json(&r->carbon, u->prompt_tokens +
+                                                                    u->completion_tokens));
     return json_pack("{s:s%,s:s,s:{s:I,s:I,s:I,s:{s:I},s:o},s:{s:f,s:f,s:f,s:f}}", "text",
                      vd_buf_text(&r->text), r->text.n, "finish_reason", reasons[r->finish], "usage",
                      "prompt_tokens", (json_int_t)u->prompt_tokens, "completion_tokens",

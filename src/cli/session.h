@@ -12,7 +12,7 @@
 #include <verdant/template.h>
 
 #include "base/buf.h"
-#include "carbon/intensity.h"
+#include "carbon/carbon.h"
 #include "energy/account.h"
 
 typedef struct vd_session {
@@ -20,7 +20,8 @@ typedef struct vd_session {
     vd_template *tmpl; /* NULL in an encoder */
     vd_meter *meter;
     vd_account *account;
-    const vd_zone *zone;
+    vd_intensity intensity; /* of the zone's year: what the account weighs with */
+    vd_hardware hardware;
 } vd_session;
 
 typedef struct vd_reply {
@@ -36,6 +37,8 @@ typedef struct vd_reply {
 VD_NODISCARD vd_status vd_session_open(const char *model, const vd_engine_options *options,
                                        const char *zone, vd_session *ret_session, vd_err *err);
 void vd_session_close(vd_session *session);
+/* The grams of what the account measured. */
+vd_carbon vd_session_carbon(const vd_session *session, const vd_energy *energy);
 /* VD_ERR_UNSUPPORTED where the model makes no text. */
 VD_NODISCARD vd_status vd_session_check_speech(const vd_session *session, vd_err *err);
 

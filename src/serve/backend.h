@@ -14,7 +14,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
-#include "carbon/intensity.h"
+#include "carbon/carbon.h"
 #include "energy/energy.h"
 
 /* What one engine request cost. */

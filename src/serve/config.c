@@ -64,6 +64,27 @@ static const cyaml_schema_field_t hardware_fields[] = {
     REAL("server_kg", vd_config_hardware, server_kg),
     REAL("life_years", vd_config_hardware, life_years),
     REAL("reserved_share", vd_config_hardware, reserved_share),
+    COUNT("sockets", vd_config_hardware, sockets),
+    COUNT("ssds", vd_config_hardware, ssds),
+    COUNT("gpus", vd_config_hardware, gpus),
+    TEXT("gpu", vd_config_hardware, gpu),
+    CYAML_FIELD_END,
+};
+
+static const cyaml_schema_field_t carbon_fields[] = {
+    TEXT("provider", vd_config_carbon, provider),
+    TEXT("zone", vd_config_carbon, zone),
+    TEXT("url", vd_config_carbon, url),
+    TEXT("file", vd_config_carbon, file),
+    TEXT("token_file", vd_config_carbon, token_file),
+    TEXT("kind", vd_config_carbon, kind),
+    TEXT("scope", vd_config_carbon, scope),
+    TEXT("unit", vd_config_carbon, unit),
+    COUNT("period_seconds", vd_config_carbon, period_seconds),
+    COUNT("timeout_seconds", vd_config_carbon, timeout_seconds),
+    REAL("pue", vd_config_carbon, pue),
+    REAL("wue_site_l_per_kwh", vd_config_carbon, wue_site_l_per_kwh),
+    REAL("wue_grid_l_per_kwh", vd_config_carbon, wue_grid_l_per_kwh),
     CYAML_FIELD_END,
 };
 
@@ -77,6 +98,7 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_SEQUENCE_COUNT("models", CYAML_FLAG_POINTER | OPTIONAL, vd_config, models, n_models,
                                &model_value, 0, VD_MODELS_MAX),
     CYAML_FIELD_MAPPING("limits", OPTIONAL, vd_config, limits, limits_fields),
+    CYAML_FIELD_MAPPING("carbon", OPTIONAL, vd_config, carbon, carbon_fields),
     CYAML_FIELD_MAPPING("hardware", OPTIONAL, vd_config, hardware, hardware_fields),
     CYAML_FIELD_END,
 };
@@ -149,6 +171,14 @@ static vd_status check_numbers(const vd_yaml *yaml, const vd_config *c, vd_err *
         {"hardware.server_kg", c->hardware.server_kg, 1e6},
         {"hardware.life_years", c->hardware.life_years, 100},
         {"hardware.reserved_share", c->hardware.reserved_share, 1},
+        {"hardware.sockets", c->hardware.sockets, 64},
+        {"hardware.ssds", c->hardware.ssds, 1024},
+        {"hardware.gpus", c->hardware.gpus, 64},
+        {"carbon.period_seconds", c->carbon.period_seconds, 86400},
+        {"carbon.timeout_seconds", c->carbon.timeout_seconds, 300},
+        {"carbon.pue", c->carbon.pue, 10},
+        {"carbon.wue_site_l_per_kwh", c->carbon.wue_site_l_per_kwh, 100},
+        {"carbon.wue_grid_l_per_kwh", c->carbon.wue_grid_l_per_kwh, 100},
     };
     vd_status st = VD_OK;
     for (size_t i = 0; st == VD_OK && i < VD_COUNT(numbers); i++)
@@ -204,6 +234,12 @@ static vd_status check_words(const vd_yaml *yaml, const vd_config *c, vd_err *er
     else if (c->log_level != NULL && !vd_log_level_parse(c->log_level, &level))
         st = vd_yaml_fail(yaml, "log_level", err, "is '%s'; error, warn, info and debug there are",
                           c->log_level);
+    if (st == VD_OK && c->carbon.pue != 0 && c->carbon.pue < 1)
+        st = vd_yaml_fail(yaml, "carbon.pue", err, "is %g; a building cannot use less than the "
+                          "machines in it, so it is 1 or more", c->carbon.pue);
+    if (st == VD_OK && c->hardware.gpu != NULL && vd_part_weight_kg(c->hardware.gpu) <= 0)
+        st = vd_yaml_fail(yaml, "hardware.gpu", err, "is '%s'; gpu, a100, h100 and h200 there are",
+                          c->hardware.gpu);
     vd_free(host);
     return st;
 }
@@ -259,6 +295,31 @@ out:
 
 /* ---- to what the server takes ----------------------------------------------------------------*/
 
+static void carbon_to(const vd_config *c, vd_service_options *o)
+{
+    const vd_config_carbon *carbon = &c->carbon;
+    o->carbon = (vd_provider_options){.name = carbon->provider,
+                                      .zone = carbon->zone != NULL ? carbon->zone : c->zone,
+                                      .url = carbon->url,
+                                      .file = carbon->file,
+                                      .token_file = carbon->token_file,
+                                      .kind = carbon->kind,
+                                      .scope = carbon->scope,
+                                      .unit = carbon->unit,
+                                      .timeout_ms = carbon->timeout_seconds * 1000};
+    o->carbon_period_s = carbon->period_seconds;
+    o->site = (vd_site){.pue = carbon->pue,
+                        .wue_site_l_per_kwh = carbon->wue_site_l_per_kwh,
+                        .wue_grid_l_per_kwh = carbon->wue_grid_l_per_kwh};
+    o->hardware = (vd_hardware){.server_kg = c->hardware.server_kg,
+                                .life_years = c->hardware.life_years,
+                                .reserved_share = c->hardware.reserved_share};
+    o->parts = (vd_hardware_facts){.n_sockets = c->hardware.sockets,
+                                   .n_ssd = c->hardware.ssds,
+                                   .n_gpu = c->hardware.gpus,
+                                   .gpu = c->hardware.gpu};
+}
+
 void vd_config_limits_to(const vd_config *c, vd_service_options *o)
 {
     const uint64_t second_ns = 1000000000u;
@@ -276,9 +337,7 @@ void vd_config_limits_to(const vd_config *c, vd_service_options *o)
     for (size_t i = 0; i < c->n_hosts; i++)
         to->hosts[i] = c->hosts[i];
     o->drain_ns = c->drain_seconds * second_ns;
-    o->hardware = (vd_hardware){.server_kg = c->hardware.server_kg,
-                                .life_years = c->hardware.life_years,
-                                .reserved_share = c->hardware.reserved_share};
+    carbon_to(c, o);
 }
 
 vd_engine_options vd_config_engine(const vd_config_model *m)

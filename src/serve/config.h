@@ -29,7 +29,15 @@ typedef struct vd_config_limits {
 
 typedef struct vd_config_hardware {
     double server_kg, life_years, reserved_share;
+    uint32_t sockets, ssds, gpus;
+    char *gpu; /* a part of vd_part_list */
 } vd_config_hardware;
+
+typedef struct vd_config_carbon {
+    char *provider, *zone, *url, *file, *token_file, *kind, *scope, *unit;
+    uint32_t period_seconds, timeout_seconds;
+    double pue, wue_site_l_per_kwh, wue_grid_l_per_kwh;
+} vd_config_carbon;
 
 typedef struct vd_config {
     char *listen, *zone, *log_level;
@@ -39,6 +47,7 @@ typedef struct vd_config {
     vd_config_model *models;
     uint32_t n_models;
     vd_config_limits limits;
+    vd_config_carbon carbon;
     vd_config_hardware hardware;
 } vd_config;
 

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/sha256.h"
@@ -22,7 +23,8 @@ struct vd_model_backend {
     const vd_tokenizer *tokenizer; /* the engine's */
     vd_template *tmpl; /* NULL in an encoder */
     vd_account *account;
-    const vd_zone *zone;
+    vd_feed *feed;
+    vd_site site;
     vd_hardware hardware;
     vd_histogram *steps;
     char fingerprint[24];
@@ -35,6 +37,7 @@ typedef struct sequence {
     vd_model_backend *model;
     vd_backend_event_fn on_event;
     void *ctx;
+    uint64_t begin_ns;
 } sequence;
 
 /* ---- what the engine tells the account -------------------------------------------------------*/
@@ -58,6 +61,15 @@ static void on_step(void *ctx, const vd_step *step)
     vd_histogram_add(m->steps, step->end_ns - step->begin_ns);
 }
 
+static void weigh(const vd_model_backend *m, uint64_t begin_ns, vd_spent *spent)
+{
+    const vd_carbon_use use = {.energy_uj = spent->energy.total_uj,
+                               .operational_ug = spent->energy.operational_ug,
+                               .machine_ns = spent->energy.machine_ns};
+    vd_intensity tags = vd_feed_over(m->feed, begin_ns, vd_now_ns());
+    vd_carbon_of(&use, &tags, &m->site, &m->hardware, &spent->carbon);
+}
+
 static void on_event(void *ctx, const vd_event *event)
 {
     sequence *s = ctx;
@@ -68,8 +80,7 @@ static void on_event(void *ctx, const vd_event *event)
     }
     vd_spent spent = {0};
     if (vd_account_leave(m->account, event->request_id, &spent.energy, NULL) == VD_OK)
-        vd_carbon_of(spent.energy.total_uj, spent.energy.machine_ns, m->zone, &m->hardware,
-                     &spent.carbon);
+        weigh(m, s->begin_ns, &spent);
     s->on_event(s->ctx, event, &spent);
     vd_free(s);
 }
@@ -145,7 +156,7 @@ static vd_status face_submit(void *self, const vd_request_options *options,
     vd_status st = vd_alloc_array(1, sizeof(*s), "a request", &s, err);
     if (st != VD_OK)
         return st;
-    *s = (sequence){.model = m, .on_event = event_fn, .ctx = ctx};
+    *s = (sequence){.model = m, .on_event = event_fn, .ctx = ctx, .begin_ns = vd_now_ns()};
     vd_request_options ours = *options;
     ours.on_event = on_event;
     ours.ctx = s;
@@ -228,7 +239,8 @@ vd_status vd_model_backend_open(const vd_model_backend_options *o, vd_model_back
     if (st != VD_OK)
         return st;
     m->account = o->account;
-    m->zone = o->zone;
+    m->feed = o->feed;
+    m->site = o->site;
     m->hardware = o->hardware;
     m->steps = o->steps;
     m->max_running = o->engine.max_running;

@@ -7,6 +7,7 @@
 
 #include <verdant/engine.h>
 
+#include "carbon/feed.h"
 #include "energy/account.h"
 #include "serve/backend.h"
 #include "serve/metrics.h"
@@ -19,7 +20,8 @@ typedef struct vd_model_backend_options {
     uint64_t first_id;    /* of its requests, 2^48 apart from those of others in the account */
     uint32_t number;      /* of its steps in the account: each model's cost is its own */
     vd_account *account;  /* borrowed; room for max_running + max_waiting of every model */
-    const vd_zone *zone;  /* static */
+    vd_feed *feed;        /* borrowed: the tags of the account's grams */
+    vd_site site;         /* for PUE and water */
     vd_hardware hardware; /* for embodied carbon */
     vd_histogram *steps;  /* durations of forward passes go here; borrowed */
 } vd_model_backend_options;

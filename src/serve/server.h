@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <verdant/status.h>
 
+#include "carbon/feed.h"
 #include "energy/account.h"
 #include "serve/backend.h"
 #include "serve/gate.h"
@@ -47,6 +48,7 @@ typedef struct vd_server_options {
     const char *hosts[VD_HOSTS_MAX]; /* further names in Host and Origin; borrowed */
     size_t n_hosts;
     vd_account *account; /* for /metrics; borrowed, NULL: no meter is shown */
+    vd_feed *feed;       /* for /v1/carbon/intensity and /metrics; borrowed, NULL: no such route */
 } vd_server_options;
 
 typedef enum vd_server_state {

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -29,6 +30,7 @@ struct vd_service {
     vd_service_options options;
     vd_meter *meter;
     vd_account *account;
+    vd_feed *feed;
     vd_server *server;
     vd_model_backend *models[VD_MODELS_MAX];
 };
@@ -102,6 +104,58 @@ static void log_meter(const vd_meter_info *info)
                info->uncertainty_pct, info->why_text);
 }
 
+/* ---- carbon ----------------------------------------------------------------------------------*/
+
+/* Under the account's lock: from the feed's memory. */
+static double intensity_at(void *ctx, uint64_t at_ns)
+{
+    vd_service *s = ctx;
+    return vd_feed_at(s->feed, at_ns).g_per_kwh;
+}
+
+static void log_feed(void *ctx, const vd_feed_state *state)
+{
+    if (state->failing)
+        vd_log(VD_LOG_WARN, "carbon", "no intensity, the last known one stays provider=%s "
+               "why=\"%s\"", state->provider, state->why);
+    else
+        vd_log(VD_LOG_INFO, "carbon", "intensities come provider=%s", state->provider);
+}
+
+static vd_status open_feed(vd_service *s, vd_err *err)
+{
+    const vd_provider_options *o = &s->options.carbon;
+    vd_feed_options options = {.zone = s->options.zone,
+                               .period_s = s->options.carbon_period_s,
+                               .on_change = log_feed,
+                               .ctx = s};
+    vd_status st = VD_OK;
+    if (o->name != NULL && strcmp(o->name, "table") != 0)
+        st = vd_provider_open(o, &options.provider, err);
+    if (st != VD_OK) {
+        vd_err_prefix(err, "the carbon provider");
+        return st;
+    }
+    return vd_feed_open(&options, &s->feed, err);
+}
+
+/* What is not configured. */
+static void guess_hardware(vd_service *s, const vd_machine *machine)
+{
+    vd_hardware_facts facts = s->options.parts;
+    vd_hardware *h = &s->options.hardware;
+    facts.cpu = machine->cpu;
+    facts.virtual_machine = machine->virtual_machine;
+    facts.n_cpu = machine->n_cpu;
+    facts.memory_bytes = machine->memory_bytes;
+    vd_hardware guess = vd_hardware_guess(&facts);
+    h->server_kg = h->server_kg != 0 ? h->server_kg : guess.server_kg;
+    h->life_years = h->life_years != 0 ? h->life_years : guess.life_years;
+    h->reserved_share = h->reserved_share != 0 ? h->reserved_share : guess.reserved_share;
+    vd_log(VD_LOG_INFO, "carbon", "embodied server_kg=%.0f life_years=%g reserved_share=%.4g",
+           h->server_kg, h->life_years, h->reserved_share);
+}
+
 vd_status vd_service_open(const vd_service_options *options, vd_service **ret_service, vd_err *err)
 {
     vd_service *s = NULL;
@@ -110,16 +164,21 @@ vd_status vd_service_open(const vd_service_options *options, vd_service **ret_se
         return st;
     s->options = *options;
     vd_service_options_fill(&s->options);
-    st = vd_meter_open(NULL, &s->meter, err);
+    st = open_feed(s, err);
+    if (st == VD_OK)
+        st = vd_meter_open(NULL, &s->meter, err);
     if (st == VD_OK)
         st = vd_account_create(
-            s->meter, &(vd_account_options){.max_residents = most_residents(&s->options)},
+            s->meter,
+            &(vd_account_options){.max_residents = most_residents(&s->options),
+                                  .observer = {.g_per_kwh = intensity_at, .ctx = s}},
             &s->account, err);
     if (st == VD_ERR_ARG)
         vd_err_prefix(err, "max_running and max_waiting of all models, added up");
     if (st != VD_OK)
         goto out;
     s->options.server.account = s->account;
+    s->options.server.feed = s->feed;
     st = vd_server_create(&s->options.server, &s->server, err);
     if (st != VD_OK)
         goto out;
@@ -140,7 +199,8 @@ static vd_status load_model(vd_service *s, size_t i, vd_err *err)
         .first_id = ((uint64_t)i << ID_BITS) + 1,
         .number = (uint32_t)i,
         .account = s->account,
-        .zone = s->options.zone,
+        .feed = s->feed,
+        .site = s->options.site,
         .hardware = s->options.hardware,
         .steps = &s->server->metrics.step,
     };
@@ -163,8 +223,7 @@ vd_status vd_service_load(vd_service *s, vd_err *err)
     vd_meter_info meter;
     vd_meter_info_get(s->meter, &meter);
     log_meter(&meter);
-    if (s->options.hardware.server_kg == 0)
-        s->options.hardware.server_kg = vd_embodied_server_kg(1, meter.machine.memory_bytes);
+    guess_hardware(s, &meter.machine);
     for (size_t i = 0; i < s->options.n_models; i++) {
         vd_status st = load_model(s, i, err);
         if (st != VD_OK)
@@ -200,6 +259,7 @@ void vd_service_close(vd_service *s)
     for (size_t i = 0; i < VD_MODELS_MAX; i++)
         vd_model_backend_close(s->models[i]);
     vd_account_free(s->account);
+    vd_feed_close(s->feed);
     vd_meter_close(s->meter);
     vd_free(s);
 }

@@ -24,8 +24,12 @@ typedef struct vd_service_model {
 
 typedef struct vd_service_options {
     vd_server_options server; /* `account` is filled in by the service */
-    const vd_zone *zone;
-    vd_hardware hardware;    /* {0}: guessed from the machine's memory */
+    const vd_zone *zone;     /* of the built-in table, where the provider has no value yet */
+    vd_provider_options carbon; /* name NULL or "table": only the table; texts borrowed */
+    uint32_t carbon_period_s;
+    vd_site site;
+    vd_hardware_facts parts; /* what of it is configured; the rest is the machine's */
+    vd_hardware hardware;    /* 0 in a field: guessed from the machine */
     uint64_t drain_ns;       /* 0: 30 s */
     vd_service_model models[VD_MODELS_MAX];
     size_t n_models;

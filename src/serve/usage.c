@@ -3,9 +3,9 @@
 #include "energy/energy_json.h"
 #include "serve/exchange.h"
 
-static void put_energy(const vd_spent *spent, vd_buf *out)
+static void put_energy(const vd_spent *spent, size_t n_tokens, vd_buf *out)
 {
-    json_t *energy = vd_energy_json(&spent->energy, vd_carbon_json(&spent->carbon));
+    json_t *energy = vd_energy_json(&spent->energy, vd_carbon_json(&spent->carbon, n_tokens));
     char *text = vd_json_text(energy);
     json_decref(energy);
     if (text == NULL) {
@@ -35,6 +35,6 @@ void vd_usage_write(vd_exchange *r, vd_buf *out)
                   "\"prompt_tokens_details\":{\"cached_tokens\":%zu}",
                   prompt, completion, prompt + completion, cached);
     if (r->spent.energy.method != NULL)
-        put_energy(&r->spent, out);
+        put_energy(&r->spent, prompt + completion, out);
     vd_buf_putc(out, '}');
 }

@@ -1,5 +1,4 @@
 /* test_intensity.c - the table of grids, and grams from joules. */
-#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,7 +8,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "carbon/intensity.h"
 
 static const vd_zone *find(const char *code)
@@ -86,55 +84,23 @@ static void every_row_is_whole_plausible_and_unique(void **state)
     }
 }
 
-static void a_kilowatt_hour_weighs_what_the_table_says(void **state)
+static void a_value_of_the_table_carries_its_tags(void **state)
 {
-    vd_carbon c;
-    vd_carbon_of(UINT64_C(3600000000000), 0, find("DE"), NULL, &c);
-    assert_true(fabs(c.operational_g - 344) < 1e-9);
-    assert_true(c.embodied_g == 0);
-    assert_string_equal(c.kind, "average");
-    assert_string_equal(c.basis, "location");
-    assert_string_equal(c.valid_at, "2024");
-}
-
-static void embodied_carbon_follows_sci(void **state)
-{
-    /* SCI's own example: 1,000 kg over 4 years, one hour: 28 g. */
-    vd_carbon c;
-    vd_hardware hardware = {.server_kg = 1000, .life_years = 4};
-    vd_carbon_of(0, UINT64_C(3600) * 1000000000, find("DE"), &hardware, &c);
-    assert_true(fabs(c.embodied_g - 28.5) < 0.1);
-    hardware.reserved_share = 0.25;
-    vd_carbon quarter;
-    vd_carbon_of(0, UINT64_C(3600) * 1000000000, find("DE"), &hardware, &quarter);
-    assert_true(fabs(quarter.embodied_g * 4 - c.embodied_g) < 1e-9);
-    /* Cloud Carbon Footprint's server with two sockets and 400 GB. */
-    assert_true(fabs(vd_embodied_server_kg(2, UINT64_C(400000000000)) - 1633) < 0.5);
-    assert_true(vd_embodied_server_kg(1, UINT64_C(8000000000)) == 1000);
-}
-
-static void the_json_object_has_the_keys_of_the_contract(void **state)
-{
-    vd_carbon c;
-    vd_carbon_of(1840000, 1000000000, find("DE"), NULL, &c);
-    json_t *value = vd_carbon_json(&c);
-    static const char *const keys[] = {"operational_g", "embodied_g", "intensity_g_per_kwh",
-                                       "kind",          "scope",      "basis",
-                                       "zone",          "source",     "valid_at"};
-    assert_int_equal(json_object_size(value), sizeof(keys) / sizeof(keys[0]));
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-        assert_non_null(json_object_get(value, keys[i]));
-    assert_true(fabs(json_real_value(json_object_get(value, "operational_g")) - 0.000175822) <
-                1e-9);
-    json_decref(value);
-
-    uint64_t live = vd_alloc_stats_get().n_live;
-    for (uint64_t k = 1; k < 60; k++) {
-        vd_alloc_fail_at(k);
-        json_decref(vd_carbon_json(&c));
-        vd_alloc_fail_at(0);
-        assert_int_equal(vd_alloc_stats_get().n_live, live);
-    }
+    const int64_t in_2024 = 1710000000, in_2026 = 1790000000;
+    vd_intensity v = vd_zone_intensity(find("DE"), in_2024);
+    assert_true(v.g_per_kwh == 344 && !v.estimated && !v.stale && !v.mixed);
+    assert_string_equal(v.kind, "average");
+    assert_string_equal(v.scope, "lifecycle");
+    assert_string_equal(v.basis, "location");
+    assert_string_equal(v.boundary, "production");
+    assert_string_equal(v.zone, "DE");
+    assert_string_equal(v.version, "2024");
+    assert_int_equal(v.valid_from_s, 1704067200); /* 2024-01-01 */
+    assert_int_equal(v.valid_to_s, 1735689600);
+    assert_true(vd_zone_intensity(find("DE"), in_2026).estimated);
+    vd_intensity other = vd_zone_intensity(find("US-CA"), in_2024);
+    assert_false(vd_intensity_alike(&v, &other));
+    assert_true(vd_intensity_alike(&v, &v));
 }
 
 int main(void)
@@ -145,9 +111,7 @@ int main(void)
         cmocka_unit_test(figures_stand_where_the_publishers_have_them),
         cmocka_unit_test(an_unknown_zone_lists_near_ones),
         cmocka_unit_test(every_row_is_whole_plausible_and_unique),
-        cmocka_unit_test(a_kilowatt_hour_weighs_what_the_table_says),
-        cmocka_unit_test(embodied_carbon_follows_sci),
-        cmocka_unit_test(the_json_object_has_the_keys_of_the_contract),
+        cmocka_unit_test(a_value_of_the_table_carries_its_tags),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

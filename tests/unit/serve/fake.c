@@ -192,8 +192,10 @@ static bool make_token(vd_fake *fake, sequence *s)
         .energy = {.total_uj = 3, .active_uj = 2, .idle_share_uj = 1, .prefill_uj = 1,
                    .decode_uj = 1, .cpu_uj = 3, .method = "fake", .uncertainty_pct = 50,
                    .common_pct = 50, .settled = true},
-        .carbon = {.intensity_g_per_kwh = 400, .kind = "average", .scope = "lifecycle",
-                   .basis = "location", .zone = "XX", .source = "a test", .valid_at = "2023"}};
+        .carbon = {.water_l = -1, .pue = 1,
+                   .intensity = {.g_per_kwh = 400, .kind = "average", .scope = "lifecycle",
+                                 .basis = "location", .boundary = "production",
+                                 .source = "a test", .zone = "XX", .version = "2023"}}};
     bool last = e.finish != VD_FINISH_NONE;
     e.usage = last ? &usage : NULL;
     s->on_event(s->ctx, &e, last ? &spent : NULL);

@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "carbon/intensity.h"
+#include "carbon/carbon.h"
 #include "serve/config.h"
 
 static vd_status load(const char *text, size_t n, vd_config **ret_config, vd_err *err)
@@ -30,11 +30,7 @@ static vd_status load(const char *text, size_t n, vd_config **ret_config, vd_err
 
 static double grams(const vd_hardware *hardware)
 {
-    const vd_zone *zone;
-    vd_carbon carbon;
-    assert_int_equal(vd_zone_find(NULL, &zone, NULL), VD_OK);
-    vd_carbon_of(1000000, 1000000000, zone, hardware, &carbon);
-    return carbon.embodied_g;
+    return vd_embodied_g(1000000000, hardware);
 }
 
 static void the_example_shows_the_defaults(void **state)
@@ -86,7 +82,11 @@ static void every_key_arrives(void **state)
         "  - {name: n, ref: s}\n"
         "limits: {streams: 8, connections: 9, choices: 10, body_kib: 11, bodies_kib: 12,\n"
         "         stream_kib: 13, head_seconds: 14, body_seconds: 15, idle_seconds: 16}\n"
-        "hardware: {server_kg: 17.5, life_years: 5, reserved_share: 0.25}\n";
+        "carbon: {provider: csv, zone: X, url: 'http://u', file: f, token_file: t, kind: marginal,\n"
+        "         scope: direct, unit: lb/MWh, period_seconds: 18, timeout_seconds: 19, pue: 1.2,\n"
+        "         wue_site_l_per_kwh: 0.5, wue_grid_l_per_kwh: 3.1}\n"
+        "hardware: {server_kg: 17.5, life_years: 5, reserved_share: 0.25, sockets: 2, ssds: 3,\n"
+        "           gpus: 4, gpu: h100}\n";
     vd_err err = {0};
     vd_config *c = NULL;
     assert_int_equal(load(text, strlen(text), &c, &err), VD_OK);
@@ -106,6 +106,22 @@ static void every_key_arrives(void **state)
     assert_string_equal(o.server.hosts[1], "b");
     assert_true(o.hardware.server_kg == 17.5 && o.hardware.life_years == 5 &&
                 o.hardware.reserved_share == 0.25);
+    assert_int_equal(o.parts.n_sockets, 2);
+    assert_int_equal(o.parts.n_ssd, 3);
+    assert_int_equal(o.parts.n_gpu, 4);
+    assert_string_equal(o.parts.gpu, "h100");
+    assert_string_equal(o.carbon.name, "csv");
+    assert_string_equal(o.carbon.zone, "X");
+    assert_string_equal(o.carbon.url, "http://u");
+    assert_string_equal(o.carbon.file, "f");
+    assert_string_equal(o.carbon.token_file, "t");
+    assert_string_equal(o.carbon.kind, "marginal");
+    assert_string_equal(o.carbon.scope, "direct");
+    assert_string_equal(o.carbon.unit, "lb/MWh");
+    assert_int_equal(o.carbon_period_s, 18);
+    assert_int_equal(o.carbon.timeout_ms, 19000);
+    assert_true(o.site.pue == 1.2 && o.site.wue_site_l_per_kwh == 0.5 &&
+                o.site.wue_grid_l_per_kwh == 3.1);
     vd_engine_options e = vd_config_engine(&c->models[0]);
     assert_int_equal(e.ctx_tokens, 2);
     assert_int_equal(e.kv_tokens, 3);
@@ -154,6 +170,9 @@ static const struct {
     {"hardware:\n  life_years: nan\n", ":2: hardware.life_years: ", "not 'nan'"},
     {"hardware:\n  life_years: 1e999\n", ":2: hardware.life_years: ", "not '1e999'"},
     {"hardware:\n  reserved_share: 1.5\n", ":2: hardware.reserved_share: ", "in 0 to 1"},
+    {"carbon:\n  pue: 0.9\n", ":2: carbon.pue: ", "cannot use less"},
+    {"carbon:\n  provider: [csv]\n", ":2: carbon.provider: ", "a text"},
+    {"hardware:\n  gpu: voodoo\n", ":2: hardware.gpu: ", "h100"},
     {"hardware:\n  server_kg: -1\n", ":2: hardware.server_kg: ", "in 0 to 1000000"},
     {"limits:\n  choices: 129\n", ":2: limits.choices: ", "is 129; it must lie in 0 to 128"},
     {"drain_seconds: 86401\n", ":1: drain_seconds: ", "in 0 to 86400"},
