@@ -1,12 +1,10 @@
 /*
  * doctor_gpu.c - accelerators: found on the PCI bus, named by their drivers.
  *
- * The bus shows a device also where its driver is missing, which is worth saying. NVIDIA's library
- * is opened at run time; without it only the names are lost. Functions and structs as in NVML's
- * reference manual.
+ * The bus shows a device also where its driver is missing, which is worth saying. Without NVIDIA's
+ * library (energy/sources/nvml_library.h) only the names are lost.
  */
 #include <dirent.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +12,7 @@
 
 #include "base/checked.h"
 #include "cli/doctor.h"
+#include "energy/sources/nvml_library.h"
 
 static const struct {
     unsigned long id;
@@ -80,54 +79,8 @@ static void scan_bus(vd_doctor_gpus *gpus)
     qsort(gpus->gpu, gpus->n, sizeof(gpus->gpu[0]), by_address);
 }
 
-/* nvmlPciInfo_t and nvmlMemory_t. */
-typedef struct nvml_pci {
-    char legacy_id[16];
-    unsigned domain, bus, device, device_id, subsystem_id;
-    char bus_id[32];
-} nvml_pci;
-
-typedef struct nvml_memory {
-    unsigned long long total, free, used;
-} nvml_memory;
-
-typedef struct nvml {
-    int (*init)(void);
-    int (*shutdown)(void);
-    int (*version)(char *version, unsigned size);
-    int (*count)(unsigned *ret_n);
-    int (*device)(unsigned index, void **ret_device);
-    int (*name)(void *device, char *name, unsigned size);
-    int (*pci)(void *device, nvml_pci *ret_pci);
-    int (*memory)(void *device, nvml_memory *ret_memory);
-} nvml;
-
-static bool load_nvml(void *library, nvml *n)
-{
-    const struct {
-        const char *name;
-        void *slot; /* of a pointer to a function; POSIX lets dlsym's result be stored there */
-    } wanted[] = {
-        {"nvmlInit_v2", &n->init},
-        {"nvmlShutdown", &n->shutdown},
-        {"nvmlSystemGetDriverVersion", &n->version},
-        {"nvmlDeviceGetCount_v2", &n->count},
-        {"nvmlDeviceGetHandleByIndex_v2", &n->device},
-        {"nvmlDeviceGetName", &n->name},
-        {"nvmlDeviceGetPciInfo_v3", &n->pci},
-        {"nvmlDeviceGetMemoryInfo", &n->memory},
-    };
-    for (size_t i = 0; i < VD_COUNT(wanted); i++) {
-        void *symbol = dlsym(library, wanted[i].name);
-        if (symbol == NULL)
-            return false;
-        memcpy(wanted[i].slot, &symbol, sizeof(symbol));
-    }
-    return true;
-}
-
 /* The GPU at this address of the bus, or a new one: containers may hide the bus. */
-static vd_doctor_gpu *gpu_at(vd_doctor_gpus *gpus, const nvml_pci *pci)
+static vd_doctor_gpu *gpu_at(vd_doctor_gpus *gpus, const vd_nvml_pci *pci)
 {
     char address[24];
     snprintf(address, sizeof(address), "%04x:%02x:%02x.0", pci->domain, pci->bus & 0xff,
@@ -143,46 +96,39 @@ static vd_doctor_gpu *gpu_at(vd_doctor_gpus *gpus, const nvml_pci *pci)
     return gpu;
 }
 
-static void ask_nvml(const nvml *n, vd_doctor_gpus *gpus)
+static void ask_nvml(const vd_nvml *n, vd_doctor_gpus *gpus)
 {
     char version[96] = "";
     unsigned n_devices = 0;
-    if (n->version(version, sizeof(version)) == 0)
+    if (n->driver_version != NULL && n->driver_version(version, sizeof(version)) == 0)
         snprintf(gpus->nvml, sizeof(gpus->nvml), "driver %.90s", version);
     if (n->count(&n_devices) != 0)
         return;
     for (unsigned i = 0; i < n_devices; i++) {
         void *device = NULL;
-        nvml_pci pci = {{0}};
-        nvml_memory memory = {0};
+        vd_nvml_pci pci = {{0}};
+        vd_nvml_memory memory = {0};
         vd_doctor_gpu *gpu;
-        if (n->device(i, &device) != 0 || n->pci(device, &pci) != 0 ||
+        if (n->by_index(i, &device) != 0 || n->pci == NULL || n->pci(device, &pci) != 0 ||
             (gpu = gpu_at(gpus, &pci)) == NULL)
             continue;
         char name[96] = "";
-        if (n->name(device, name, sizeof(name)) == 0)
+        if (n->name != NULL && n->name(device, name, sizeof(name)) == 0)
             snprintf(gpu->name, sizeof(gpu->name), "%.95s", name);
-        if (n->memory(device, &memory) == 0)
+        if (n->memory != NULL && n->memory(device, &memory) == 0)
             gpu->memory_bytes = memory.total;
     }
 }
 
 void vd_doctor_gpus_find(vd_doctor_gpus *gpus)
 {
+    vd_nvml n = {0};
+    vd_err err = {0};
     scan_bus(gpus);
-    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    nvml n = {0};
-    if (library == NULL) {
-        snprintf(gpus->nvml, sizeof(gpus->nvml), "libnvidia-ml.so.1 is not here");
+    if (vd_nvml_open(&n, &err) != VD_OK) {
+        snprintf(gpus->nvml, sizeof(gpus->nvml), "%.120s", err.message);
         return;
     }
-    int failed = load_nvml(library, &n) ? n.init() : -1;
-    if (failed == 0) {
-        ask_nvml(&n, gpus);
-        (void)n.shutdown();
-    } else {
-        snprintf(gpus->nvml, sizeof(gpus->nvml), "libnvidia-ml.so.1 cannot be used (status %d)",
-                 failed);
-    }
-    dlclose(library);
+    ask_nvml(&n, gpus);
+    vd_nvml_close(&n);
 }

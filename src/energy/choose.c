@@ -21,6 +21,7 @@ typedef struct kind {
 static const kind kinds[] = {
     {"rapl", vd_source_powercap_open, HOST, true},
     {"psys", vd_source_psys_open, WHOLE, false},
+    {"nvml", vd_source_nvml_open, GPU, true},
 };
 
 enum { SPEC_ITEM_MAX = 512 };

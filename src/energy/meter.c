@@ -168,6 +168,7 @@ vd_status vd_meter_open(const vd_meter_options *options, vd_meter **ret_meter, v
         .sysfs = from_environment(o->sysfs, "VERDANT_SYSFS", "/sys"),
         .spec = "",
         .now_ns = now_ns(meter),
+        .sample_in_read = o->now_ns != NULL,
         .open_file = o->open_file,
         .open_perf = o->open_perf,
         .ctx = o->ctx,

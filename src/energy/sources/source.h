@@ -63,6 +63,9 @@ typedef struct vd_source_env {
     const char *sysfs; /* root of /sys */
     const char *spec;  /* what stands behind "NAME:" in the configuration, or "" */
     uint64_t now_ns;
+    /* For tests, with a clock of theirs: no thread is started, each read takes a sample at its
+     * now_ns. */
+    bool sample_in_read;
     int (*open_file)(void *ctx, const char *path); /* for tests; NULL: open(2), read only */
     /* A counter of the perf event PMU `type`, on one CPU; a descriptor or -1 and errno. For tests;
      * NULL: perf_event_open(2). */
@@ -71,7 +74,8 @@ typedef struct vd_source_env {
 } vd_source_env;
 
 /* VD_ERR_NOT_FOUND where the machine has none, VD_ERR_PERM where it may not be read (the message
- * says what to do), VD_ERR_FORMAT where it is malformed. ret_source untouched on failure. */
+ * says what to do), VD_ERR_FORMAT where it is malformed, VD_ERR_ARG for a spec that is none.
+ * ret_source untouched on failure. */
 typedef vd_status (*vd_source_open_fn)(const vd_source_env *env, vd_source *ret_source,
                                        vd_err *err);
 
