@@ -19,7 +19,9 @@ typedef struct kind {
 
 /* In the order in which `auto` tries them. */
 static const kind kinds[] = {
-    {"rapl", vd_source_powercap_open, HOST, true},
+    {"rapl", vd_source_rapl_open, HOST, true},
+    {"rapl-perf", vd_source_rapl_perf_open, HOST, false},
+    {"rapl-powercap", vd_source_rapl_powercap_open, HOST, false},
     {"psys", vd_source_psys_open, WHOLE, false},
     {"nvml", vd_source_nvml_open, GPU, true},
 };

@@ -53,13 +53,27 @@ typedef struct vd_rapl_zone_info {
 typedef struct vd_rapl_zone {
     vd_rapl_zone_info info;
     char dir[VD_RAPL_PATH_MAX];
-    int fd; /* energy_uj, or -1 */
+    int fd; /* energy_uj or the perf event, or -1 */
     uint64_t last_uj, last_ns, moved_ns;
+    struct { /* sources/perf.c: the event, its last count and the energy since it was opened */
+        uint64_t code, factor, raw, uj;
+        uint32_t rest; /* of a microjoule, 32 bits */
+        int cpu;
+    } perf;
 } vd_rapl_zone;
 
 typedef int (*vd_rapl_open_fn)(void *ctx, const char *path);
 
-typedef struct vd_rapl {
+typedef struct vd_rapl vd_rapl;
+
+struct vd_rapl {
+    /* How a zone's counter is read: 0 or an errno. NULL: its file energy_uj. */
+    int (*value)(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t *ret_uj);
+    /* Before a round of readings; NULL: nothing to do. */
+    void (*refresh)(vd_rapl *rapl);
+    void *self; /* theirs */
+    void (*free_self)(void *self);
+    bool relative; /* counters start at 0 when opened: their values do not show twins */
     vd_rapl_open_fn open_file;
     void *ctx;
     char root[VD_RAPL_PATH_MAX]; /* the folder class/powercap */
@@ -72,7 +86,7 @@ typedef struct vd_rapl {
     uint64_t lost_since_ns;            /* a zone has been missing since; 0 = none is */
     uint64_t n_gaps;
     char last_gap[VD_ERR_MESSAGE_MAX];
-} vd_rapl;
+};
 
 /* Finds and opens the zones below `sysfs`, packages and dram or psys alone; rapl->why says whether
  * they can serve. Keeps files open until vd_rapl_close. Allocates nothing of ours. */

@@ -25,17 +25,34 @@ bool vd_rapl_parse(const char *text, size_t n, uint64_t *ret_number)
     return true;
 }
 
-bool vd_rapl_file_text(const char *dir, const char *file, char *text, size_t size)
+/* The file's beginning; the number of bytes, 0 when there are none. */
+static size_t read_start(const char *dir, const char *file, char *text, size_t size)
 {
-    char path[VD_RAPL_PATH_MAX + 32];
-    snprintf(path, sizeof(path), "%s/%s", dir, file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char path[VD_RAPL_PATH_MAX + 64];
+    int length = snprintf(path, sizeof(path), "%s/%s", dir, file);
+    int fd = length > 0 && (size_t)length < sizeof(path)
+                 ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+                 : -1;
     if (fd < 0)
-        return false;
+        return 0;
     ssize_t n = read(fd, text, size);
     close(fd);
-    if (n <= 0 || (size_t)n >= size)
+    return n > 0 ? (size_t)n : 0;
+}
+
+bool vd_rapl_file_text(const char *dir, const char *file, char *text, size_t size)
+{
+    size_t n = read_start(dir, file, text, size);
+    if (n == 0 || n >= size)
         return false;
+    text[n] = '\0';
+    text[strcspn(text, "\n")] = '\0';
+    return text[0] != '\0';
+}
+
+bool vd_rapl_file_start(const char *dir, const char *file, char *text, size_t size)
+{
+    size_t n = read_start(dir, file, text, size - 1);
     text[n] = '\0';
     text[strcspn(text, "\n")] = '\0';
     return text[0] != '\0';

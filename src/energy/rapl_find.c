@@ -50,7 +50,7 @@ static vd_rapl_zone *parent_of(vd_rapl *rapl, const vd_rapl_zone *zone)
     return last == NULL ? NULL : find_id(rapl, zone->info.id, (size_t)(last - zone->info.id));
 }
 
-/* "psys", or "psys-1" of the second of several packages (intel_rapl_common.c, since Linux 5.19). */
+/* "psys", or "psys-1" of the second of several packages (intel_rapl_common.c of the kernel). */
 static bool is_psys(const char *name)
 {
     return strcmp(name, "psys") == 0 || starts_with(name, "psys-");
@@ -74,27 +74,35 @@ static void classify(vd_rapl_zone_info *info, bool psys)
     }
 }
 
-/* Takes the directory in as a zone when it has a counter and is not known yet. */
-static void add_zone(vd_rapl *rapl, const char *dir, const char *id)
+vd_rapl_zone *vd_rapl_zone_add(vd_rapl *rapl, const char *id, const char *name, uint64_t range_uj)
 {
-    if (strlen(id) >= VD_RAPL_ID_MAX || strchr(id, ':') == NULL ||
-        find_id(rapl, id, strlen(id)) != NULL || rapl->n_zones == VD_RAPL_ZONES_MAX)
-        return;
-    char path[VD_RAPL_PATH_MAX + 32];
-    snprintf(path, sizeof(path), "%s/energy_uj", dir);
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        return; /* a control type, or a zone without a counter */
-
-    vd_rapl_zone *zone = &rapl->zone[rapl->n_zones];
+    if (strlen(id) >= VD_RAPL_ID_MAX || find_id(rapl, id, strlen(id)) != NULL ||
+        rapl->n_zones == VD_RAPL_ZONES_MAX)
+        return NULL;
+    vd_rapl_zone *zone = &rapl->zone[rapl->n_zones++];
     *zone = (vd_rapl_zone){.fd = -1};
     snprintf(zone->info.id, sizeof(zone->info.id), "%s", id);
-    snprintf(zone->dir, sizeof(zone->dir), "%s", dir);
-    if (!vd_rapl_file_text(dir, "name", zone->info.name, sizeof(zone->info.name)))
-        return;
-    if (!vd_rapl_file_number(dir, "max_energy_range_uj", &zone->info.range_uj))
-        zone->info.range_uj = 0;
+    snprintf(zone->info.name, sizeof(zone->info.name), "%s", name);
+    zone->info.range_uj = range_uj;
     classify(&zone->info, rapl->psys);
-    rapl->n_zones++;
+    return zone;
+}
+
+/* Takes the directory in as a zone when it has a counter and is not known yet. */
+static void add_directory(vd_rapl *rapl, const char *dir, const char *id)
+{
+    char path[VD_RAPL_PATH_MAX + 32], name[32];
+    uint64_t range_uj;
+    snprintf(path, sizeof(path), "%s/energy_uj", dir);
+    if (strchr(id, ':') == NULL || (access(path, F_OK) != 0 && errno == ENOENT))
+        return; /* a control type, or a zone without a counter */
+    if (!vd_rapl_file_text(dir, "name", name, sizeof(name)))
+        return;
+    if (!vd_rapl_file_number(dir, "max_energy_range_uj", &range_uj))
+        range_uj = 0;
+    vd_rapl_zone *zone = vd_rapl_zone_add(rapl, id, name, range_uj);
+    if (zone != NULL)
+        snprintf(zone->dir, sizeof(zone->dir), "%s", dir);
 }
 
 static void walk(vd_rapl *rapl, const char *dir, int depth)
@@ -112,7 +120,7 @@ static void walk(vd_rapl *rapl, const char *dir, int depth)
         int n = snprintf(child, sizeof(child), "%s/%s", dir, entry->d_name);
         if (n < 0 || (size_t)n >= sizeof(child))
             continue;
-        add_zone(rapl, child, entry->d_name);
+        add_directory(rapl, child, entry->d_name);
         walk(rapl, child, depth + 1);
     }
     closedir(listing);
@@ -132,13 +140,11 @@ static void sort_zones(vd_rapl *rapl)
         }
 }
 
-static void open_zone(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t now_ns)
+void vd_rapl_zone_opened(vd_rapl_zone *zone, int saved, uint64_t now_ns)
 {
-    int saved = vd_rapl_zone_open(rapl, zone, &zone->last_uj);
     zone->last_ns = zone->moved_ns = now_ns;
-    if (saved == 0)
-        return;
-    zone->info.use = saved == EACCES || saved == EPERM ? VD_RAPL_DENIED : VD_RAPL_BROKEN;
+    if (saved != 0)
+        zone->info.use = saved == EACCES || saved == EPERM ? VD_RAPL_DENIED : VD_RAPL_BROKEN;
 }
 
 /* The same counter shown by the model-specific registers and by memory-mapped I/O (or another
@@ -186,7 +192,7 @@ static void choose_twins(vd_rapl *rapl)
         for (size_t k = i + 1; k < rapl->n_zones; k++) {
             vd_rapl_zone *a = &rapl->zone[i], *b = &rapl->zone[k];
             if (a->info.use == VD_RAPL_TWIN || b->info.use == VD_RAPL_TWIN ||
-                !(are_twins(rapl, a, b) || are_mirrors(a, b)))
+                !(are_twins(rapl, a, b) || (!rapl->relative && are_mirrors(a, b))))
                 continue;
             vd_rapl_zone *worse = worse_of(a, b);
             worse->info.use = VD_RAPL_TWIN;
@@ -254,10 +260,17 @@ void vd_rapl_open(vd_rapl *rapl, const char *sysfs, bool psys, vd_rapl_open_fn o
         return;
     }
     walk(rapl, rapl->root, 0);
+    for (size_t i = 0; i < rapl->n_zones; i++) {
+        vd_rapl_zone *zone = &rapl->zone[i];
+        if (zone->info.use == VD_RAPL_READ)
+            vd_rapl_zone_opened(zone, vd_rapl_zone_open(rapl, zone, &zone->last_uj), now_ns);
+    }
+    vd_rapl_settle(rapl);
+}
+
+void vd_rapl_settle(vd_rapl *rapl)
+{
     sort_zones(rapl);
-    for (size_t i = 0; i < rapl->n_zones; i++)
-        if (rapl->zone[i].info.use == VD_RAPL_READ)
-            open_zone(rapl, &rapl->zone[i], now_ns);
     choose_twins(rapl);
     judge(rapl);
 }
@@ -267,6 +280,9 @@ void vd_rapl_close(vd_rapl *rapl)
     for (size_t i = 0; i < rapl->n_zones; i++)
         vd_rapl_zone_close(&rapl->zone[i]);
     rapl->n_zones = 0;
+    if (rapl->free_self != NULL)
+        rapl->free_self(rapl->self);
+    rapl->self = NULL;
 }
 
 const char *vd_rapl_use_text(vd_rapl_use use)

@@ -66,7 +66,8 @@ static bool step_between(vd_rapl *rapl, const vd_rapl_zone *zone, uint64_t value
 static bool read_zone(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t now_ns, uint64_t *uj)
 {
     uint64_t value, step = 0;
-    int saved = vd_rapl_zone_value(rapl, zone, &value);
+    int saved = rapl->value != NULL ? rapl->value(rapl, zone, &value)
+                                    : vd_rapl_zone_value(rapl, zone, &value);
     if (saved != 0) {
         report(rapl, zone, "cannot be read: %s",
                saved == EBADMSG ? "not a number" : strerror(saved));
@@ -97,6 +98,8 @@ static bool read_zone(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t now_ns, uint64
 bool vd_rapl_read(vd_rapl *rapl, uint64_t now_ns, uint64_t uj[VD_PART_N])
 {
     bool seen = true, lost = false;
+    if (rapl->refresh != NULL)
+        rapl->refresh(rapl);
     for (size_t i = 0; i < rapl->n_zones; i++) {
         vd_rapl_zone *zone = &rapl->zone[i];
         if (zone->info.use != VD_RAPL_READ)

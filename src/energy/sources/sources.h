@@ -4,8 +4,11 @@
 
 #include "energy/sources/source.h"
 
-/* Counters of the host's processor and memory. */
-vd_status vd_source_powercap_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
+/* Counters of the host's processor and memory: the better of perf events and powercap, or one. */
+vd_status vd_source_rapl_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
+vd_status vd_source_rapl_perf_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
+vd_status vd_source_rapl_powercap_open(const vd_source_env *env, vd_source *ret_source,
+                                       vd_err *err);
 /* The platform counter of laptops: processor, memory and what else hangs on the same supply. */
 vd_status vd_source_psys_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
 

@@ -66,6 +66,21 @@ static inline void make_path(const char *path)
     mkdir(part, 0755);
 }
 
+/* Writes root/path with its folders. */
+static inline void tree_file(const fake_tree *tree, const char *path, const char *text)
+{
+    char full[512];
+    snprintf(full, sizeof(full), "%s/%s", tree->root, path);
+    char *slash = strrchr(full, '/');
+    *slash = '\0';
+    make_path(full);
+    *slash = '/';
+    int fd = open(full, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+}
+
 static inline void zone_file(const fake_tree *tree, const char *id, const char *file,
                              const char *text)
 {
