@@ -88,6 +88,11 @@ static const cyaml_schema_field_t carbon_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t energy_fields[] = {
+    CYAML_FIELD_BOOL_PTR("calibrate", OPTIONAL, vd_config_energy, calibrate),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t config_fields[] = {
     TEXT("listen", vd_config, listen),
     TEXT("zone", vd_config, zone),
@@ -99,6 +104,7 @@ static const cyaml_schema_field_t config_fields[] = {
                                &model_value, 0, VD_MODELS_MAX),
     CYAML_FIELD_MAPPING("limits", OPTIONAL, vd_config, limits, limits_fields),
     CYAML_FIELD_MAPPING("carbon", OPTIONAL, vd_config, carbon, carbon_fields),
+    CYAML_FIELD_MAPPING("energy", OPTIONAL, vd_config, energy, energy_fields),
     CYAML_FIELD_MAPPING("hardware", OPTIONAL, vd_config, hardware, hardware_fields),
     CYAML_FIELD_END,
 };
@@ -337,6 +343,7 @@ void vd_config_limits_to(const vd_config *c, vd_service_options *o)
     for (size_t i = 0; i < c->n_hosts; i++)
         to->hosts[i] = c->hosts[i];
     o->drain_ns = c->drain_seconds * second_ns;
+    o->no_calibration = c->energy.calibrate != NULL && !*c->energy.calibrate;
     carbon_to(c, o);
 }
 

@@ -39,6 +39,10 @@ typedef struct vd_config_carbon {
     double pue, wue_site_l_per_kwh, wue_grid_l_per_kwh;
 } vd_config_carbon;
 
+typedef struct vd_config_energy {
+    bool *calibrate; /* NULL: yes */
+} vd_config_energy;
+
 typedef struct vd_config {
     char *listen, *zone, *log_level;
     uint32_t drain_seconds;
@@ -49,6 +53,7 @@ typedef struct vd_config {
     vd_config_limits limits;
     vd_config_carbon carbon;
     vd_config_hardware hardware;
+    vd_config_energy energy;
 } vd_config;
 
 /* Reads the file whole. VD_ERR_IO, VD_ERR_FORMAT with line and key, VD_ERR_NOMEM.

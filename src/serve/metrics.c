@@ -170,6 +170,37 @@ static void write_account(vd_account *account, vd_buf *out)
     labelled(out, "verdant_meter_info", "method", t.method, 1);
 }
 
+/* What a step of each model is made of: F, a_p, a_d, a_kv of docs/energy.md. */
+static void write_costs(vd_server *server, vd_buf *out)
+{
+    static const char seconds[] = "verdant_step_cost_seconds";
+    static const char joules[] = "verdant_step_cost_joules";
+    for (int metered = 0; metered < 2; metered++) {
+        head(out, metered ? joules : seconds, "gauge",
+             metered ? "The same times the active power of the last steps."
+                     : "Machine time of a step, and of each prompt token, answer token and "
+                       "position read in it.");
+        for (size_t i = 0; i < server->n_models; i++) {
+            vd_step_cost cost = vd_account_cost(server->options.account, (uint32_t)i);
+            const struct {
+                const char *term;
+                double ns;
+            } terms[] = {{"step", cost.fixed_ns},
+                         {"prefill_token", cost.prefill_ns},
+                         {"decode_token", cost.decode_ns},
+                         {"kv_read", cost.kv_read_ns}};
+            if (cost.n_steps == 0 || (metered && cost.active_w == 0))
+                continue;
+            for (size_t k = 0; k < VD_COUNT(terms); k++) {
+                vd_buf_printf(out, "%s{model=", metered ? joules : seconds);
+                vd_jout_string(out, server->models[i].name, strlen(server->models[i].name));
+                vd_buf_printf(out, ",term=\"%s\"} %.6g\n", terms[k].term,
+                              terms[k].ns * 1e-9 * (metered ? cost.active_w : 1));
+            }
+        }
+    }
+}
+
 static void write_energy(vd_server *server, vd_buf *out)
 {
     vd_metrics *m = &server->metrics;
@@ -188,8 +219,10 @@ static void write_energy(vd_server *server, vd_buf *out)
              (double)atomic_load_explicit(&m->operational_ng, RELAXED) / 1e9);
     labelled(out, "verdant_carbon_grams_total", "kind", "embodied",
              (double)atomic_load_explicit(&m->embodied_ng, RELAXED) / 1e9);
-    if (server->options.account != NULL)
+    if (server->options.account != NULL) {
         write_account(server->options.account, out);
+        write_costs(server, out);
+    }
 }
 
 static double resident_bytes(void)

@@ -13,6 +13,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/sha256.h"
+#include "engine/calibrate.h"
 #include "engine/observe.h"
 #include "text/prompt.h"
 
@@ -58,7 +59,8 @@ static void on_step(void *ctx, const vd_step *step)
 {
     vd_model_backend *m = ctx;
     vd_account_step(m->account, step);
-    vd_histogram_add(m->steps, step->end_ns - step->begin_ns);
+    if (m->steps != NULL) /* a request's, not the calibration's */
+        vd_histogram_add(m->steps, step->end_ns - step->begin_ns);
 }
 
 static void weigh(const vd_model_backend *m, uint64_t begin_ns, vd_spent *spent)
@@ -242,7 +244,6 @@ vd_status vd_model_backend_open(const vd_model_backend_options *o, vd_model_back
     m->feed = o->feed;
     m->site = o->site;
     m->hardware = o->hardware;
-    m->steps = o->steps;
     m->max_running = o->engine.max_running;
     m->created_s = stat(o->path, &about) == 0 ? (int64_t)about.st_mtime : 0;
     st = vd_engine_open(o->path, &o->engine, &m->engine, err);
@@ -260,7 +261,11 @@ vd_status vd_model_backend_open(const vd_model_backend_options *o, vd_model_back
                                                        .ctx = m,
                                                        .first_id = o->first_id,
                                                        .model = o->number});
-    st = vd_engine_start(m->engine, err);
+    if (o->calibrate_ns != 0)
+        st = vd_engine_calibrate(m->engine, o->calibrate_ns, err);
+    m->steps = o->steps;
+    if (st == VD_OK)
+        st = vd_engine_start(m->engine, err);
     if (st != VD_OK)
         goto out;
     *ret_model = m;

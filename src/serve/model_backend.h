@@ -18,6 +18,7 @@ typedef struct vd_model_backend_options {
     const char *path; /* of the GGUF file */
     vd_engine_options engine;
     uint64_t first_id;    /* of its requests, 2^48 apart from those of others in the account */
+    uint64_t calibrate_ns; /* for learning what a step costs, before the first request; 0: none */
     uint32_t number;      /* of its steps in the account: each model's cost is its own */
     vd_account *account;  /* borrowed; room for max_running + max_waiting of every model */
     vd_feed *feed;        /* borrowed: the tags of the account's grams */

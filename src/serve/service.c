@@ -24,7 +24,7 @@ enum {
     STEP_DEFAULT = 512,
     ID_BITS = 48 /* of a request id; the model's number stands above */
 };
-static const uint64_t idle_ns = S / 2, drain_default_ns = 30 * S;
+static const uint64_t idle_ns = S / 2, calibrate_ns = S / 2, drain_default_ns = 30 * S;
 
 struct vd_service {
     vd_service_options options;
@@ -189,6 +189,17 @@ out:
     return st;
 }
 
+static void log_cost(vd_service *s, const char *name, uint32_t number)
+{
+    vd_step_cost cost = vd_account_cost(s->account, number);
+    if (cost.n_steps != 0)
+        vd_log(VD_LOG_INFO, "energy",
+               "calibrated name=%s steps=%" PRIu64 " fixed_us=%.0f prefill_us=%.1f decode_us=%.1f "
+               "kv_read_ns=%.2f miss_pct=%.1f",
+               name, cost.n_steps, cost.fixed_ns * 1e-3, cost.prefill_ns * 1e-3,
+               cost.decode_ns * 1e-3, cost.kv_read_ns, cost.miss_pct);
+}
+
 static vd_status load_model(vd_service *s, size_t i, vd_err *err)
 {
     const vd_service_model *m = &s->options.models[i];
@@ -198,6 +209,7 @@ static vd_status load_model(vd_service *s, size_t i, vd_err *err)
         .engine = m->engine,
         .first_id = ((uint64_t)i << ID_BITS) + 1,
         .number = (uint32_t)i,
+        .calibrate_ns = s->options.no_calibration ? 0 : calibrate_ns,
         .account = s->account,
         .feed = s->feed,
         .site = s->options.site,
@@ -207,6 +219,7 @@ static vd_status load_model(vd_service *s, size_t i, vd_err *err)
     vd_status st = vd_model_backend_open(&options, &s->models[i], err);
     if (st != VD_OK)
         return st;
+    log_cost(s, m->name, (uint32_t)i);
     vd_backend face = vd_model_backend_face(s->models[i]);
     vd_engine_info info = vd_model_backend_info(s->models[i]);
     vd_log(VD_LOG_INFO, "serve",

@@ -234,3 +234,33 @@ def test_a_meter_that_may_not_be_read_is_said_and_never_zero(build, tmp_path, mo
         assert b'verdant_meter_info{method="model"} 1' in server.ask("GET", "/metrics")[2]
     assert "no meter" in server.log and "verdant doctor" in server.log
     assert re.search(r'why="[^"]*(permission|root|EACCES|may not)', server.log, re.I), server.log
+
+
+def step_costs(server):
+    text = server.ask("GET", "/metrics")[2].decode()
+    rows = re.findall(r'^verdant_step_cost_(\w+){model="(\w+)",term="(\w+)"} (\S+)$', text, re.M)
+    return {(unit, name, term): float(value) for unit, name, term, value in rows}
+
+
+def test_a_model_is_calibrated_before_it_serves_and_nobody_pays(build, tmp_path, model):
+    file = tmp_path / "verdant.yaml"
+    models = f"models:\n  - name: one\n    ref: {model}\n  - name: two\n    ref: {model}\n"
+    for calibrate in (True, False):
+        file.write_text(models + f"energy:\n  calibrate: {str(calibrate).lower()}\n")
+        with Server([build / "verdant", "serve", "--config", file,
+                     "--listen", "127.0.0.1:0"]) as server:
+            while server.ask("GET", "/readyz")[0] != 200:
+                time.sleep(0.02)
+            costs, sums = step_costs(server), booked(server)
+            assert sums["requests"] == 0
+            text = server.ask("GET", "/metrics")[2].decode()
+            assert "verdant_engine_prefill_tokens_total{model=\"one\"} 0" in text
+        if not calibrate:
+            assert costs == {} and "calibrated" not in server.log
+            continue
+        assert sums["unattributed"] > 0
+        terms = {"step", "prefill_token", "decode_token", "kv_read"}
+        assert {key[1:] for key in costs} == {(m, t) for m in ("one", "two") for t in terms}
+        assert {key[0] for key in costs} == {"seconds", "joules"}
+        assert all(value > 0 for value in costs.values())
+        assert server.log.count("calibrated name=") == 2
