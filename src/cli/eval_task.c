@@ -1,5 +1,6 @@
 /* eval_task.c - how many questions with choices a model answers right. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,14 +52,23 @@ static vd_status on_answer(void *ctx, const vd_choose_answer *answer,
     return run->scores.stream != NULL ? write_score(run->scores.stream, answer, err) : VD_OK;
 }
 
-static int print_json(const vd_choose_result *r, double seconds)
+static int print_json(const vd_eval_args *a, const vd_choose_result *r, double seconds)
 {
+    vd_run_quality quality = {.ppl = NAN,
+                              .ppl_stderr = NAN,
+                              .kl_mean = NAN,
+                              .kl_stderr = NAN,
+                              .top1 = NAN,
+                              .top1_stderr = NAN,
+                              .accuracy = r->accuracy,
+                              .accuracy_stderr = r->stderr_,
+                              .n_tasks = r->n};
     json_t *out = json_pack("{s:f,s:f,s:f,s:f,s:I,s:f,s:s,s:f}", "accuracy", r->accuracy,
                             "stderr", r->stderr_, "accuracy_norm", r->accuracy_norm,
                             "stderr_norm", r->stderr_norm, "n", (json_int_t)r->n, "chance",
                             r->chance, "format",
                             r->format == VD_TASK_FORMAT_QA ? "qa" : "plain", "seconds", seconds);
-    return vd_cli_put_json("eval", out);
+    return vd_eval_put_json(a, &quality, out);
 }
 
 static void print_table(const vd_choose_result *r, double seconds)
@@ -114,7 +124,7 @@ int vd_eval_task(const vd_eval_args *a)
     if (st != VD_OK)
         goto out;
     if (a->json)
-        status = print_json(&result, seconds);
+        status = print_json(a, &result, seconds);
     else
         print_table(&result, seconds);
 out:

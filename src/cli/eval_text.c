@@ -1,4 +1,5 @@
 /* eval_text.c - perplexity of a model on a text, and its divergence from another model. */
+#include <math.h>
 #include <stdio.h>
 
 #include "base/alloc.h"
@@ -23,6 +24,20 @@ static void show_chunk(void *ctx, size_t done, size_t total, double ppl)
 
 static int print_json(const vd_perplexity *p, const vd_eval_args *a, double seconds)
 {
+    vd_run_quality quality = {.ppl = p->ppl,
+                              .ppl_stderr = p->ppl_stderr,
+                              .kl_mean = NAN,
+                              .kl_stderr = NAN,
+                              .top1 = NAN,
+                              .top1_stderr = NAN,
+                              .accuracy = NAN,
+                              .accuracy_stderr = NAN};
+    if (a->against != NULL) {
+        quality.kl_mean = p->kl_mean;
+        quality.kl_stderr = p->kl_stderr;
+        quality.top1 = p->top1_agreement;
+        quality.top1_stderr = p->top1_stderr;
+    }
     json_t *out = json_pack("{s:f,s:f,s:I,s:I,s:I,s:f}", "ppl", p->ppl, "ppl_stderr",
                             p->ppl_stderr, "n_tokens", (json_int_t)p->n_tokens, "n_chunks",
                             (json_int_t)p->n_chunks, "ctx", (json_int_t)a->ctx, "seconds",
@@ -38,7 +53,7 @@ static int print_json(const vd_perplexity *p, const vd_eval_args *a, double seco
         }
         json_decref(kl);
     }
-    return vd_cli_put_json("eval", out);
+    return vd_eval_put_json(a, &quality, out);
 }
 
 static void print_table(const vd_perplexity *p, const vd_eval_args *a, double seconds)

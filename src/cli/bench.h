@@ -1,0 +1,60 @@
+/*
+ * bench.h - how `verdant bench` is cut: options (cmd_bench.c), the measuring of models side by side
+ * (bench_run.c), traces of requests for private copies and for one server (bench_trace.c and what
+ * it uses), and what is printed (bench_print.c). Single-owner, but for the engines' own threads.
+ */
+#ifndef VD_CLI_BENCH_H
+#define VD_CLI_BENCH_H
+
+#include "cli/progress.h"
+#include "cli/run_facts.h"
+
+enum {
+    VD_BENCH_RUNS_MAX = 100,
+    VD_BENCH_MODELS_MAX = 8,
+    VD_BENCH_TOKENS_MAX = 1 << 20,
+    VD_BENCH_BATCH_MAX = 256
+};
+
+typedef struct vd_bench_args {
+    const char *const *model; /* [n_models], borrowed of argv */
+    size_t n_models;
+    size_t n_prompt, n_answer, n_batch, n_runs; /* n_runs 0: not said */
+    bool json;
+    const char *folder, *zone; /* -o, --zone */
+    vd_engine_options engine;
+} vd_bench_args;
+
+/* One model with all that was measured of it. */
+typedef struct vd_bench_model {
+    const char *name; /* as given */
+    char *path;
+    vd_engine *engine;
+    vd_run_facts facts;
+    vd_run run;
+} vd_bench_model;
+
+typedef struct vd_bench {
+    const vd_bench_args *args;
+    vd_meter *meter;
+    vd_progress progress;
+    char series[VD_RUN_SERIES_MAX];
+    vd_bench_model model[VD_BENCH_MODELS_MAX];
+    size_t n_models;
+    size_t n_done, n_total;
+    size_t n_alive, n_first; /* requests running; those that gave a token */
+    vd_status failed;
+} vd_bench;
+
+/* Opens the models, measures them run for run in the order A B, B A, A B, ... and leaves a record
+ * in each. vd_bench_done in any case. */
+VD_NODISCARD vd_status vd_bench_models(vd_bench *bench, vd_err *err);
+void vd_bench_done(vd_bench *bench);
+
+/* Writes the records below args->folder, and prints JSON or a table. Returns the exit status. */
+int vd_bench_print(const vd_bench *bench);
+/* FOLDER/LABEL.json for each run; the label is the run's, or its model's name. */
+VD_NODISCARD vd_status vd_bench_write(const char *folder, const vd_run *const *run, size_t n,
+                                      vd_err *err);
+
+#endif

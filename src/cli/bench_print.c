@@ -1,0 +1,199 @@
+/* bench_print.c - what was measured, for people and programs. See bench.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/fail.h"
+#include "base/file.h"
+#include "cli/bench.h"
+#include "cli/cli.h"
+#include "cli/format.h"
+
+/* One phase over all runs: medians. */
+typedef struct phase {
+    uint64_t n_tokens; /* per run */
+    double tok_s, min_tok_s, max_tok_s, j_per_tok;
+} phase;
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, size_t n)
+{
+    qsort(values, n, sizeof(*values), by_value);
+    return n % 2 != 0 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+static phase summarize(const vd_run *run, bool prefill)
+{
+    double seconds[VD_BENCH_RUNS_MAX], joules[VD_BENCH_RUNS_MAX];
+    size_t n = run->n_samples;
+    phase p = {0};
+    for (size_t i = 0; i < n; i++) {
+        const vd_run_phase *one = prefill ? &run->sample[i].prefill : &run->sample[i].decode;
+        p.n_tokens = one->tokens;
+        seconds[i] = one->seconds;
+        joules[i] = one->joules;
+    }
+    p.tok_s = (double)p.n_tokens / median(seconds, n); /* sorts */
+    p.max_tok_s = (double)p.n_tokens / seconds[0];
+    p.min_tok_s = (double)p.n_tokens / seconds[n - 1];
+    p.j_per_tok = median(joules, n) / (double)p.n_tokens;
+    return p;
+}
+
+static json_t *phase_json(const phase *p)
+{
+    return json_pack("{s:f,s:f,s:f,s:f,s:I}", "tok_s", p->tok_s, "tok_s_min", p->min_tok_s,
+                     "tok_s_max", p->max_tok_s, "j_per_tok", p->j_per_tok, "n_tokens",
+                     (json_int_t)p->n_tokens);
+}
+
+static double uncertainty(const vd_bench *b)
+{
+    vd_meter_info info;
+    vd_meter_info_get(b->meter, &info);
+    return info.uncertainty_pct;
+}
+
+/* The medians first, as this command has always printed them, then the record. */
+static json_t *model_json(const vd_bench *b, const vd_bench_model *m)
+{
+    const vd_run *run = &m->run;
+    phase prefill = summarize(run, true), decode = summarize(run, false);
+    json_t *out = json_pack(
+        "{s:o,s:o,s:f,s:s,s:f,s:I,s:I,s:s,s:I,s:I}", "prefill", phase_json(&prefill), "decode",
+        phase_json(&decode), "j_per_tok", decode.j_per_tok, "energy_method", run->meter.method,
+        "uncertainty_pct", uncertainty(b), "threads", (json_int_t)run->settings.threads, "batch",
+        (json_int_t)run->settings.batch, "kernels", run->settings.kernels, "runs",
+        (json_int_t)run->n_samples, "weight_bytes", (json_int_t)run->weights_bytes);
+    json_t *record = vd_run_json(run);
+    bool good = out != NULL && record != NULL && json_object_update(out, record) == 0;
+    if (good && run->peak_bytes > 0)
+        good = json_object_set_new(out, "peak_rss_bytes",
+                                   json_integer((json_int_t)run->peak_bytes)) == 0;
+    json_decref(record);
+    if (good)
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
+static json_t *all_json(const vd_bench *b)
+{
+    if (b->n_models == 1)
+        return model_json(b, &b->model[0]);
+    json_t *list = json_array();
+    for (size_t i = 0; i < b->n_models; i++)
+        if (json_array_append_new(list, model_json(b, &b->model[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+static void print_model(const vd_bench *b, const vd_bench_model *m)
+{
+    const vd_run *run = &m->run;
+    phase prefill = summarize(run, true), decode = summarize(run, false);
+    size_t n_batch = (size_t)run->settings.batch;
+    printf("%s, %zu threads, kernels %s, %zu sequence%s, median of %zu runs (min .. max)\n\n",
+           m->name, (size_t)run->settings.threads, run->settings.kernels, n_batch,
+           n_batch == 1 ? "" : "s", run->n_samples);
+    printf("         tokens   tokens/s                      J/token\n");
+    printf("prefill  %6zu   %8.1f (%.1f .. %.1f)   %.5f\n", (size_t)prefill.n_tokens,
+           prefill.tok_s, prefill.min_tok_s, prefill.max_tok_s, prefill.j_per_tok);
+    printf("decode   %6zu   %8.1f (%.1f .. %.1f)   %.5f\n\n", (size_t)decode.n_tokens,
+           decode.tok_s, decode.min_tok_s, decode.max_tok_s, decode.j_per_tok);
+    printf("weights %s", vd_cli_size(run->weights_bytes).text);
+    if (run->peak_bytes > 0)
+        printf(", peak memory %s", vd_cli_size(run->peak_bytes).text);
+    printf("; energy by %s, +-%.0f %%%s\n", run->meter.method, uncertainty(b),
+           run->meter.incomplete ? "; some of it went unseen" : "");
+}
+
+/* What may stand in a file name anywhere. */
+static void file_label(const char *label, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; label[n] != '\0' && n + 1 < size; n++) {
+        char c = label[n];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     c == '-' || c == '_' || (c == '.' && n > 0);
+        out[n] = c;
+        if (!plain)
+            out[n] = '_';
+    }
+    out[n] = '\0';
+}
+
+static vd_status write_one(const char *folder, const char *label, size_t again, const vd_run *run,
+                           vd_err *err)
+{
+    vd_buf path;
+    vd_atomic_file file = {0};
+    json_t *json = vd_run_json(run);
+    char *text = vd_json_text(json);
+    json_decref(json);
+    vd_buf_init(&path, 4096);
+    vd_buf_printf(&path, "%s/%s", folder, label);
+    if (again > 0)
+        vd_buf_printf(&path, "-%zu", again + 1);
+    vd_buf_puts(&path, ".json");
+    vd_status st = vd_buf_status(&path, "the record's path", err);
+    if (st == VD_OK && text == NULL)
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for the record");
+    if (st == VD_OK)
+        st = vd_atomic_file_open(vd_buf_text(&path), &file, err);
+    if (st == VD_OK && (fputs(text, file.stream) < 0 || fputc('\n', file.stream) == EOF))
+        st = VD_FAIL(err, VD_ERR_IO, "cannot write %s", vd_buf_text(&path));
+    if (st == VD_OK)
+        st = vd_atomic_file_commit(&file, err);
+    if (st == VD_OK)
+        fprintf(stderr, "wrote %s\n", vd_buf_text(&path));
+    vd_atomic_file_done(&file);
+    vd_buf_done(&path);
+    vd_free(text);
+    return st;
+}
+
+vd_status vd_bench_write(const char *folder, const vd_run *const *run, size_t n, vd_err *err)
+{
+    char label[VD_BENCH_MODELS_MAX][96];
+    vd_status st = vd_make_dirs(folder, err);
+    for (size_t i = 0; st == VD_OK && i < n; i++) {
+        size_t again = 0;
+        file_label(run[i]->label != NULL ? run[i]->label : run[i]->model.name, label[i],
+                   sizeof(label[i]));
+        for (size_t k = 0; k < i; k++)
+            again += strcmp(label[k], label[i]) == 0;
+        st = write_one(folder, label[i], again, run[i], err);
+    }
+    return st;
+}
+
+int vd_bench_print(const vd_bench *b)
+{
+    const vd_bench_args *a = b->args;
+    vd_err err = {0};
+    if (a->folder != NULL) {
+        const vd_run *run[VD_BENCH_MODELS_MAX];
+        for (size_t i = 0; i < b->n_models; i++)
+            run[i] = &b->model[i].run;
+        if (vd_bench_write(a->folder, run, b->n_models, &err) != VD_OK)
+            return vd_cli_failed("bench", &err);
+    }
+    if (a->json)
+        return vd_cli_put_json("bench", all_json(b));
+    for (size_t i = 0; i < b->n_models; i++) {
+        if (i > 0)
+            putchar('\n');
+        print_model(b, &b->model[i]);
+    }
+    return VD_EXIT_OK;
+}
