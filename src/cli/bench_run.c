@@ -92,6 +92,8 @@ static vd_status run_phase(vd_bench *b, vd_bench_model *m, bool prefill, size_t 
         phase->tokens = (prefill ? a->n_prompt : a->n_answer) * a->n_batch;
         m->run.meter.incomplete |= to.gap;
         m->run.meter.method = to.method;
+        m->run.meter.common_pct = to.common_pct;
+        m->run.meter.independent_pct = to.independent_pct;
     }
     if (st != VD_OK)
         vd_err_prefix(err, "%s", m->name);
@@ -129,14 +131,15 @@ static vd_status open_model(vd_bench *b, vd_bench_model *m, const char *name, vd
         st = vd_engine_open(m->path, &options, &m->engine, err);
     if (st == VD_OK)
         st = vd_run_facts_model("bench", name, m->path, &m->facts, &m->run, err);
-    if (st == VD_OK)
+    if (st == VD_OK) {
+        vd_run_facts_meter(b->meter, &m->facts, &m->run);
         st = vd_run_facts_carbon(a->zone, &m->facts, &m->run, err);
+    }
     if (st == VD_OK)
         st = vd_alloc_array(a->n_runs, sizeof(*m->run.sample), "the runs", &m->run.sample, err);
     if (st != VD_OK)
         return st;
     vd_run_facts_engine(m->engine, &options, &m->run);
-    vd_run_facts_meter(b->meter, &m->facts, &m->run);
     m->run.n_samples = a->n_runs;
     m->run.series = b->series;
     m->run.settings.batch = a->n_batch;

@@ -8,10 +8,11 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/utf8.h"
-#include "carbon/intensity.h"
+#include "carbon/carbon.h"
 #include "compress/filetype.h"
 #include "model/gguf.h"
 #include "model/store.h"
@@ -187,18 +188,27 @@ vd_status vd_run_facts_carbon(const char *zone_code, vd_run_facts *facts, vd_run
     vd_status st = vd_zone_find(zone_code, &zone, err);
     if (st != VD_OK)
         return st;
+    vd_intensity now = vd_zone_intensity(zone, (int64_t)(vd_wall_ns() / 1000000000u));
+    vd_hardware hardware =
+        vd_hardware_guess(&(vd_hardware_facts){.cpu = run->machine.cpu,
+                                               .virtual_machine = run->machine.virtual_machine,
+                                               .n_cpu = run->machine.logical_cpus,
+                                               .memory_bytes = run->machine.memory_bytes});
     snprintf(facts->valid_at, sizeof(facts->valid_at), "%d", zone->year);
-    vd_run_carbon *c = &run->carbon;
-    c->g_per_kwh = zone->g_per_kwh;
-    c->zone = zone->code;
-    c->kind = "average";
-    c->scope = zone->scope;
-    c->basis = "location";
-    c->source = zone->source;
-    c->valid_at = facts->valid_at;
-    c->server_kg = vd_embodied_server_kg(1, 0);
-    c->life_years = 4;
-    c->reserved_share = 1;
+    run->carbon = (vd_run_carbon){.g_per_kwh = now.g_per_kwh,
+                                  .zone = zone->code,
+                                  .kind = now.kind,
+                                  .scope = now.scope,
+                                  .basis = now.basis,
+                                  .boundary = now.boundary,
+                                  .source = now.source,
+                                  .valid_at = facts->valid_at,
+                                  .pue = NAN,
+                                  .wue_site_l_per_kwh = NAN,
+                                  .wue_grid_l_per_kwh = NAN,
+                                  .server_kg = hardware.server_kg,
+                                  .life_years = hardware.life_years,
+                                  .reserved_share = hardware.reserved_share};
     return VD_OK;
 }
 

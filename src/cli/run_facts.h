@@ -27,7 +27,8 @@ VD_NODISCARD vd_status vd_run_facts_model(const char *kind, const char *name, co
 void vd_run_facts_meter(const vd_meter *meter, vd_run_facts *facts, vd_run *run);
 /* Threads, kernels and memory of an open engine. */
 void vd_run_facts_engine(vd_engine *engine, const vd_engine_options *options, vd_run *run);
-/* The grid's intensity and the hardware's embodied carbon; zone NULL: the world. */
+/* The grid's intensity and the hardware's embodied carbon, after vd_run_facts_meter; zone NULL: the
+ * world. */
 VD_NODISCARD vd_status vd_run_facts_carbon(const char *zone, vd_run_facts *facts, vd_run *run,
                                            vd_err *err);
 

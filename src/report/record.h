@@ -84,8 +84,9 @@ typedef struct vd_run_quality {
 
 typedef struct vd_run_carbon {
     double g_per_kwh; /* NAN: no carbon object */
-    const char *zone, *kind, *scope, *basis, *source, *valid_at;
-    double pue, water_l_per_kwh;
+    const char *zone, *kind, *scope, *basis, *boundary, *source, *valid_at;
+    double pue;                                    /* all energy of the building / the machines' */
+    double wue_site_l_per_kwh, wue_grid_l_per_kwh; /* water on site, in power stations */
     double server_kg, life_years, reserved_share;
 } vd_run_carbon;
 

@@ -189,10 +189,12 @@ static void read_carbon(reader *r, vd_run_carbon *c)
     text(&p, "kind", MAY, &c->kind);
     text(&p, "scope", MAY, &c->scope);
     text(&p, "basis", MAY, &c->basis);
+    text(&p, "boundary", MAY, &c->boundary);
     text(&p, "source", MAY, &c->source);
     text(&p, "valid_at", MAY, &c->valid_at);
     real(&p, "pue", MAY, 1, 10, &c->pue);
-    real(&p, "water_l_per_kwh", MAY, 0, 1000, &c->water_l_per_kwh);
+    real(&p, "wue_site_l_per_kwh", MAY, 0, 1000, &c->wue_site_l_per_kwh);
+    real(&p, "wue_grid_l_per_kwh", MAY, 0, 1000, &c->wue_grid_l_per_kwh);
     real(&p, "server_kg", MAY, 0, 1e9, &c->server_kg);
     real(&p, "life_years", MAY, 0.01, 1000, &c->life_years);
     real(&p, "reserved_share", MAY, 0, 1, &c->reserved_share);

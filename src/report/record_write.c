@@ -19,7 +19,8 @@ void vd_run_init(vd_run *run)
     run->quality.kl_mean = run->quality.kl_stderr = NAN;
     run->quality.top1 = run->quality.top1_stderr = NAN;
     run->quality.accuracy = run->quality.accuracy_stderr = NAN;
-    run->carbon.g_per_kwh = run->carbon.pue = run->carbon.water_l_per_kwh = NAN;
+    run->carbon.g_per_kwh = run->carbon.pue = NAN;
+    run->carbon.wue_site_l_per_kwh = run->carbon.wue_grid_l_per_kwh = NAN;
     run->carbon.server_kg = run->carbon.life_years = run->carbon.reserved_share = NAN;
     run->trace.speedup = NAN;
 }
@@ -243,11 +244,13 @@ static void put_carbon(object *o, const vd_run_carbon *c)
         put_text(&part, "kind", c->kind);
         put_text(&part, "scope", c->scope);
         put_text(&part, "basis", c->basis);
+        put_text(&part, "boundary", c->boundary);
         put_text(&part, "source", c->source);
         put_text(&part, "valid_at", c->valid_at);
     }
     put_real(&part, "pue", c->pue);
-    put_real(&part, "water_l_per_kwh", c->water_l_per_kwh);
+    put_real(&part, "wue_site_l_per_kwh", c->wue_site_l_per_kwh);
+    put_real(&part, "wue_grid_l_per_kwh", c->wue_grid_l_per_kwh);
     put_real(&part, "server_kg", c->server_kg);
     put_real(&part, "life_years", c->life_years);
     put_real(&part, "reserved_share", c->reserved_share);
