@@ -8,7 +8,8 @@
 #include "base/fail.h"
 #include "energy/sources/sources.h"
 
-typedef enum kind_covers { HOST, GPU, WHOLE } kind_covers;
+/* BY_SPEC: what stands behind its name says it, and vd_source.parts once it is open. */
+typedef enum kind_covers { HOST, GPU, WHOLE, BY_SPEC } kind_covers;
 
 typedef struct kind {
     const char *name;
@@ -22,8 +23,12 @@ static const kind kinds[] = {
     {"rapl", vd_source_rapl_open, HOST, true},
     {"rapl-perf", vd_source_rapl_perf_open, HOST, false},
     {"rapl-powercap", vd_source_rapl_powercap_open, HOST, false},
+    {"scaphandre", vd_source_scaphandre_open, HOST, true},
+    {"hwmon", vd_source_hwmon_open, BY_SPEC, true},
     {"psys", vd_source_psys_open, WHOLE, false},
+    {"battery", vd_source_battery_open, WHOLE, false},
     {"nvml", vd_source_nvml_open, GPU, true},
+    {"amdgpu", vd_source_amdgpu_open, GPU, true},
 };
 
 enum { SPEC_ITEM_MAX = 512 };
@@ -47,6 +52,22 @@ static vd_status fail_unknown(const char *item, size_t n, vd_err *err)
                    names);
 }
 
+/* Sources of one component are added up only where they are different GPUs. */
+static vd_status check_parts(const vd_choice *choice, const vd_source *source, vd_err *err)
+{
+    const unsigned host = VD_SOURCE_WHOLE & ~(1u << VD_PART_GPU);
+    for (size_t i = 0; i < choice->n_sources; i++) {
+        unsigned both = choice->source[i].parts & source->parts;
+        bool whole = choice->source[i].parts == VD_SOURCE_WHOLE || source->parts == VD_SOURCE_WHOLE;
+        if ((both & host) != 0 || (both != 0 && whole))
+            return VD_FAIL(err, VD_ERR_ARG,
+                           "the meters %s and %s overlap: both count the same component, name one "
+                           "of them",
+                           choice->source[i].name, source->name);
+    }
+    return VD_OK;
+}
+
 static vd_status take(vd_choice *choice, const kind *k, const char *argument,
                       const vd_source_env *env, vd_err *err)
 {
@@ -58,8 +79,14 @@ static vd_status take(vd_choice *choice, const kind *k, const char *argument,
     vd_status st = k->open(&asked, &choice->source[choice->n_sources], err);
     if (st != VD_OK)
         return st;
+    vd_source *source = &choice->source[choice->n_sources];
+    st = check_parts(choice, source, err);
+    if (st != VD_OK) {
+        source->ops->close(source);
+        return st;
+    }
     choice->n_sources++;
-    choice->has_host |= k->covers != GPU;
+    choice->has_host |= (source->parts >> VD_PART_CPU & 1) != 0;
     return VD_OK;
 }
 
@@ -110,7 +137,7 @@ static vd_status open_named(const char *item, size_t n, named *before, const vd_
         return st;
     }
     before->kind[before->n++] = k;
-    before->whole |= k->covers == WHOLE;
+    before->whole |= choice->source[choice->n_sources - 1].parts == VD_SOURCE_WHOLE;
     before->host |= k->covers == HOST;
     return VD_OK;
 }
@@ -134,7 +161,7 @@ static vd_status open_automatic(const named *before, const vd_source_env *env, v
         bool is_named = false;
         for (size_t m = 0; m < before->n; m++)
             is_named |= before->kind[m] == k;
-        if (!k->automatic || is_named || (k->covers == HOST && choice->has_host))
+        if (!k->automatic || is_named || (k->covers != GPU && choice->has_host))
             continue;
         vd_err why = {0};
         vd_status st = take(choice, k, "", env, &why);
@@ -146,13 +173,24 @@ static vd_status open_automatic(const named *before, const vd_source_env *env, v
     return VD_OK;
 }
 
+/* Up to the comma that ends it; those between braces are of a metric's labels. */
+static size_t item_length(const char *item)
+{
+    size_t n = strcspn(item, ",{");
+    while (item[n] == '{') {
+        n += strcspn(item + n, "}");
+        n += strcspn(item + n, ",{");
+    }
+    return n;
+}
+
 vd_status vd_choice_open(const char *spec, const vd_source_env *env, vd_choice *choice, vd_err *err)
 {
     *choice = (vd_choice){0};
     named before = {0};
     const char *at = spec;
     for (;;) {
-        size_t n = strcspn(at, ",");
+        size_t n = item_length(at);
         vd_status st = VD_OK;
         if (n == 4 && memcmp(at, "auto", n) == 0)
             before.automatic = true;

@@ -93,6 +93,10 @@ void vd_channel_gauge(vd_channel *channel, uint64_t now_ns, uint64_t value_uw, v
                         channel->most_w);
         return;
     }
+    if (value_uw == 0 && channel->never_zero) {
+        vd_channel_fail(channel, sample, "says 0 W, which nothing at work draws");
+        return;
+    }
     uint64_t elapsed_ns = since(channel->last_ns, now_ns);
     if (!channel->started) {
         if (channel->missing)

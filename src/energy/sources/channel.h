@@ -40,6 +40,7 @@ typedef struct vd_channel {
     uint64_t stuck_ns; /* counter: standing still this long is a gap; 0: never */
     uint64_t most_ns;  /* gauge: readings further apart say nothing of what lay between; a counter
                         * has 0 */
+    bool never_zero;   /* gauge: 0 W is a sensor that does not work */
     /* State, {0} at first. */
     bool started, missing;
     uint64_t last;     /* microjoules or microwatts */

@@ -55,8 +55,6 @@ static void sample_gpu(const vd_nvml *nvml, gpu *g, uint64_t now_ns, vd_sample *
         vd_channel_fail(&g->channel, sample, "cannot be read: %s", vd_nvml_error(nvml, failed));
     else if (!g->by_power)
         vd_channel_counter(&g->channel, now_ns, (uint64_t)mj * 1000, sample);
-    else if (mw == 0)
-        vd_channel_fail(&g->channel, sample, "says 0 W, which no GPU at work draws");
     else
         vd_channel_gauge(&g->channel, now_ns, (uint64_t)mw * 1000, sample);
 }
@@ -129,6 +127,7 @@ static vd_status add_gpu(nvml_meter *m, unsigned index, vd_err *err)
                               .most_w = most_w,
                               .slack_uj = slack_uj,
                               .stuck_ns = stuck_ns,
+                              .never_zero = true,
                               .most_ns = g->by_power ? power_most_ns : 0};
     snprintf(g->channel.name, sizeof(g->channel.name), "GPU %u", index);
     m->n++;
@@ -171,7 +170,8 @@ vd_status vd_source_nvml_open(const vd_source_env *env, vd_source *ret_source, v
     unsigned index[VD_NVML_GPUS_MAX];
     size_t n = 0;
     if (!is_this_machine(env))
-        return VD_FAIL(err, VD_ERR_NOT_FOUND, "no library of NVIDIA's goes with %.200s", env->sysfs);
+        return VD_FAIL(err, VD_ERR_NOT_FOUND, "no library of NVIDIA's goes with %.200s",
+                       env->sysfs);
     nvml_meter *m = vd_calloc(1, sizeof(*m));
     if (m == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the meter nvml");
