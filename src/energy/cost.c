@@ -40,14 +40,35 @@ static void solve(vd_cost_fit *fit)
         }
 }
 
-void vd_cost_learn(vd_cost_fit *fit, uint64_t step_ns, uint64_t n_prefill, uint64_t n_decode,
-                   uint64_t n_kv_read)
+/* What is in a step, as its cost sees it. */
+typedef struct contents {
+    uint64_t n_prefill, n_decode, n_kv_read;
+} contents;
+
+static contents contents_of(const vd_step *step)
 {
-    if (step_ns == 0 || n_prefill + n_decode == 0)
+    contents sum = {0};
+    for (size_t i = 0; i < step->n_share; i++) {
+        sum.n_prefill += step->share[i].n_prefill;
+        sum.n_decode += (uint64_t)step->share[i].n_decode + step->share[i].n_rejected;
+        sum.n_kv_read += step->share[i].n_kv_read;
+    }
+    return sum;
+}
+
+uint64_t vd_cost_step_ns(const vd_step *step)
+{
+    return step->end_ns > step->begin_ns ? step->end_ns - step->begin_ns : 1;
+}
+
+void vd_cost_learn(vd_cost_fit *fit, const vd_step *step)
+{
+    contents in = contents_of(step);
+    if (in.n_prefill + in.n_decode == 0)
         return;
-    const double f[VD_COST_N] = {1, (double)n_prefill / unit[1], (double)n_decode / unit[2],
-                                 (double)n_kv_read / unit[3]};
-    double t = (double)step_ns * 1e-6, from_start = 0, predicted = 0;
+    const double f[VD_COST_N] = {1, (double)in.n_prefill / unit[1], (double)in.n_decode / unit[2],
+                                 (double)in.n_kv_read / unit[3]};
+    double t = (double)vd_cost_step_ns(step) * 1e-6, from_start = 0, predicted = 0;
     for (int i = 0; i < VD_COST_N; i++) {
         from_start += f[i] * start[i];
         predicted += f[i] * fit->x[i];
@@ -92,4 +113,24 @@ vd_step_cost vd_cost_get(const vd_cost_fit *fit)
 double vd_cost_miss(const vd_cost_fit *fit)
 {
     return sqrt(fit->miss);
+}
+
+double vd_cost_expected_ns(const vd_step_cost *cost, const vd_step *step)
+{
+    contents in = contents_of(step);
+    return cost->fixed_ns + cost->prefill_ns * (double)in.n_prefill +
+           cost->decode_ns * (double)in.n_decode + cost->kv_read_ns * (double)in.n_kv_read;
+}
+
+void vd_cost_part(const vd_step_cost *cost, double expected_ns, const vd_step *step, size_t i,
+                  double *ret_prefill, double *ret_decode)
+{
+    const vd_step_share *s = &step->share[i];
+    double n_decode = (double)s->n_decode + (double)s->n_rejected;
+    double prefill = cost->prefill_ns * s->n_prefill, decode = cost->decode_ns * n_decode;
+    double part = (cost->fixed_ns / (double)step->n_share + prefill + decode +
+                   cost->kv_read_ns * (double)s->n_kv_read) / expected_ns;
+    /* A share with both kinds of tokens cuts the common terms by what each kind costs. */
+    *ret_prefill = prefill > 0 ? part * (prefill / (prefill + decode)) : 0;
+    *ret_decode = part - *ret_prefill;
 }

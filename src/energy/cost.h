@@ -28,11 +28,20 @@ typedef struct vd_cost_fit {
 } vd_cost_fit;
 
 void vd_cost_init(vd_cost_fit *fit);
-void vd_cost_learn(vd_cost_fit *fit, uint64_t step_ns, uint64_t n_prefill, uint64_t n_decode,
-                   uint64_t n_kv_read);
+void vd_cost_learn(vd_cost_fit *fit, const vd_step *step);
 vd_step_cost vd_cost_get(const vd_cost_fit *fit);
 /* Root mean square of how far steps were from what the fit expected of them, relative; 0 until 20
  * steps were seen. */
 double vd_cost_miss(const vd_cost_fit *fit);
+
+uint64_t vd_cost_step_ns(const vd_step *step); /* at least 1 */
+/* What these coefficients expect the whole step to take. From sums of counts, not of products, and
+ * so the same whatever the order of the shares. */
+double vd_cost_expected_ns(const vd_step_cost *cost, const vd_step *step);
+/* The i-th request's part of the step's time, by phase: its Shapley value, an equal part of what is
+ * there whoever runs and its own marginal cost, in units of the whole. The parts of all add up to
+ * 1. `expected_ns` is that of the step. */
+void vd_cost_part(const vd_step_cost *cost, double expected_ns, const vd_step *step, size_t i,
+                  double *ret_prefill, double *ret_decode);
 
 #endif

@@ -33,44 +33,6 @@ static vd_stepper *stepper_of(vd_account *a, const vd_step *step)
     return &a->stepper[VD_MIN(step->model, (uint32_t)VD_ACCOUNT_MODELS_MAX - 1)];
 }
 
-/* What is in a step, as its cost sees it. */
-typedef struct contents {
-    uint64_t n_prefill, n_decode, n_kv_read;
-} contents;
-
-static contents contents_of(const vd_step *step)
-{
-    contents sum = {0};
-    for (size_t i = 0; i < step->n_share; i++) {
-        sum.n_prefill += step->share[i].n_prefill;
-        sum.n_decode += (uint64_t)step->share[i].n_decode + step->share[i].n_rejected;
-        sum.n_kv_read += step->share[i].n_kv_read;
-    }
-    return sum;
-}
-
-/* One request's parts of a step's time, by phase. Shapley: an equal part of what is there whoever
- * runs, and one's own marginal cost. `per_ns`: 1 / the expected time of the whole step, from sums
- * of counts, not of products: the same whatever the order of the shares. */
-static void parts_of(const vd_step_cost *cost, double per_ns, const vd_step *step, size_t i,
-                     double *ret_prefill, double *ret_decode)
-{
-    const vd_step_share *s = &step->share[i];
-    double n_decode = (double)s->n_decode + (double)s->n_rejected;
-    double prefill = cost->prefill_ns * s->n_prefill, decode = cost->decode_ns * n_decode;
-    double part = per_ns * (cost->fixed_ns / (double)step->n_share + prefill + decode +
-                            cost->kv_read_ns * (double)s->n_kv_read);
-    /* A share with both kinds of tokens cuts the common terms by what each kind costs. */
-    *ret_prefill = prefill > 0 ? part * (prefill / (prefill + decode)) : 0;
-    *ret_decode = part - *ret_prefill;
-}
-
-static double per_ns_of(const vd_step_cost *cost, contents sum)
-{
-    return 1 / (cost->fixed_ns + cost->prefill_ns * (double)sum.n_prefill +
-                cost->decode_ns * (double)sum.n_decode + cost->kv_read_ns * (double)sum.n_kv_read);
-}
-
 static void weigh(vd_account *a, vd_resident *r, double time, double prefill, double decode)
 {
     uint64_t first = (uint64_t)(time * prefill), second = (uint64_t)(time * decode);
@@ -122,10 +84,10 @@ void vd_account_begin_step(vd_account *a, const vd_step *step)
     s->busy_from = a->busy;
     s->stranger = step->n_share == 0 ? UINT64_C(1) << VD_PART_BITS : 0;
     const vd_step_cost cost = vd_cost_get(&s->cost);
-    double per_ns = per_ns_of(&cost, contents_of(step));
+    double expected_ns = vd_cost_expected_ns(&cost, step);
     for (size_t i = 0; i < step->n_share; i++) {
         double prefill, decode;
-        parts_of(&cost, per_ns, step, i, &prefill, &decode);
+        vd_cost_part(&cost, expected_ns, step, i, &prefill, &decode);
         vd_resident *r = vd_residents_find(&a->residents, step->share[i].request_id);
         if (r == NULL) {
             s->stranger += vd_account_fixed_part(prefill + decode);
@@ -140,8 +102,7 @@ void vd_account_begin_step(vd_account *a, const vd_step *step)
 void vd_account_end_step(vd_account *a, const vd_step *step)
 {
     vd_stepper *s = stepper_of(a, step);
-    uint64_t ns = step->end_ns > step->begin_ns ? step->end_ns - step->begin_ns : 1;
-    double time = (double)ns * (1 << VD_CLOCK_BITS);
+    double time = (double)vd_cost_step_ns(step) * (1 << VD_CLOCK_BITS);
     vd_account_move_clocks(a, step->end_ns);
     if (s->running) {
         time = (double)(a->busy - s->busy_from);
@@ -149,15 +110,14 @@ void vd_account_end_step(vd_account *a, const vd_step *step)
         a->n_running--;
     }
     s->stepped = true;
-    contents sum = contents_of(step);
-    vd_cost_learn(&s->cost, ns, sum.n_prefill, sum.n_decode, sum.n_kv_read);
+    vd_cost_learn(&s->cost, step);
     const vd_step_cost cost = vd_cost_get(&s->cost);
-    double per_ns = per_ns_of(&cost, sum);
+    double expected_ns = vd_cost_expected_ns(&cost, step);
     if (step->n_share == 0)
         weigh(a, NULL, time, 0, 1);
     for (size_t i = 0; i < step->n_share; i++) {
         double prefill, decode;
-        parts_of(&cost, per_ns, step, i, &prefill, &decode);
+        vd_cost_part(&cost, expected_ns, step, i, &prefill, &decode);
         vd_resident *r = vd_residents_find(&a->residents, step->share[i].request_id);
         weigh(a, r, time, prefill, decode);
         if (r != NULL)
