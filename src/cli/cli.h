@@ -25,6 +25,7 @@ extern const vd_command vd_cmd_chat;
 extern const vd_command vd_cmd_compress;
 extern const vd_command vd_cmd_doctor;
 extern const vd_command vd_cmd_embed;
+extern const vd_command vd_cmd_energy;
 extern const vd_command vd_cmd_eval;
 extern const vd_command vd_cmd_import;
 extern const vd_command vd_cmd_logits;

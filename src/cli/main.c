@@ -44,6 +44,7 @@ static const vd_command *const commands[] = {
     &vd_cmd_chat,
     &vd_cmd_embed,
     &vd_cmd_serve,
+    &vd_cmd_energy,
     &vd_cmd_eval,
     &vd_cmd_import,
     &vd_cmd_compress,

@@ -74,6 +74,11 @@ void vd_answer_whole(struct vd_exchange *request, const vd_buf *events, vd_buf *
 /* The same for embeddings (embeddings.c): a vector per choice, which is a prompt here. */
 void vd_answer_embeddings(struct vd_exchange *request, const vd_buf *events, vd_buf *out);
 
+/* Tokens over all choices: a prompt is counted once, however many answers it gets. */
+typedef struct vd_usage_count {
+    size_t prompt, cached, completion;
+} vd_usage_count;
+vd_usage_count vd_usage_sum(const struct vd_exchange *request);
 /* {"prompt_tokens":...,"energy":{...}} over all choices. */
 void vd_usage_write(struct vd_exchange *request, vd_buf *out);
 

@@ -71,6 +71,12 @@ static const cyaml_schema_field_t hardware_fields[] = {
     CYAML_FIELD_END,
 };
 
+static const cyaml_schema_field_t ledger_fields[] = {
+    TEXT("path", vd_config_ledger, path),
+    YES("off", vd_config_ledger, off),
+    CYAML_FIELD_END,
+};
+
 static const cyaml_schema_field_t carbon_fields[] = {
     TEXT("provider", vd_config_carbon, provider),
     TEXT("zone", vd_config_carbon, zone),
@@ -105,6 +111,7 @@ static const cyaml_schema_field_t config_fields[] = {
     CYAML_FIELD_MAPPING("limits", OPTIONAL, vd_config, limits, limits_fields),
     CYAML_FIELD_MAPPING("carbon", OPTIONAL, vd_config, carbon, carbon_fields),
     CYAML_FIELD_MAPPING("energy", OPTIONAL, vd_config, energy, energy_fields),
+    CYAML_FIELD_MAPPING("ledger", OPTIONAL, vd_config, ledger, ledger_fields),
     CYAML_FIELD_MAPPING("hardware", OPTIONAL, vd_config, hardware, hardware_fields),
     CYAML_FIELD_END,
 };
@@ -345,6 +352,8 @@ void vd_config_limits_to(const vd_config *c, vd_service_options *o)
     o->drain_ns = c->drain_seconds * second_ns;
     o->no_calibration = c->energy.calibrate != NULL && !*c->energy.calibrate;
     carbon_to(c, o);
+    o->ledger = c->ledger.path;
+    o->no_ledger = c->ledger.off;
 }
 
 vd_engine_options vd_config_engine(const vd_config_model *m)

@@ -33,6 +33,11 @@ typedef struct vd_config_hardware {
     char *gpu; /* a part of vd_part_list */
 } vd_config_hardware;
 
+typedef struct vd_config_ledger {
+    char *path;
+    bool off;
+} vd_config_ledger;
+
 typedef struct vd_config_carbon {
     char *provider, *zone, *url, *file, *token_file, *kind, *scope, *unit;
     uint32_t period_seconds, timeout_seconds;
@@ -52,6 +57,7 @@ typedef struct vd_config {
     uint32_t n_models;
     vd_config_limits limits;
     vd_config_carbon carbon;
+    vd_config_ledger ledger;
     vd_config_hardware hardware;
     vd_config_energy energy;
 } vd_config;

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "serve/books.h"
 #include "serve/record.h"
 #include "serve/server.h"
 
@@ -123,7 +124,9 @@ static void judge_ended(vd_exchange *r)
 /* One open part less; the last one makes the answer ready. Under the lock. */
 static void close_one(vd_exchange *r)
 {
-    if (--r->n_open == 0 && r->phase == VD_PHASE_RUN) {
+    if (--r->n_open == 0)
+        vd_books_answer(r->server->options.books, r);
+    if (r->n_open == 0 && r->phase == VD_PHASE_RUN) {
         judge_ended(r);
         r->phase = VD_PHASE_READY;
     }
@@ -150,6 +153,8 @@ static void end_choice(vd_exchange *r, vd_choice *c, const vd_event *event, cons
         vd_energy_add(&r->spent.energy, &spent->energy);
         vd_carbon_add(&r->spent.carbon, &spent->carbon);
         vd_metrics_spent(m, spent);
+        r->n_spent++;
+        vd_books_choice(r->server->options.books, c, spent);
     }
 }
 
@@ -210,6 +215,7 @@ static vd_status submit_choice(vd_exchange *r, vd_choice *c, vd_err *err)
     uint64_t id = 0;
     vd_exchange_ref(r);
     pthread_mutex_lock(&r->lock);
+    c->begin_ns = vd_now_ns();
     r->n_open++;
     pthread_mutex_unlock(&r->lock);
     vd_status st = r->backend->ops->submit(r->backend->self, &options, on_event, c, &id, err);
@@ -248,6 +254,8 @@ static vd_status make_choices(vd_exchange *r, vd_err *err)
         c->seed = choice_seed(r->ask.sampling.seed, i % r->ask.best_of);
         vd_choice_text_init(&c->text);
     }
+    vd_ledger *ledger = vd_books_ledger(r->server->options.books);
+    r->book = ledger != NULL ? vd_ledger_next_answer(ledger) : 0;
     pthread_mutex_lock(&r->lock);
     r->choices = choices;
     r->n_choices = n;

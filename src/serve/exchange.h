@@ -47,6 +47,7 @@ typedef struct vd_choice {
     uint32_t slot;   /* its place in request->choices */
     uint32_t prompt; /* which prompt it answers */
     uint64_t seed;
+    uint64_t begin_ns; /* when it was submitted */
     /* guarded by the request's lock: */
     uint64_t id;     /* the engine's; 0 before submission */
     bool submitted, done;
@@ -73,6 +74,7 @@ struct vd_exchange {
     bool body_too_large;
     vd_buf body;      /* libmicrohttpd's thread, then the worker */
     vd_ask ask;       /* what was asked; written by the worker, then constant */
+    uint64_t book;    /* its number in the ledger's session; 0: none is kept */
     vd_buf out;       /* answer text that the reader has not sent yet; libmicrohttpd's thread */
     size_t out_sent;
     bool tail_written;
@@ -101,6 +103,7 @@ struct vd_exchange {
     bool submitting; /* some thread submits; it looks again before it leaves */
     vd_buf events;            /* records (record.h) not yet written out */
     vd_spent spent;           /* sum over ended choices */
+    size_t n_spent;           /* of how many */
 };
 
 /* One reference, the caller's. NULL when memory is short. */

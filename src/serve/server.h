@@ -48,6 +48,7 @@ typedef struct vd_server_options {
     const char *hosts[VD_HOSTS_MAX]; /* further names in Host and Origin; borrowed */
     size_t n_hosts;
     vd_account *account; /* for /metrics; borrowed, NULL: no meter is shown */
+    struct vd_books *books; /* borrowed; NULL: none are kept */
     vd_feed *feed;       /* for /v1/carbon/intensity and /metrics; borrowed, NULL: no such route */
 } vd_server_options;
 

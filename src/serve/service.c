@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "serve/books.h"
 #include "serve/model_backend.h"
 
 #define S 1000000000ull
@@ -31,6 +32,7 @@ struct vd_service {
     vd_meter *meter;
     vd_account *account;
     vd_feed *feed;
+    vd_books *books;
     vd_server *server;
     vd_model_backend *models[VD_MODELS_MAX];
 };
@@ -113,6 +115,35 @@ static double intensity_at(void *ctx, uint64_t at_ns)
     return vd_feed_at(s->feed, at_ns).g_per_kwh;
 }
 
+/* Under the account's lock, too. */
+static void on_window(void *ctx, const vd_window *window)
+{
+    vd_service *s = ctx;
+    vd_intensity intensity = vd_feed_at(s->feed, window->end_ns);
+    vd_books_window(s->books, window, &intensity);
+}
+
+static void on_settled(void *ctx, uint64_t request_id, const vd_energy *energy)
+{
+    vd_service *s = ctx;
+    vd_books_settled(s->books, request_id, energy);
+}
+
+static vd_status open_books(vd_service *s, vd_err *err)
+{
+    if (s->options.no_ledger)
+        return VD_OK;
+    vd_meter_info meter;
+    vd_meter_info_get(s->meter, &meter);
+    vd_status st = vd_books_open(&(vd_books_options){.path = s->options.ledger,
+                                                     .method = meter.method,
+                                                     .pue = s->options.site.pue},
+                                 &s->books, err);
+    if (st != VD_OK)
+        vd_err_prefix(err, "the energy ledger");
+    return st;
+}
+
 static void log_feed(void *ctx, const vd_feed_state *state)
 {
     if (state->failing)
@@ -168,10 +199,15 @@ vd_status vd_service_open(const vd_service_options *options, vd_service **ret_se
     if (st == VD_OK)
         st = vd_meter_open(NULL, &s->meter, err);
     if (st == VD_OK)
+        st = open_books(s, err);
+    if (st == VD_OK)
         st = vd_account_create(
             s->meter,
             &(vd_account_options){.max_residents = most_residents(&s->options),
-                                  .observer = {.g_per_kwh = intensity_at, .ctx = s}},
+                                  .observer = {.on_window = on_window,
+                                               .on_settled = on_settled,
+                                               .g_per_kwh = intensity_at,
+                                               .ctx = s}},
             &s->account, err);
     if (st == VD_ERR_ARG)
         vd_err_prefix(err, "max_running and max_waiting of all models, added up");
@@ -179,6 +215,7 @@ vd_status vd_service_open(const vd_service_options *options, vd_service **ret_se
         goto out;
     s->options.server.account = s->account;
     s->options.server.feed = s->feed;
+    s->options.server.books = s->books;
     st = vd_server_create(&s->options.server, &s->server, err);
     if (st != VD_OK)
         goto out;
@@ -252,8 +289,10 @@ vd_status vd_service_load(vd_service *s, vd_err *err)
 
 void vd_service_run(vd_service *s)
 {
-    while (!signal_comes(S))
+    while (!signal_comes(S)) {
         vd_account_tick(s->account);
+        vd_books_tick(s->books);
+    }
 }
 
 void vd_service_close(vd_service *s)
@@ -271,7 +310,8 @@ void vd_service_close(vd_service *s)
     vd_server_free(s->server); /* no request is alive any more */
     for (size_t i = 0; i < VD_MODELS_MAX; i++)
         vd_model_backend_close(s->models[i]);
-    vd_account_free(s->account);
+    vd_account_free(s->account); /* settles the last window */
+    vd_books_close(s->books);
     vd_feed_close(s->feed);
     vd_meter_close(s->meter);
     vd_free(s);

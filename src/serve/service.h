@@ -30,6 +30,8 @@ typedef struct vd_service_options {
     vd_site site;
     vd_hardware_facts parts; /* what of it is configured; the rest is the machine's */
     vd_hardware hardware;    /* 0 in a field: guessed from the machine */
+    const char *ledger; /* where the ledger lies; NULL: ledger.db in VERDANT_HOME */
+    bool no_ledger;
     uint64_t drain_ns;       /* 0: 30 s */
     bool no_calibration;     /* spend no half second per model on learning its steps' cost */
     vd_service_model models[VD_MODELS_MAX];

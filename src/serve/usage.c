@@ -17,24 +17,30 @@ static void put_energy(const vd_spent *spent, size_t n_tokens, vd_buf *out)
     vd_free(text);
 }
 
-void vd_usage_write(vd_exchange *r, vd_buf *out)
+vd_usage_count vd_usage_sum(const vd_exchange *r)
 {
-    size_t prompt = 0, cached = 0, completion = 0;
+    vd_usage_count sum = {0};
     for (size_t i = 0; i < r->n_choices; i++) {
         const vd_choice *c = &r->choices[i];
-        completion += c->usage.completion_tokens;
+        sum.completion += c->usage.completion_tokens;
         if (i % r->ask.best_of != 0)
-            continue; /* a prompt is counted once, however many answers it gets */
-        prompt += r->ask.prompts[c->prompt].n_ids;
-        cached += c->usage.cached_tokens;
+            continue;
+        sum.prompt += r->ask.prompts[c->prompt].n_ids;
+        sum.cached += c->usage.cached_tokens;
     }
+    return sum;
+}
+
+void vd_usage_write(vd_exchange *r, vd_buf *out)
+{
+    vd_usage_count n = vd_usage_sum(r);
     if (r->ask.kind == VD_ASK_EMBEDDING)
-        vd_buf_printf(out, "{\"prompt_tokens\":%zu,\"total_tokens\":%zu", prompt, prompt);
+        vd_buf_printf(out, "{\"prompt_tokens\":%zu,\"total_tokens\":%zu", n.prompt, n.prompt);
     else
         vd_buf_printf(out, "{\"prompt_tokens\":%zu,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
                   "\"prompt_tokens_details\":{\"cached_tokens\":%zu}",
-                  prompt, completion, prompt + completion, cached);
+                  n.prompt, n.completion, n.prompt + n.completion, n.cached);
     if (r->spent.energy.method != NULL)
-        put_energy(&r->spent, prompt + completion, out);
+        put_energy(&r->spent, n.prompt + n.completion, out);
     vd_buf_putc(out, '}');
 }
