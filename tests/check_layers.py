@@ -21,6 +21,7 @@ ALLOWED = {
     "import": MODEL | {"import"}, "train": ENGINE | {"train"}, "parallel": BASE | {"parallel"},
     "energy": BASE | {"energy"}, "carbon": BASE | {"carbon"},
     "report": BASE | {"report"},
+    "meterd": BASE | {"energy", "meterd"},
     "serve": TOP | {"serve"}, "cli": TOP | {"serve", "cli"},
 }
 # Which layer implements a public header; a file may include those of its own and lower layers.

@@ -23,6 +23,7 @@ static const kind kinds[] = {
     {"rapl", vd_source_rapl_open, HOST, true},
     {"rapl-perf", vd_source_rapl_perf_open, HOST, false},
     {"rapl-powercap", vd_source_rapl_powercap_open, HOST, false},
+    {"meterd", vd_source_meterd_open, HOST, true},
     {"scaphandre", vd_source_scaphandre_open, HOST, true},
     {"hwmon", vd_source_hwmon_open, BY_SPEC, true},
     {"psys", vd_source_psys_open, WHOLE, false},

@@ -4,13 +4,13 @@
  *   bus/event_source/devices/power/type                 9
  *   bus/event_source/devices/power/cpumask              0,28            one CPU for each package
  *   bus/event_source/devices/power/events/energy-pkg    event=0x02      also energy-ram, -psys
- *   bus/event_source/devices/power/events/energy-pkg.scale              2.3283064365386962890625e-10
+ *   bus/event_source/devices/power/events/energy-pkg.scale   2.3283064365386962890625e-10
  *   bus/event_source/devices/power/events/energy-pkg.unit               Joules
  *
  * The kernel reads the registers itself before they wrap and counts in 64 bits of 2^-32 J, so that
  * nothing of a wrap is seen here: 99 days at 500 W, and the difference of two readings is right
- * even then. Counting starts at 0 when it is opened. One reading is one system call; the kernel asks
- * the package's CPU. System-wide counting needs CAP_PERFMON or perf_event_paranoid <= 0.
+ * even then. Counting starts at 0 when it is opened. One reading is one system call; the kernel
+ * asks the package's CPU. System-wide counting needs CAP_PERFMON or perf_event_paranoid <= 0.
  *
  * The PMU has one CPU per die. Intel's dies have counters of their own. AMD's (and Hygon's) show
  * that of the socket, and kernels of 2024 took a core complex for a die: the first CPU of each

@@ -9,6 +9,8 @@ vd_status vd_source_rapl_open(const vd_source_env *env, vd_source *ret_source, v
 vd_status vd_source_rapl_perf_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
 vd_status vd_source_rapl_powercap_open(const vd_source_env *env, vd_source *ret_source,
                                        vd_err *err);
+/* RAPL as verdant-meterd reads it; spec: its socket. */
+vd_status vd_source_meterd_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
 /* The platform counter of laptops: processor, memory and what else hangs on the same supply. */
 vd_status vd_source_psys_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
 

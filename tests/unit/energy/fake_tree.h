@@ -38,6 +38,7 @@ static inline void tree_make(fake_tree *tree)
     *tree = (fake_tree){.now_ns = 5 * SECOND};
     snprintf(tree->root, sizeof(tree->root), "/tmp/verdant-sys-XXXXXX");
     assert_non_null(mkdtemp(tree->root));
+    setenv("VERDANT_METERD", "/nonexistent/meterd.sock", 1); /* not this machine's daemon */
 }
 
 static inline int remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
