@@ -2,7 +2,7 @@
 """How well a step's energy is predicted from other batch sizes, on measured language models.
 
 Reads $VERDANT_TEST_DATA/energy/measured-llm (ML.ENERGY leaderboard, one file per model and task).
-A series is a model, task, GPU type and number of GPUs with at least four batch sizes of at most 256.
+A series is a model, task, GPU type and number of GPUs with at least four batch sizes up to 256.
 Each batch size is left out in turn, the others are fitted, and its joules per token are predicted.
 A series' figure is the median of its absolute relative errors; a group's that of its series.
 

@@ -143,10 +143,14 @@ static void print_energy(const vd_doctor *d)
         if (e->remedy[i].command[0] != '\0') /* in one line, to be copied */
             printf("%*s%s\n", LABEL + 2, "", e->remedy[i].command);
     }
-    putf("  model", "%s%s: %.2f .. %.2f W for each of %g threads, %.1f W for memory",
-         read ? "(should counters be lost) " : "", m->family, m->idle_w, m->full_w, m->n_cpu,
-         (double)m->memory_bytes / 1e9 * VD_DRAM_W_PER_GB);
-    putf("", "+-%d %%; from %s", VD_MODEL_UNCERTAINTY_PCT, m->family_source);
+    vd_power_estimate waiting, full;
+    vd_power_predict(&e->info.power, &(vd_power_point){0}, &waiting);
+    vd_power_predict(&e->info.power, &(vd_power_point){.load = 1}, &full);
+    putf("  model", "%s%s: %.1f W waiting +-%.0f %%, %.1f W full +-%.0f %%, for %g threads",
+         read ? "(should counters be lost) " : "", m->family, waiting.watts, waiting.pct,
+         full.watts, full.pct, m->n_cpu);
+    putf("", "and %.1f W for memory", (double)m->memory_bytes / 1e9 * VD_DRAM_W_PER_GB);
+    putf("", "from %s", m->family_source);
 }
 
 static void print_gpus(const vd_doctor *d)

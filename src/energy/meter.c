@@ -83,10 +83,13 @@ static void combine(const vd_meter *meter, const roles *r, double *ret_common,
             continue;
         double uj = (double)meter->now.uj[part];
         energy += uj;
-        common += uj * source->common_pct;
-        independent += uj * source->independent_pct;
-        worst_common = VD_MAX(worst_common, source->common_pct);
-        worst_independent = VD_MAX(worst_independent, source->independent_pct);
+        bool by_part = source->by_part;
+        double c = by_part ? source->part_common_pct[part] : source->common_pct;
+        double i = by_part ? source->part_independent_pct[part] : source->independent_pct;
+        common += uj * c;
+        independent += uj * i;
+        worst_common = VD_MAX(worst_common, c);
+        worst_independent = VD_MAX(worst_independent, i);
     }
     *ret_common = energy > 0 ? common / energy : worst_common;
     if (r->by[VD_PART_CPU] != NULL && r->by[VD_PART_DRAM] == NULL)
@@ -286,6 +289,7 @@ void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info)
         .why = meter->why,
         .n_gaps = meter->n_gaps,
         .machine = *vd_model_machine(meter->model.self),
+        .power = *vd_model_power(meter->model.self),
         .n_refused = choice->n_refused,
     };
     roles r = {0};

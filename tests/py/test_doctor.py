@@ -138,7 +138,7 @@ def test_counters_for_root_alone_are_said_and_the_first_remedy_works(doctor, tmp
         pytest.skip("this root may not give up capabilities")
     assert uses(report)["intel-rapl:0"] == uses(report)["intel-rapl:0:1"] == "denied"
     assert uses(report)["intel-rapl:0:0"] == "part"
-    assert (report["energy"]["method"], report["energy"]["uncertainty_pct"]) == ("model", 50)
+    assert report["energy"]["method"] == "model" and report["energy"]["uncertainty_pct"] > 20
     assert "energy_uj may be read by root only" in report["energy"]["why"]
     assert any("modelled" in note for note in report["notes"])
     command = report["energy"]["remedies"][0]["command"]
@@ -157,8 +157,10 @@ def test_without_a_tree_the_model_serves_and_doctor_says_why(doctor, tmp_path):
     assert (energy["method"], energy["zones"], energy["watts"]) == ("model", [], None)
     assert "there is no" in energy["why"] and len(energy["remedies"]) == 1
     model = energy["model"]
-    assert 0 < model["idle_w_per_thread"] < model["full_w_per_thread"]
-    assert model["uncertainty_pct"] == 50 and model["family"] and model["source"]
+    assert 0 < model["waiting_w"] < model["full_w"] and model["threads"] > 0
+    assert 20 < model["uncertainty_pct"] < 200 and model["family"] and model["source"]
+    parts = (model["common_pct"] ** 2 + model["independent_pct"] ** 2) ** 0.5
+    assert abs(parts - model["uncertainty_pct"]) < 0.01
     assert report["memory"]["read_bandwidth"] is None
 
 

@@ -1,8 +1,10 @@
 /*
- * model.h - the model of a machine (machine.h) as a source: it fills what no counter covers.
+ * model.h - the model of the machine (machine.h, power.h) as a source: it fills what no counter
+ * covers.
  *
- * Watts by time and by the CPU time of this process, for the processor and the memory. It needs
- * nothing of the machine, so it always serves, and every figure says how uncertain it is.
+ * Watts by the CPU time of this process, the clock where the kernel tells it, and time, for the
+ * processor and the memory. It needs nothing of the machine, so it always serves, and every figure
+ * says how uncertain it is.
  */
 #ifndef VD_ENERGY_SOURCES_MODEL_H
 #define VD_ENERGY_SOURCES_MODEL_H
@@ -21,6 +23,7 @@ VD_NODISCARD vd_status vd_source_model_open(const vd_source_env *env, vd_cpu_tim
 
 /* What it knows of the machine, and the power it gives to a waiting one; borrowed. */
 const vd_machine *vd_model_machine(const vd_model *model);
+const vd_power *vd_model_power(const vd_model *model);
 const uint64_t *vd_model_idle_uw(const vd_model *model); /* [VD_PART_N] */
 
 #endif

@@ -53,6 +53,9 @@ struct vd_source {
     /* +- percent (90 %), in two parts: common to all figures of this machine and method (cancels in
      * a ratio), and independent from figure to figure. */
     double common_pct, independent_pct;
+    /* The same by component, where by_part: a model knows its parts unequally well. */
+    bool by_part;
+    double part_common_pct[VD_PART_N], part_independent_pct[VD_PART_N];
     uint64_t lost_since_ns; /* 0, or since when it cannot be read: the meter may look elsewhere */
     char last_gap[VD_ERR_MESSAGE_MAX]; /* "" when none */
     char note[VD_ERR_MESSAGE_MAX]; /* to know beside the figures: "the memory is not in them"; "" */

@@ -107,7 +107,7 @@ static void one_request_alone_pays_for_everything_while_it_is_there(void **state
     assert_true(e.dram_uj > 0 && e.gpu_uj == 0);
     assert_true(e.machine_ns <= SECOND * 3 / 10 && e.machine_ns >= SECOND * 3 / 10 - 2);
     assert_string_equal(e.method, "model");
-    assert_true(e.uncertainty_pct == 50);
+    assert_true(e.uncertainty_pct > 20 && e.common_pct > 0 && e.independent_pct > 0);
     assert_false(e.incomplete);
     bench_close(&b);
 }

@@ -216,7 +216,8 @@ static void a_counter_that_may_not_be_read_is_said_and_never_zero(void **state)
     assert_int_equal(use_of(&info, "intel-rapl:0"), VD_RAPL_DENIED);
     vd_reading r = read_after(&tree, meter, SECOND);
     assert_true(r.uj[VD_PART_CPU] > 0);
-    assert_true(r.uncertainty_pct == 50);
+    assert_true(r.uncertainty_pct > 20 && r.common_pct > 0 && r.independent_pct > 0);
+    assert_true(fabs(r.uncertainty_pct - hypot(r.common_pct, r.independent_pct)) < 1e-9);
     assert_string_equal(r.method, "model");
     vd_meter_close(meter);
 
@@ -415,8 +416,7 @@ static void a_zone_that_disappears_is_a_gap_until_it_is_back_and_then_the_model_
     zone_set(&tree, "intel-rapl:0:1", 1000000);
     zone_set(&tree, "intel-rapl:1:1", 1000000);
     vd_meter_read(meter, &r);
-    double model_uj =
-        info_of(meter).machine.n_cpu * info_of(meter).machine.idle_w * 1e6; /* of a second */
+    double model_uj = (double)info_of(meter).idle_uw[VD_PART_CPU]; /* of a second */
     assert_true(fabs((double)(r.uj[VD_PART_CPU] - before) - model_uj) < 2);
     assert_string_equal(r.method, "model");
     before = r.uj[VD_PART_CPU];
