@@ -197,8 +197,7 @@ void vd_account_step(vd_account *account, const vd_step *step)
     account->gap |= account->mark.gap;
     account->n_steps++;
     if (is_due(account, &account->mark, 0)) {
-        vd_reading now = account->mark;
-        now.gap = false; /* taken in above */
+        const vd_reading now = account->mark;
         close_plain(account, &now);
     }
     pthread_mutex_unlock(&account->lock);

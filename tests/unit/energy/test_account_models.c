@@ -109,15 +109,14 @@ static void steps_at_the_same_time_share_every_nanosecond(void **state)
     join(&p, 1);
     join(&p, 2);
     vd_step a = begin(&p, 0, one);
-    draw_power(&p, SECOND / 10, 30); /* alone */
+    draw_power(&p, SECOND * 2 / 10, 30); /* alone */
     vd_step b = begin(&p, 1, two);
     draw_power(&p, SECOND / 10, 30); /* both */
-    end(&p, a);
-    draw_power(&p, SECOND / 10, 30); /* the other alone */
     end(&p, b);
+    end(&p, a);
     vd_energy first = leave(&p, 1), second = leave(&p, 2);
-    assert_int_equal(first.active_uj, 3000000);
-    assert_int_equal(second.active_uj, 3000000);
+    assert_int_equal(first.active_uj, 5000000);
+    assert_int_equal(second.active_uj, 1000000);
     assert_int_equal(first.idle_share_uj, 1500000);
     plant_close(&p);
 }

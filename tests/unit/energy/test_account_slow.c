@@ -252,6 +252,64 @@ static void a_gap_in_the_window_makes_the_late_bill_incomplete(void **state)
     free(s.books);
 }
 
+/* A reading tells of a gap once: whoever reads must not forget it. */
+static void a_gap_that_any_reading_saw_is_the_windows(void **state)
+{
+    enum { JOIN, STEP, TICK, LEAVE, WAYS };
+    for (int way = 0; way < WAYS; way++) {
+        slow s;
+        slow_open(&s, SECOND / 10, 0);
+        quiet_time(&s);
+        join(&s, 1);
+        step(&s, &(vd_step_share){1, 10, 0, 45}, 1, SECOND / 10, 30);
+        s.package_uj = 1; /* a counter that starts anew */
+        zone_set(&s.tree, "intel-rapl:0", s.package_uj);
+        if (way == JOIN)
+            join(&s, 2);
+        else if (way == STEP)
+            vd_account_step(s.account, &(vd_step){.begin_ns = s.tree.now_ns - 1000,
+                                                  .end_ns = s.tree.now_ns,
+                                                  .share = &(vd_step_share){1, 0, 1, 10},
+                                                  .n_share = 1});
+        else if (way == TICK)
+            vd_account_tick(s.account);
+        else
+            leave(&s, 1);
+        if (way != LEAVE)
+            leave(&s, 1);
+        assert_int_equal(s.books->n_gaps, 0);
+        draw_power(&s, SECOND, 30);
+        vd_account_flush(s.account);
+        assert_int_equal(s.books->n_gaps, 1);
+        assert_true(s.books->energy[1].incomplete && s.books->energy[1].total_uj == 0);
+        slow_close(&s);
+    }
+}
+
+/* Somebody is there in every other half second: the odd microjoule of a window's idle energy goes
+ * to `idle` as often as to them. */
+static void the_idle_line_gets_its_share_of_odd_microjoules(void **state)
+{
+    slow s;
+    slow_open(&s, SECOND / 10, 0);
+    quiet_time(&s);
+    uint64_t idle = s.books->idle_uj, requests = s.books->requests_uj;
+    for (uint64_t id = 1; id <= 40; id++) {
+        draw_power(&s, SECOND / 2, 10);
+        join(&s, id);
+        draw_power(&s, SECOND / 2, 10);
+        s.package_uj -= 1; /* 9,999,999 uJ in all: less than the idle power */
+        zone_set(&s.tree, "intel-rapl:0", s.package_uj);
+        leave(&s, id);
+        vd_account_flush(s.account);
+    }
+    idle = s.books->idle_uj - idle;
+    requests = s.books->requests_uj - requests;
+    assert_int_equal(idle + requests, 40 * 9999999);
+    assert_true(llabs((int64_t)(idle - requests)) <= 2);
+    slow_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +320,8 @@ int main(void)
         cmocka_unit_test(the_departed_count_and_a_full_account_closes_its_window_early),
         cmocka_unit_test(freeing_settles_who_left),
         cmocka_unit_test(a_gap_in_the_window_makes_the_late_bill_incomplete),
+        cmocka_unit_test(a_gap_that_any_reading_saw_is_the_windows),
+        cmocka_unit_test(the_idle_line_gets_its_share_of_odd_microjoules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
