@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,7 +21,6 @@ enum {
     BACKOFF_MS = 5000,
     HOPELESS_S = 900,       /* a key may be renewed, a zone added: look again, but seldom */
     RETRY_MAX_S = 86400,
-    GRACE_S = 3600,         /* sources publish an hour's value late; longer than that is stale */
     N_SAID = 64
 };
 
@@ -54,19 +54,11 @@ static int64_t wall_s(uint64_t at_ns)
 /* Under the lock. */
 static vd_intensity look_up(const vd_feed *f, int64_t at_s)
 {
-    size_t i = vd_series_find(&f->series, at_s);
-    if (i == f->series.n) {
-        vd_intensity row = vd_zone_intensity(f->options.zone, at_s);
-        row.stale = f->state.failing; /* a better source was asked for and gives nothing */
-        return row;
-    }
-    vd_intensity value = f->series.value[i];
-    if (at_s >= value.valid_to_s) {
-        int64_t length_s = value.valid_to_s - value.valid_from_s;
-        int64_t grace_s = f->state.failing ? 0 : VD_MIN(length_s, (int64_t)GRACE_S);
-        value.estimated = true;
-        value.stale = at_s >= value.valid_to_s + grace_s;
-    }
+    vd_intensity value;
+    if (vd_intensity_at(f->series.value, f->series.n, at_s, f->state.failing, &value))
+        return value;
+    value = vd_zone_intensity(f->options.zone, at_s);
+    value.stale = f->state.failing; /* a better source was asked for and gives nothing */
     return value;
 }
 
@@ -219,6 +211,8 @@ static void *feed_main(void *arg)
         if (st == VD_OK)
             f->state.last_good_s = now_s;
         memcpy(f->state.why, why.message, sizeof(f->state.why));
+        snprintf(f->state.note, sizeof(f->state.note), "%s",
+                 vd_provider_note(f->options.provider));
         uint64_t pause_ns = wait_ns(f, st, &retry, n_failures, &random);
         f->state.next_s = now_s + (int64_t)(pause_ns / S);
         vd_feed_state told = f->state;

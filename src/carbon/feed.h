@@ -27,6 +27,7 @@ typedef struct vd_feed_state {
     int64_t last_good_s;  /* Unix time of the last good answer; 0: none yet */
     int64_t next_s;       /* when it asks next */
     char why[VD_ERR_MESSAGE_MAX]; /* of the last failure; "" when it did not fail. No secret */
+    char note[VD_ERR_MESSAGE_MAX]; /* vd_provider_note of the last good answer */
 } vd_feed_state;
 
 typedef struct vd_feed_options {

@@ -9,6 +9,7 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "carbon/calendar.h"
+#include "carbon/regions.h"
 #include "carbon/rounding.h"
 #include "carbon/zones.h"
 
@@ -112,8 +113,36 @@ static vd_status not_found(const char *code, vd_err *err)
         }
     return VD_FAIL(err, VD_ERR_NOT_FOUND,
                    "no grid zone '%s'%s. Zones are ISO country codes (DE), US states (US-CA), some "
-                   "grids (US-CAL-CISO), EU and WORLD",
+                   "grids (US-CAL-CISO), cloud regions (aws:eu-west-1), EU and WORLD",
                    asked, list);
+}
+
+/* "aws:eu-west-1" to the zone it lies in; near ones are those that begin alike. */
+static vd_status find_region(const char *code, const vd_zone **ret_zone, vd_err *err)
+{
+    enum { NEAR_MAX = 6 };
+    size_t n, n_near = 0, n_list = 0, best = 0;
+    const vd_region *region = vd_region_list(&n);
+    char list[320] = "", asked[33] = "";
+    for (size_t i = 0; i < n; i++) {
+        size_t alike = 0;
+        if (same(region[i].code, code))
+            return vd_zone_find(region[i].zone, ret_zone, err);
+        while (code[alike] != '\0' && plain(code[alike]) == plain(region[i].code[alike]))
+            alike++;
+        best = VD_MAX(best, alike);
+    }
+    quote(code, asked);
+    for (size_t i = 0; i < n && n_near < NEAR_MAX && best > 0; i++) {
+        size_t alike = 0;
+        while (code[alike] != '\0' && plain(code[alike]) == plain(region[i].code[alike]))
+            alike++;
+        if (alike == best && n_list + strlen(region[i].code) + 10 < sizeof(list))
+            n_list += (size_t)snprintf(list + n_list, sizeof(list) - n_list, "%s%s",
+                                       n_near++ == 0 ? "; near: " : ", ", region[i].code);
+    }
+    return VD_FAIL(err, VD_ERR_NOT_FOUND, "no cloud region '%s'%s. Regions are written "
+                   "aws:eu-west-1, gcp:europe-west4, azure:westeurope", asked, list);
 }
 
 vd_status vd_zone_find(const char *code, const vd_zone **ret_zone, vd_err *err)
@@ -122,6 +151,8 @@ vd_status vd_zone_find(const char *code, const vd_zone **ret_zone, vd_err *err)
         *ret_zone = &vd_zone_table[0];
         return VD_OK;
     }
+    if (strchr(code, ':') != NULL)
+        return find_region(code, ret_zone, err);
     if (same(code, "UK")) /* reserved by ISO 3166 for the United Kingdom, and much used */
         code = "GB";
     for (size_t i = 0; i < vd_zone_table_n; i++)
@@ -160,6 +191,30 @@ vd_intensity vd_zone_intensity(const vd_zone *zone, int64_t at_s)
     snprintf(value.zone, sizeof(value.zone), "%s", zone->code);
     snprintf(value.version, sizeof(value.version), "%d", zone->year);
     return value;
+}
+
+bool vd_intensity_at(const vd_intensity *values, size_t n, int64_t at_s, bool failing,
+                     vd_intensity *ret_value)
+{
+    const int64_t hour_s = 3600;
+    size_t low = 0, high = n; /* the answer + 1 lies in [low, high] */
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (values[middle].valid_from_s <= at_s)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return false;
+    *ret_value = values[low - 1];
+    if (at_s < ret_value->valid_to_s)
+        return true;
+    /* Sources publish an hour's value late; later than its own length it is stale. */
+    int64_t length_s = ret_value->valid_to_s - ret_value->valid_from_s;
+    ret_value->estimated = true;
+    ret_value->stale = failing || at_s >= ret_value->valid_to_s + VD_MIN(length_s, hour_s);
+    return true;
 }
 
 bool vd_intensity_alike(const vd_intensity *a, const vd_intensity *b)

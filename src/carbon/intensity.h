@@ -37,6 +37,11 @@ typedef struct vd_intensity {
 
 /* Of one kind: kind, scope, basis, boundary, zone and source are the same. */
 bool vd_intensity_alike(const vd_intensity *a, const vd_intensity *b);
+/* Of values in the order of time the one for a moment: the last that begins by then, `estimated`
+ * past its end, `stale` where the source fails or is later than usual (a value's length, at most an
+ * hour). False where all begin later. */
+bool vd_intensity_at(const vd_intensity *values, size_t n, int64_t at_s, bool failing,
+                     vd_intensity *ret_value);
 /* The object of the API, all tags and times; a new reference, NULL when memory is short. */
 json_t *vd_intensity_json(const vd_intensity *intensity);
 

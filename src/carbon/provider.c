@@ -50,7 +50,8 @@ static const vd_provider_ops table = {.name = "table",
 
 /* ---- any source ------------------------------------------------------------------------------*/
 
-static const vd_provider_ops *const sources[] = {&table};
+static const vd_provider_ops *const sources[] = {&table, &vd_source_csv, &vd_source_electricitymaps,
+                                                 &vd_source_watttime, &vd_source_uk};
 
 static vd_status find_source(const char *name, const vd_provider_ops **ret_ops, vd_err *err)
 {
@@ -117,10 +118,16 @@ const char *vd_provider_zone(const vd_provider *p)
     return p->tags.zone;
 }
 
-/* Asking again as it stands cannot help. */
-static bool is_hopeless(vd_status st)
+const char *vd_provider_note(const vd_provider *p)
 {
-    return st == VD_ERR_PERM || st == VD_ERR_NOT_FOUND || st == VD_ERR_ARG;
+    return p->note;
+}
+
+/* Asking again as it stands cannot help; but a file may be mended at any moment. */
+static bool is_hopeless(const vd_provider *p, vd_status st)
+{
+    return p->ops != &vd_source_csv &&
+           (st == VD_ERR_PERM || st == VD_ERR_NOT_FOUND || st == VD_ERR_ARG);
 }
 
 vd_status vd_provider_latest(vd_provider *p, const atomic_bool *stop, vd_intensity **ret_values,
@@ -135,7 +142,7 @@ vd_status vd_provider_latest(vd_provider *p, const atomic_bool *stop, vd_intensi
     vd_series_tidy(&found);
     if (st == VD_OK && found.n == 0)
         st = VD_FAIL(&why, VD_ERR_NOT_FOUND, "%s has no value for %s", p->ops->name, p->tags.zone);
-    retry->hopeless = is_hopeless(st);
+    retry->hopeless = is_hopeless(p, st);
     if (st == VD_OK)
         vd_series_take(&found, ret_values, ret_n);
     else if (err != NULL)

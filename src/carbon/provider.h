@@ -52,6 +52,9 @@ VD_NODISCARD vd_status vd_provider_open(const vd_provider_options *options,
 void vd_provider_close(vd_provider *provider); /* NULL is a no-op */
 const char *vd_provider_name(const vd_provider *provider);
 const char *vd_provider_zone(const vd_provider *provider);
+/* What was odd in the last good answer, for people ("x.csv:12: no value for 3 h after this"), or
+ * "". Borrowed until the next call. */
+const char *vd_provider_note(const vd_provider *provider);
 
 /* What a failure of the calls below means for the next try. */
 typedef struct vd_retry {

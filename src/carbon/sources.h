@@ -48,6 +48,7 @@ struct vd_provider {
     double factor;     /* csv: of the unit to g/kWh, 0: the header says it */
     uint64_t file_mark; /* csv: what the file looked like when it was read */
     vd_series kept;     /* csv: what it said */
+    char note[VD_ERR_MESSAGE_MAX]; /* vd_provider_note */
 };
 
 extern const vd_provider_ops vd_source_csv, vd_source_electricitymaps, vd_source_watttime,
@@ -70,6 +71,12 @@ VD_NODISCARD vd_status vd_source_ask(vd_provider *self, const vd_asking *asking,
 VD_NODISCARD vd_status vd_source_add(const vd_provider *self, double g_per_kwh, int64_t from_s,
                                      int64_t to_s, bool estimated, const char *version,
                                      const char *what, vd_series *out, vd_err *err);
+/* Letters, digits, '-' and '_' only, so that a zone is safe in a URL and in a log. Copies it. */
+VD_NODISCARD vd_status vd_source_zone(vd_provider *self, const char *zone, const char *example,
+                                      vd_err *err);
+/* `word` (NULL: the first) must be one of two; *ret_word is static. */
+VD_NODISCARD vd_status vd_source_word(const char *what, const char *word, const char *first,
+                                      const char *second, const char **ret_word, vd_err *err);
 /* A text of `object` that is a time; false where it is missing or none. */
 bool vd_source_time(const json_t *object, const char *key, int64_t *ret_s);
 
@@ -80,10 +87,10 @@ VD_NODISCARD vd_status vd_electricitymaps_read(const vd_provider *self, const js
                                                int64_t now_s, vd_series *out, vd_err *err);
 VD_NODISCARD vd_status vd_watttime_read(const vd_provider *self, const json_t *answer,
                                         bool forecast, int64_t now_s, vd_series *out, vd_err *err);
-VD_NODISCARD vd_status vd_uk_read(const vd_provider *self, const json_t *answer, vd_series *out,
-                                  vd_err *err);
-/* `path` is for messages. */
-VD_NODISCARD vd_status vd_csv_read(const vd_provider *self, const char *path, const char *text,
+VD_NODISCARD vd_status vd_uk_read(const vd_provider *self, const json_t *answer, int64_t now_s,
+                                  vd_series *out, vd_err *err);
+/* `path` is for messages; self->note says of the first gap. */
+VD_NODISCARD vd_status vd_csv_read(vd_provider *self, const char *path, const char *text,
                                    size_t n, vd_series *out, vd_err *err);
 
 #endif

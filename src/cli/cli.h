@@ -21,6 +21,7 @@ typedef struct vd_command {
 /* Each subcommand file defines one; main.c lists them. */
 extern const vd_command vd_cmd_tokenize;
 extern const vd_command vd_cmd_bench;
+extern const vd_command vd_cmd_carbon;
 extern const vd_command vd_cmd_chat;
 extern const vd_command vd_cmd_compress;
 extern const vd_command vd_cmd_doctor;

@@ -49,6 +49,7 @@ static const vd_command *const commands[] = {
     &vd_cmd_import,
     &vd_cmd_compress,
     &vd_cmd_bench,
+    &vd_cmd_carbon,
     &vd_cmd_logits,
     &vd_cmd_version,
 };

@@ -2,6 +2,7 @@
 #ifndef VD_SERVE_ENDPOINTS_H
 #define VD_SERVE_ENDPOINTS_H
 
+#include "carbon/feed.h"
 #include "serve/exchange.h"
 
 vd_status vd_chat_read(vd_exchange *request, vd_api_error *error);       /* chat.c */
@@ -19,5 +20,8 @@ vd_status vd_health_ready(vd_exchange *request, const char *argument, vd_buf *ou
                           vd_api_error *error);
 vd_status vd_metrics_show(vd_exchange *request, const char *argument, vd_buf *out,
                           vd_api_error *error); /* metrics.c */
+vd_status vd_carbon_show(vd_exchange *request, const char *argument, vd_buf *out,
+                         vd_api_error *error); /* carbon.c */
+void vd_carbon_metrics(vd_feed *feed, vd_buf *out); /* its rows of /metrics */
 
 #endif

@@ -219,6 +219,8 @@ static void write_energy(vd_server *server, vd_buf *out)
              (double)atomic_load_explicit(&m->operational_ng, RELAXED) / 1e9);
     labelled(out, "verdant_carbon_grams_total", "kind", "embodied",
              (double)atomic_load_explicit(&m->embodied_ng, RELAXED) / 1e9);
+    if (server->options.feed != NULL)
+        vd_carbon_metrics(server->options.feed, out);
     if (server->options.account != NULL) {
         write_account(server->options.account, out);
         write_costs(server, out);

@@ -19,6 +19,8 @@ static const vd_route routes[] = {
      .read = vd_embedding_read},
     {.path = "/v1/models", .label = "/v1/models", .get = vd_models_list, .type = JSON},
     {.path = "/v1/models/", .label = "/v1/models/{id}", .get = vd_models_show, .type = JSON},
+    {.path = "/v1/carbon/intensity", .label = "/v1/carbon/intensity", .get = vd_carbon_show,
+     .type = JSON},
     {.path = "/healthz", .label = "/healthz", .always = true, .get = vd_health_live, .type = JSON},
     {.path = "/readyz", .label = "/readyz", .always = true, .get = vd_health_ready, .type = JSON},
     {.path = "/metrics", .label = "/metrics", .always = true, .get = vd_metrics_show,
