@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "energy/sources/parts.h"
 #include "energy/sources/sampler.h"
 #include "energy/sources/sensor_set.h"
 #include "energy/sources/sources.h"
@@ -43,11 +44,11 @@ static const struct {
     {"nouveau", "", 1u << VD_PART_GPU},
 };
 
-enum { FOUND_MAX = 128, NAME_MAX_ = 40, LABEL_MAX = 64 };
+enum { FOUND_MAX = 128, DRIVER_MAX = 40, LABEL_MAX = 64 };
 
 typedef struct found {
     char folder[VD_SENSOR_PATH_MAX - 64];
-    char name[NAME_MAX_], label[LABEL_MAX];
+    char name[DRIVER_MAX], label[LABEL_MAX];
     unsigned number; /* of energyN or powerN */
     bool energy;
     const char *suffix; /* "input" or "average" */
@@ -60,29 +61,20 @@ typedef struct catalogue {
 
 /* NAME[/LABEL][@PART] */
 typedef struct wish {
-    char name[NAME_MAX_], label[LABEL_MAX];
+    char name[DRIVER_MAX], label[LABEL_MAX];
     unsigned parts; /* 0: as the driver's name says */
 } wish;
 
 static vd_status parse_wish(const char *spec, wish *w, vd_err *err)
 {
-    static const struct {
-        const char *text;
-        unsigned parts;
-    } parts[] = {{"cpu", 1u << VD_PART_CPU},
-                 {"dram", 1u << VD_PART_DRAM},
-                 {"gpu", 1u << VD_PART_GPU},
-                 {"all", VD_SOURCE_WHOLE}};
     const char *at = strrchr(spec, '@');
     size_t n = at != NULL ? (size_t)(at - spec) : strlen(spec);
     const char *slash = memchr(spec, '/', n);
     size_t n_name = slash != NULL ? (size_t)(slash - spec) : n;
     size_t n_label = slash != NULL ? n - n_name - 1 : 0;
     *w = (wish){.parts = 0};
-    for (size_t i = 0; at != NULL && i < VD_COUNT(parts); i++)
-        if (strcmp(at + 1, parts[i].text) == 0)
-            w->parts = parts[i].parts;
-    if ((at != NULL && w->parts == 0) || n_name >= sizeof(w->name) || n_label >= sizeof(w->label))
+    if ((at != NULL && !vd_parts_parse(at + 1, &w->parts)) || n_name >= sizeof(w->name) ||
+        n_label >= sizeof(w->label))
         return VD_FAIL(err, VD_ERR_ARG,
                        "hwmon: \"%.100s\" is not NAME[/LABEL][@cpu|dram|gpu|all]", spec);
     memcpy(w->name, spec, n_name);
@@ -253,13 +245,6 @@ static vd_status add_sensor(vd_sensor_set *set, const vd_source_env *env, const 
                              &channel, err);
 }
 
-static vd_part part_of(unsigned parts)
-{
-    return parts == 1u << VD_PART_GPU    ? VD_PART_GPU
-           : parts == 1u << VD_PART_DRAM ? VD_PART_DRAM
-                                         : VD_PART_CPU;
-}
-
 /* The counters of what is wanted, or where there are none its powers. */
 static vd_status add_wanted(vd_sensor_set *set, const vd_source_env *env, const catalogue *c,
                             const wish *w, uint64_t *refresh_ns, vd_err *err)
@@ -272,7 +257,7 @@ static vd_status add_wanted(vd_sensor_set *set, const vd_source_env *env, const 
     st = check_single(c, w, energy, err);
     for (size_t i = 0; st == VD_OK && i < c->n; i++)
         if (is_wanted(&c->item[i], w) && c->item[i].energy == energy)
-            st = add_sensor(set, env, &c->item[i], part_of(w->parts), refresh_ns, err);
+            st = add_sensor(set, env, &c->item[i], vd_parts_home(w->parts), refresh_ns, err);
     if (st != VD_OK || set->n > 0)
         return st;
     list(c, NULL, names, sizeof(names));

@@ -40,4 +40,11 @@ vd_status vd_source_battery_open(const vd_source_env *env, vd_source *ret_source
  * folder, "" for /var/scaphandre. */
 vd_status vd_source_scaphandre_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
 
+/* A metric of an exporter in Prometheus' text format: an external meter. Spec:
+ * "http://HOST:PORT/metrics#METRIC{label="x"}", and behind it "&unit=W" (J, mJ, uJ, kJ, Wh, kWh, mW,
+ * uW, kW) where the name does not end in its unit, "&refresh=5" and "&stale=900" in seconds,
+ * "&pct=2", "&part=all". Opening waits for an answer, up to three seconds. Also VD_ERR_IO,
+ * VD_ERR_LIMIT for a page above 4 MiB. */
+vd_status vd_source_prometheus_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
+
 #endif
