@@ -51,7 +51,11 @@ size_t vd_meterd_put_reading(const vd_meterd_zone *zone, size_t n_zones, uint64_
 /* Not empty, printable, no blanks, shorter than `size`. */
 bool vd_meterd_word(const char *word, size_t size);
 
-typedef enum vd_meterd_state { VD_METERD_PARTIAL, VD_METERD_WHOLE, VD_METERD_MALFORMED } vd_meterd_state;
+typedef enum vd_meterd_state {
+    VD_METERD_PARTIAL, /* more bytes may make it whole */
+    VD_METERD_WHOLE,
+    VD_METERD_MALFORMED
+} vd_meterd_state;
 
 /* Reads a reply in text[0..n). WHOLE fills the outputs and *ret_length; an `error` line is
  * MALFORMED. Zones: at most VD_RAPL_ZONES_MAX are stored. */

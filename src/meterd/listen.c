@@ -52,7 +52,7 @@ vd_status vd_meterd_listen(const vd_meterd_options *options, int *ret_fd, vd_err
     umask(before);
     if (bound && (!options->has_group ||
                   chown(options->socket, (uid_t)-1, options->group) == 0) &&
-        chmod(options->socket, options->mode) == 0 && listen(fd, 16) == 0) {
+        chmod(options->socket, options->mode) == 0 && listen(fd, SOMAXCONN) == 0) {
         *ret_fd = fd;
         return VD_OK;
     }

@@ -9,10 +9,12 @@ static void requests_are_whole_lines_and_nothing_else(void **state)
         const char *text;
         vd_meterd_request request;
     } cases[] = {
-        {"", VD_METERD_MORE},         {"zon", VD_METERD_MORE},      {"zones", VD_METERD_MORE},
-        {"zones\n", VD_METERD_ZONES}, {"read\n", VD_METERD_READ},   {"read\nzones\n", VD_METERD_READ},
-        {"\n", VD_METERD_BAD},        {"read \n", VD_METERD_BAD},   {"READ\n", VD_METERD_BAD},
-        {" read\n", VD_METERD_BAD},   {"read\r\n", VD_METERD_BAD},  {"zonesread\n", VD_METERD_BAD},
+        {"", VD_METERD_MORE},        {"zon", VD_METERD_MORE},
+        {"zones", VD_METERD_MORE},   {"zones\n", VD_METERD_ZONES},
+        {"read\n", VD_METERD_READ},  {"read\nzones\n", VD_METERD_READ},
+        {"\n", VD_METERD_BAD},       {"read \n", VD_METERD_BAD},
+        {"READ\n", VD_METERD_BAD},   {" read\n", VD_METERD_BAD},
+        {"read\r\n", VD_METERD_BAD}, {"zonesread\n", VD_METERD_BAD},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         size_t length = 0;
