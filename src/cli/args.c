@@ -92,3 +92,8 @@ bool vd_cli_parse_ids(const char *command, const char *text, int32_t **ret_ids, 
     *ret_n = n;
     return true;
 }
+
+void vd_cli_use_meter(const char *spec)
+{
+    setenv("VERDANT_METER", spec, 1);
+}

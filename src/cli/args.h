@@ -18,6 +18,8 @@ bool vd_cli_parse_float(const char *command, const char *option, const char *tex
 /* One of two words; *ret says whether it is the second. */
 bool vd_cli_parse_word(const char *command, const char *option, const char *word, const char *no,
                        const char *yes, bool *ret);
+/* Which energy meters this process reads, as docs/meters.md writes them: sets VERDANT_METER. */
+void vd_cli_use_meter(const char *spec);
 /* "1,2,3" or "1 2 3" to a list (vd_free); false with a message. */
 bool vd_cli_parse_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n);
 

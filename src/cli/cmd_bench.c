@@ -22,6 +22,7 @@ static const char help[] =
     "  -o, --output DIR    write a record for each model to DIR/NAME.json (docs/report.md)\n"
     "  -t, --threads N     default: one per core\n"
     "  --zone CODE         the grid of the records, such as DE or US-CA; the world by default\n"
+    "  --meter SPEC        which energy meters to read (docs/meters.md); default auto\n"
     "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"
     "  --kv TYPE           f16 or f32; default f16\n"
     "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
@@ -36,6 +37,7 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
     static const struct option options[] = {{"threads", required_argument, NULL, 't'},
                                             {"output", required_argument, NULL, 'o'},
                                             {"zone", required_argument, NULL, 'z'},
+                                            {"meter", required_argument, NULL, 'm'},
                                             {"precision", required_argument, NULL, 'e'},
                                             {"kv", required_argument, NULL, 'k'},
                                             {"json", no_argument, NULL, 'j'},
@@ -57,6 +59,8 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
             a->folder = optarg;
         else if (c == 'z')
             a->zone = optarg;
+        else if (c == 'm')
+            vd_cli_use_meter(optarg);
         else if (c == 'k')
             good = vd_cli_parse_word("bench", "--kv", optarg, "f16", "f32", &a->engine.kv_f32);
         else if (c == 'e')

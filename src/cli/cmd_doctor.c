@@ -4,12 +4,13 @@
 
 #include "base/alloc.h"
 #include "base/fail.h"
+#include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/doctor.h"
 #include "cli/format.h"
 
 static const char help[] =
-    "usage: verdant doctor [--quick] [--json]\n"
+    "usage: verdant doctor [--quick] [--json] [--meter SPEC]\n"
     "\n"
     "What this machine offers: processor and kernels, memory and how fast it is read, the energy\n"
     "meter that is used and its watts, and if none can be read, why and what to do; GPUs, MPI,\n"
@@ -17,6 +18,8 @@ static const char help[] =
     "machine cannot serve.\n"
     "\n"
     "  --quick   measure nothing: no bandwidth, no watts\n"
+    "  --meter SPEC  look at these energy meters (docs/meters.md): rapl, nvml, hwmon:NAME, ...;\n"
+    "            default auto, the best for each component\n"
     "  --json    the same as one object; null where there is nothing to say:\n"
     "            version, can_serve, problems[], notes[],\n"
     "            cpu{model, virtual_machine, packages, cores, threads, numa_nodes, usable_cores,\n"
@@ -25,7 +28,9 @@ static const char help[] =
     "            memory{total_bytes, usable_bytes, available_bytes, huge_pages,\n"
     "              read_bandwidth{gb_s, median_gb_s, bytes, threads, passes}},\n"
     "            energy{method, uncertainty_pct, watts{waiting, reading_memory}, why,\n"
-    "              remedies[]{what, command}, powercap,\n"
+    "              sources[]{name, method, components[], refresh_ms, uncertainty_pct, lost},\n"
+    "              refused[]{name, why}, sampler{us_per_reading, core_pct_at_100_hz},\n"
+    "              energy_filtering, remedies[]{what, command}, powercap,\n"
     "              zones[]{id, name, component, use, range_uj, watts{...}},\n"
     "              model{family, source, waiting_w, full_w, threads, memory_w_per_gb,\n"
     "                memory_bytes, uncertainty_pct, common_pct, independent_pct}},\n"
@@ -49,7 +54,7 @@ static void measure(void *ctx)
 static vd_status examine(vd_doctor *d, bool quick, vd_err *err)
 {
     vd_meter *meter = NULL;
-    vd_status st = vd_meter_open(NULL, &meter, err);
+    vd_status st = vd_doctor_meter_open(&d->energy, &meter, err);
     if (st != VD_OK)
         return st;
     vd_meter_info_get(meter, &d->energy.info);
@@ -76,6 +81,8 @@ static int doctor_main(int argc, char **argv)
             json = true;
         else if (strcmp(argv[i], "--quick") == 0)
             quick = true;
+        else if (strcmp(argv[i], "--meter") == 0 && i + 1 < argc)
+            vd_cli_use_meter(argv[++i]);
         else
             return vd_cli_misuse("doctor", "'%s' is not understood", argv[i]);
     }

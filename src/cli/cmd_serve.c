@@ -25,6 +25,8 @@ static const char help[] =
     "                      called like its file. May be repeated\n"
     "  --listen HOST:PORT  default 127.0.0.1:8080; port 0 takes a free one\n"
     "  --zone CODE         grid for the grams of CO2e, e.g. DE, FR, US-CA; default the world\n"
+    "  --meter SPEC        which energy meters to read (docs/meters.md), e.g. rapl,nvml;\n"
+    "                      default auto: the best for each component\n"
     "  --ctx N             context of each model in tokens; default its own, at most 8192\n"
     "  -t, --threads N     default: one per core\n"
     "  --log-level LEVEL   error, warn, info or debug; default info\n"
@@ -36,7 +38,7 @@ static const char help[] =
     "       -d '{\"model\":\"smollm2\",\"prompt\":\"The capital of France is\"}'\n";
 
 typedef struct args {
-    const char *config, *listen, *zone, *log_level;
+    const char *config, *listen, *zone, *log_level, *meter;
     const char *models[VD_MODELS_MAX]; /* NAME=REF */
     size_t n_models;
     size_t ctx_tokens, n_threads;
@@ -75,6 +77,7 @@ static bool parse(int argc, char **argv, args *a)
                                             {"model", required_argument, NULL, 'm'},
                                             {"listen", required_argument, NULL, 'l'},
                                             {"zone", required_argument, NULL, 'z'},
+                                            {"meter", required_argument, NULL, 'e'},
                                             {"ctx", required_argument, NULL, 'x'},
                                             {"threads", required_argument, NULL, 't'},
                                             {"log-level", required_argument, NULL, 'v'},
@@ -90,6 +93,8 @@ static bool parse(int argc, char **argv, args *a)
             a->zone = optarg;
         else if (c == 'v')
             a->log_level = optarg;
+        else if (c == 'e')
+            a->meter = optarg;
         else if (c == 'x')
             good = vd_cli_parse_size("serve", "--ctx", optarg, 2, 1 << 24, &a->ctx_tokens);
         else if (c == 't')
@@ -188,6 +193,7 @@ static vd_status prepare(setup *s, const args *a, vd_err *err)
     (void)vd_log_level_parse(choose(a->log_level, c->log_level, "info"), &level);
     vd_log_set_level(level);
     vd_config_limits_to(c, &s->options);
+    s->options.meter = choose(a->meter, c->energy.meter, NULL);
     st = vd_config_address(choose(a->listen, c->listen, "127.0.0.1:8080"), &s->host,
                            &s->options.server.port, err);
     if (st == VD_OK)

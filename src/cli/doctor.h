@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "energy/filtering.h"
 #include "energy/meter.h"
 #include "energy/remedy.h"
 #include "kernels/kernels.h"
@@ -63,6 +64,11 @@ typedef struct vd_doctor_energy {
     vd_meter_info info;
     bool watched; /* the watts below were measured (or modelled) */
     vd_doctor_watts all, zone[VD_RAPL_ZONES_MAX];
+    /* CPU time of one reading of the meter; 0: not measured. At 100 readings a second, percent of a
+     * core: read_us / 100. */
+    double read_us;
+    vd_filtering filtering; /* of the counters that are read */
+    char refused[VD_ERR_MESSAGE_MAX]; /* why the meter that was named is not read; "" */
     vd_remedy remedy[VD_REMEDIES_MAX];
     size_t n_remedies;
 } vd_doctor_energy;
@@ -123,6 +129,8 @@ void vd_doctor_memory_find(vd_doctor_memory *memory, uint64_t limit_bytes);
 /* Reads more memory than the caches hold, on all cores, for about a second. */
 void vd_doctor_bandwidth_measure(vd_doctor_bandwidth *bandwidth, const vd_doctor_cpu *cpu,
                                  const vd_doctor_memory *memory);
+/* The meter that is asked for, or, with the reason in energy->refused, the best there is. */
+vd_status vd_doctor_meter_open(vd_doctor_energy *energy, vd_meter **ret_meter, vd_err *err);
 /* Reads the meter, waits a little, calls work(ctx) and reads again. NULL: only looks. */
 void vd_doctor_energy_find(vd_doctor_energy *energy, vd_meter *meter, void (*work)(void *ctx),
                            void *ctx);

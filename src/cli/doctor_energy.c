@@ -1,4 +1,5 @@
 /* doctor_energy.c - the meter that is read, zone by zone, in watts. */
+#include <stdio.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -21,6 +22,32 @@ static double watts_of_all(const vd_reading *from, const vd_reading *to)
     return sum;
 }
 
+/* CPU time of a reading: of this thread, the mean of many. */
+static double cost_of_reading_us(vd_meter *meter)
+{
+    enum { READINGS = 200 };
+    struct timespec from, to;
+    vd_reading reading;
+    vd_meter_read(meter, &reading);
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from) != 0)
+        return 0;
+    for (int i = 0; i < READINGS; i++)
+        vd_meter_read(meter, &reading);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    double ns = (double)(to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec);
+    return ns / READINGS * 1e-3;
+}
+
+vd_status vd_doctor_meter_open(vd_doctor_energy *energy, vd_meter **ret_meter, vd_err *err)
+{
+    vd_err why = {0};
+    vd_status st = vd_meter_open(NULL, ret_meter, &why);
+    if (st == VD_OK)
+        return st;
+    snprintf(energy->refused, sizeof(energy->refused), "%s", why.message);
+    return vd_meter_open(&(vd_meter_options){.spec = "auto"}, ret_meter, err);
+}
+
 void vd_doctor_energy_find(vd_doctor_energy *energy, vd_meter *meter, void (*work)(void *ctx),
                            void *ctx)
 {
@@ -28,10 +55,12 @@ void vd_doctor_energy_find(vd_doctor_energy *energy, vd_meter *meter, void (*wor
     vd_reading start, waited, worked;
     vd_meter_info_get(meter, info);
     energy->n_remedies = vd_remedies_find(info, energy->remedy);
+    energy->filtering = vd_filtering_find("/proc/cpuinfo", "/dev/cpu/0/msr", NULL, NULL);
     if (work == NULL || earlier == NULL) {
         vd_free(earlier);
         return;
     }
+    energy->read_us = cost_of_reading_us(meter);
     vd_meter_read(meter, &start);
     vd_meter_info_get(meter, earlier);
     nanosleep(&look, NULL);

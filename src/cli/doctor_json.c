@@ -125,6 +125,48 @@ static json_t *zones_json(const vd_doctor_energy *e)
     return list;
 }
 
+static json_t *sources_json(const vd_meter_info *info)
+{
+    static const char *const parts[VD_PART_N] = {"cpu", "dram", "gpu"};
+    json_t *list = json_array();
+    for (size_t i = 0; i < info->n_sources; i++) {
+        const vd_meter_source *source = &info->source[i];
+        json_t *components = json_array();
+        for (size_t part = 0; part < VD_PART_N; part++)
+            if (source->parts >> part & 1)
+                json_array_append_new(components, text(parts[part]));
+        json_array_append_new(
+            list, json_pack("{s:o, s:s, s:o, s:f, s:f, s:b}", "name", text(source->name), "method",
+                            source->method, "components", components, "refresh_ms",
+                            (double)source->refresh_ns * 1e-6, "uncertainty_pct",
+                            hypot(source->common_pct, source->independent_pct), "lost",
+                            source->lost));
+    }
+    return list;
+}
+
+static json_t *refused_json(const vd_meter_info *info)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < info->n_refused; i++)
+        json_array_append_new(list, json_pack("{s:s, s:o}", "name", info->refused[i].name, "why",
+                                              text(info->refused[i].text)));
+    return list;
+}
+
+static json_t *sampler_json(const vd_doctor_energy *e)
+{
+    return e->read_us > 0 ? json_pack("{s:o, s:o}", "us_per_reading", rounded(e->read_us),
+                                      "core_pct_at_100_hz", rounded(e->read_us / 100))
+                          : json_null();
+}
+
+static const char *filtering_word(vd_filtering filtering)
+{
+    static const char *const words[] = {"none", "unknown", "likely", "on"};
+    return (size_t)filtering < VD_COUNT(words) ? words[filtering] : "unknown";
+}
+
 static json_t *energy_json(const vd_doctor *d)
 {
     const vd_doctor_energy *e = &d->energy;
@@ -143,11 +185,14 @@ static json_t *energy_json(const vd_doctor *d)
                   "threads", m->n_cpu, "memory_w_per_gb", VD_DRAM_W_PER_GB, "memory_bytes",
                   (json_int_t)m->memory_bytes, "uncertainty_pct", full.pct, "common_pct",
                   full.common_pct, "independent_pct", full.independent_pct);
-    return json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o}", "method", e->info.method,
+    return json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "method",
+                     e->info.method,
                      "uncertainty_pct", e->info.uncertainty_pct, "watts",
                      watts_json(e, &e->all, true), "why", text_or_null(e->info.why_text),
                      "remedies", remedies, "powercap", text(e->info.powercap), "zones",
-                     zones_json(e), "model", model);
+                     zones_json(e), "model", model, "sources", sources_json(&e->info), "refused",
+                     refused_json(&e->info), "sampler", sampler_json(e), "energy_filtering",
+                     filtering_word(e->filtering));
 }
 
 static json_t *gpus_json(const vd_doctor *d)

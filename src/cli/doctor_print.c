@@ -115,6 +115,37 @@ static void print_watts(const char *label, const char *before, const vd_doctor_w
          w->waiting, w->reading);
 }
 
+/* "rapl by perf events: cpu, dram; +-5 %", and what a reading costs. */
+static void print_meters(const vd_doctor_energy *e)
+{
+    static const char *const parts[VD_PART_N] = {"cpu", "dram", "gpu"};
+    const vd_meter_info *info = &e->info;
+    for (size_t i = 0; i < info->n_sources; i++) {
+        const vd_meter_source *source = &info->source[i];
+        char components[32] = "";
+        for (size_t part = 0, used = 0; part < VD_PART_N; part++)
+            if (source->parts >> part & 1)
+                used += (size_t)snprintf(components + used, sizeof(components) - used, "%s%s",
+                                         used > 0 ? ", " : "", parts[part]);
+        putf(i == 0 ? "  meters" : "", "%s: %s%s", source->name, components,
+             source->lost ? "; cannot be read at present" : "");
+    }
+    if (e->read_us > 0)
+        putf("  reading", "takes %.1f us of CPU time: %.3f %% of a core at 100 times a second",
+             e->read_us, e->read_us / 100);
+    char absent[128] = "";
+    for (size_t i = 0, used = 0; i < info->n_refused && used < sizeof(absent); i++) {
+        const vd_meter_refusal *refusal = &info->refused[i];
+        if (refusal->status == VD_ERR_NOT_FOUND)
+            used += (size_t)snprintf(absent + used, sizeof(absent) - used, "%s%s",
+                                     used > 0 ? ", " : "", refusal->name);
+        else if (i > 0 || info->why == VD_OK) /* the first is the "why" below */
+            putf("  not read", "%s: %s", refusal->name, refusal->text);
+    }
+    if (absent[0] != '\0')
+        putf("  not here", "%s", absent);
+}
+
 static void print_energy(const vd_doctor *d)
 {
     const vd_doctor_energy *e = &d->energy;
@@ -122,10 +153,9 @@ static void print_energy(const vd_doctor *d)
     bool read = e->info.measured;
     putf("energy", "%s (%s), +-%.0f %%", read ? "counters" : "a model of the machine",
          e->info.method, e->info.uncertainty_pct);
-    for (size_t i = 0; i < e->info.n_sources; i++)
-        put(i == 0 ? "  meters" : "", e->info.source[i].name);
     if (e->watched)
         print_watts("", "", &e->all);
+    print_meters(e);
     for (size_t i = 0; i < e->info.n_zones; i++) {
         const vd_rapl_zone_info *z = &e->info.zone[i];
         char row[160];

@@ -10,7 +10,7 @@
 enum {
     OPT_SYSTEM = 256, OPT_TEMPERATURE, OPT_TOP_P, OPT_TOP_K, OPT_MIN_P, OPT_TYPICAL_P,
     OPT_REPETITION, OPT_FREQUENCY, OPT_PRESENCE, OPT_SEED, OPT_CTX, OPT_PRECISION, OPT_ZONE,
-    OPT_JSON, OPT_RAW
+    OPT_METER, OPT_JSON, OPT_RAW
 };
 
 static const struct option options[] = {
@@ -29,6 +29,7 @@ static const struct option options[] = {
     {"threads", required_argument, NULL, 't'},
     {"precision", required_argument, NULL, OPT_PRECISION},
     {"zone", required_argument, NULL, OPT_ZONE},
+    {"meter", required_argument, NULL, OPT_METER},
     {"json", no_argument, NULL, OPT_JSON},
     {"raw", no_argument, NULL, OPT_RAW},
     {"quiet", no_argument, NULL, 'q'},
@@ -103,6 +104,8 @@ bool vd_generate_parse(const char *command, int argc, char **argv, vd_generate_a
             return vd_cli_misuse(command, "%s", err.message) == VD_EXIT_OK;
         else if (c == OPT_ZONE)
             a.zone = optarg;
+        else if (c == OPT_METER)
+            vd_cli_use_meter(optarg);
         else if (c == OPT_JSON)
             a.json = true;
         else if (c == OPT_RAW)

@@ -96,6 +96,7 @@ static const cyaml_schema_field_t carbon_fields[] = {
 
 static const cyaml_schema_field_t energy_fields[] = {
     CYAML_FIELD_BOOL_PTR("calibrate", OPTIONAL, vd_config_energy, calibrate),
+    TEXT("meter", vd_config_energy, meter),
     CYAML_FIELD_END,
 };
 

@@ -46,6 +46,7 @@ typedef struct vd_config_carbon {
 
 typedef struct vd_config_energy {
     bool *calibrate; /* NULL: yes */
+    char *meter;
 } vd_config_energy;
 
 typedef struct vd_config {

@@ -197,7 +197,7 @@ vd_status vd_service_open(const vd_service_options *options, vd_service **ret_se
     vd_service_options_fill(&s->options);
     st = open_feed(s, err);
     if (st == VD_OK)
-        st = vd_meter_open(NULL, &s->meter, err);
+        st = vd_meter_open(&(vd_meter_options){.spec = s->options.meter}, &s->meter, err);
     if (st == VD_OK)
         st = open_books(s, err);
     if (st == VD_OK)

@@ -33,6 +33,7 @@ typedef struct vd_service_options {
     const char *ledger; /* where the ledger lies; NULL: ledger.db in VERDANT_HOME */
     bool no_ledger;
     uint64_t drain_ns;       /* 0: 30 s */
+    const char *meter;       /* which energy meters; NULL: $VERDANT_METER, else "auto" */
     bool no_calibration;     /* spend no half second per model on learning its steps' cost */
     vd_service_model models[VD_MODELS_MAX];
     size_t n_models;

@@ -220,8 +220,8 @@ def test_it_runs_without_root_where_the_counters_may_be_read(program, folder):
         for path in folder.parents:  # pytest's folders are ours alone
             if path != Path("/") and path.stat().st_mode & 0o001 == 0:
                 path.chmod(path.stat().st_mode | 0o011)
-    process = subprocess.Popen([program, "--socket", folder / "own.sock", "--sysfs", folder / "sys"],
-                               preexec_fn=become_nobody, stderr=subprocess.PIPE, text=True)
+    command = [program, "--socket", folder / "own.sock", "--sysfs", folder / "sys"]
+    process = subprocess.Popen(command, preexec_fn=become_nobody, stderr=subprocess.PIPE, text=True)
     try:
         for _ in range(500):
             if (folder / "own.sock").exists() or process.poll() is not None:
