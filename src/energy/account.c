@@ -262,6 +262,7 @@ vd_step_cost vd_account_cost(vd_account *account, uint32_t model)
         &account->stepper[VD_MIN(model, (uint32_t)VD_ACCOUNT_MODELS_MAX - 1)].cost;
     vd_step_cost cost = vd_cost_get(fit);
     cost.miss_pct = 100 * vd_cost_miss(fit);
+    cost.bias_pct = 100 * vd_cost_bias(fit);
     cost.n_steps = fit->n_seen;
     for (size_t c = 0; account->recent_ns > 0 && c < VD_PART_N; c++)
         cost.active_w += account->recent_uj[c] / account->recent_ns * 1e3;

@@ -107,6 +107,7 @@ typedef struct vd_step_cost {
     double decode_ns;  /* a_d: per answer token */
     double kv_read_ns; /* a_kv: per (token, earlier position) pair */
     double miss_pct;   /* root mean square of how far steps were from this; 0: unknown */
+    double bias_pct;   /* the same of the means of kinds of steps: its noise averaged out */
     uint64_t n_steps;  /* seen; 0: nothing here was measured */
     double active_w;   /* of the whole machine above its idle power, in about the last ten seconds
                         * of steps of all models; 0: unknown */

@@ -28,6 +28,9 @@ enum {
     VD_QUIET_N = 15     /* quiet windows whose median is the idle power */
 };
 
+/* 90 % of a normal error lie within so many standard deviations. */
+#define VD_Z90 1.645
+
 /* One engine's steps. */
 typedef struct vd_stepper {
     vd_cost_fit cost;
@@ -71,6 +74,10 @@ struct vd_account {
 
     /* Active energy and the machine time of its steps, of about the last ten seconds of steps. */
     double recent_uj[VD_PART_N], recent_ns;
+    /* Of estimates against what was settled: mean square of (settled - told) / settled. */
+    double estimate_miss;
+    uint64_t n_estimates;
+    double recent_square; /* sum of (active energy of a window)^2 / its machine time */
 };
 
 static inline size_t vd_account_n_present(const vd_account *a)
@@ -105,8 +112,8 @@ void vd_account_settle(vd_account *account, const vd_reading *now, bool others_s
 
 /* bill.c: the exact bill of who is settled; the probable one of who leaves an open window. */
 void vd_account_bill(const vd_resident *resident, const vd_reading *now, vd_energy *ret_energy);
-void vd_account_estimate(const vd_account *account, const vd_resident *resident,
-                         const vd_reading *now, vd_energy *ret_energy);
+void vd_account_estimate(const vd_account *account, vd_resident *resident, const vd_reading *now,
+                         vd_energy *ret_energy);
 /* Bills everyone who departed and lets them go; the bill of `id` also to *ret_energy. */
 void vd_account_release(vd_account *account, const vd_reading *now, uint64_t id,
                         vd_energy *ret_energy);

@@ -16,8 +16,26 @@
 /* A counter's last renewal lies up to a grain back at each end of a stay: the difference of two
  * uniform errors, of which 90 % lie within 1 - sqrt(0.1) of a grain. */
 static const double edge90 = 0.684;
-/* An estimate goes by the power of before. See docs/energy.md for how far off that was. */
-static const double estimate_pct = 30;
+/* How far off an estimate may be, until so many were settled and have told. */
+static const double estimate_start = 0.3; /* 90 % */
+enum { FEW_ESTIMATES = 10, RECENT_ESTIMATES = 100 };
+
+static double estimate_unsure(const vd_account *a)
+{
+    return a->n_estimates < FEW_ESTIMATES ? estimate_start : VD_Z90 * sqrt(a->estimate_miss);
+}
+
+static void note_estimate(vd_account *a, const vd_resident *r)
+{
+    double added = (double)(r->total_uj - r->told_before_uj);
+    double told = (double)(r->told_uj - r->told_before_uj);
+    if (added == 0 || r->saw_gap)
+        return;
+    double miss = (told - added) / added;
+    a->n_estimates++;
+    a->estimate_miss += (miss * miss - a->estimate_miss) /
+                        (double)VD_MIN(a->n_estimates, (uint64_t)RECENT_ESTIMATES);
+}
 
 static double independent_of(const vd_resident *r, const vd_reading *now)
 {
@@ -77,7 +95,7 @@ static void add_active(const vd_account *a, vd_resident *r, const vd_reading *no
     r->decode_uj += whole * ((double)r->decode_weight / weight);
 }
 
-void vd_account_estimate(const vd_account *a, const vd_resident *resident, const vd_reading *now,
+void vd_account_estimate(const vd_account *a, vd_resident *resident, const vd_reading *now,
                          vd_energy *ret)
 {
     vd_resident r = *resident;
@@ -99,8 +117,9 @@ void vd_account_estimate(const vd_account *a, const vd_resident *resident, const
     r.common_pct = VD_MAX(r.common_pct, now->common_pct);
     r.independent_pct = VD_MAX(r.independent_pct, now->independent_pct);
     r.from_ns = r.from_ns == 0 ? a->start.at_ns : r.from_ns;
-    double all = before + added;
-    r.unsure_uj += all > 0 ? added * estimate_pct / 100 : 0;
+    r.unsure_uj += added * estimate_unsure(a);
+    resident->told_before_uj = resident->total_uj;
+    resident->told_uj = r.total_uj;
     vd_account_bill(&r, now, ret);
     ret->settled = false;
 }
@@ -115,6 +134,8 @@ void vd_account_release(vd_account *a, const vd_reading *now, uint64_t id, vd_en
         }
         vd_energy energy;
         vd_account_bill(r, now, &energy);
+        if (r->told_uj != 0)
+            note_estimate(a, r);
         a->totals.prefill_uj += energy.prefill_uj;
         a->totals.decode_uj += energy.decode_uj;
         a->totals.idle_share_uj += energy.idle_share_uj;

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
+
 /* Features are scaled to like magnitude: 1, 64 prompt tokens, 8 answer tokens, 65,536 pairs. */
 static const double unit[VD_COST_N] = {1, 64, 8, 65536};
 
@@ -17,7 +19,7 @@ static const double keep = 0.998; /* forgetting: about 500 steps count */
 static const double prior = 0.05; /* the start values weigh as much as this many steps */
 static const double forget_miss = 0.01; /* about the last 100 steps */
 static const double least = 1e-3; /* of its start value: no coefficient falls to nothing */
-enum { SWEEPS = 8, FEW = 20 };
+enum { SWEEPS = 8, FEW = 20, CROWD = 8 };
 
 void vd_cost_init(vd_cost_fit *fit)
 {
@@ -56,9 +58,36 @@ static contents contents_of(const vd_step *step)
     return sum;
 }
 
+double vd_cost_bias(const vd_cost_fit *fit)
+{
+    double square = 0, weight = 0;
+    for (size_t i = 0; i < VD_COST_KINDS; i++) {
+        square += fit->weight[i] * fit->bias[i] * fit->bias[i];
+        weight += fit->weight[i];
+    }
+    return weight > 0 ? sqrt(square / weight) : 0;
+}
+
 uint64_t vd_cost_step_ns(const vd_step *step)
 {
     return step->end_ns > step->begin_ns ? step->end_ns - step->begin_ns : 1;
+}
+
+static size_t kind_of(const vd_step *step, const contents *in)
+{
+    size_t crowd = step->n_share == 1 ? 0 : step->n_share < CROWD ? 1 : 2;
+    return crowd + (in->n_prefill > 0 ? VD_COST_KINDS / 2 : 0);
+}
+
+static void note_miss(vd_cost_fit *fit, size_t kind, double miss)
+{
+    double rate = fit->n_seen == FEW ? 1 : forget_miss;
+    fit->miss += (miss * miss - fit->miss) * rate;
+    for (size_t i = 0; i < VD_COST_KINDS; i++)
+        fit->weight[i] *= 1 - forget_miss;
+    fit->weight[kind] += 1;
+    /* A mean of all steps of the kind at first, then of about the last hundred. */
+    fit->bias[kind] += (miss - fit->bias[kind]) * VD_MAX(forget_miss, 1 / fit->weight[kind]);
 }
 
 void vd_cost_learn(vd_cost_fit *fit, const vd_step *step)
@@ -86,11 +115,8 @@ void vd_cost_learn(vd_cost_fit *fit, const vd_step *step)
      */
     if (fit->n_seen > FEW && t > 2 * predicted)
         t = 2 * predicted;
-    double miss = t / predicted - 1;
-    if (fit->n_seen == FEW)
-        fit->miss = miss * miss;
-    else if (fit->n_seen > FEW)
-        fit->miss = fit->miss * (1 - forget_miss) + miss * miss * forget_miss;
+    if (fit->n_seen >= FEW)
+        note_miss(fit, kind_of(step, &in), t / predicted - 1);
     for (int i = 0; i < VD_COST_N; i++) {
         for (int k = 0; k < VD_COST_N; k++)
             fit->normal[i][k] = fit->normal[i][k] * keep + f[i] * f[k] / (t * t);

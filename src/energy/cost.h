@@ -17,13 +17,16 @@
 
 #include "energy/account.h"
 
-enum { VD_COST_N = 4 };
+enum { VD_COST_N = 4, VD_COST_KINDS = 6 };
 
 typedef struct vd_cost_fit {
     double normal[VD_COST_N][VD_COST_N], right[VD_COST_N]; /* of the normal equations */
     double x[VD_COST_N];                                   /* ms per scaled feature */
     double scale; /* of the start values; 0 before the first step */
     double miss;  /* mean square of (time - expected) / expected, before the step was learned */
+    /* The mean itself by kind of step, and how many recent steps each stands for: what remains when
+     * the noise has averaged out is what four coefficients cannot say. */
+    double bias[VD_COST_KINDS], weight[VD_COST_KINDS];
     uint64_t n_seen;
 } vd_cost_fit;
 
@@ -33,6 +36,9 @@ vd_step_cost vd_cost_get(const vd_cost_fit *fit);
 /* Root mean square of how far steps were from what the fit expected of them, relative; 0 until 20
  * steps were seen. */
 double vd_cost_miss(const vd_cost_fit *fit);
+/* How far kinds of steps (with or without prompts; one, few or many requests) are from it on the
+ * average, relative, root mean square over kinds by how often they came; 0 until 20 steps. */
+double vd_cost_bias(const vd_cost_fit *fit);
 
 uint64_t vd_cost_step_ns(const vd_step *step); /* at least 1 */
 /* What these coefficients expect the whole step to take. From sums of counts, not of products, and

@@ -28,6 +28,7 @@ typedef struct vd_resident {
     bool saw_gap;
     double common_pct, independent_pct; /* the meter's */
     bool departed; /* left, and its last window is still open */
+    uint64_t told_uj, told_before_uj; /* then: its estimate, and what of it was settled */
     /* of the window: */
     uint64_t prefill_weight, decode_weight; /* its shares of steps, fixed-point ns */
     uint64_t clock_from;                    /* the clock of speed 1/n when it came */

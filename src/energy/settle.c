@@ -19,8 +19,6 @@
  * millisecond (Hackenberg et al. 2013). */
 static const uint64_t fast_grain_ns = 1000000;
 static const double recent_ns = 10e9; /* how much machine time the active power is a mean of */
-/* 90 % of a normal error lie within so many standard deviations. */
-static const double z90 = 1.645;
 
 /* What a window has to give. */
 typedef struct window {
@@ -28,7 +26,7 @@ typedef struct window {
     uint64_t active_part[VD_PART_N], idle_part[VD_PART_N];
     uint64_t active_weight, idle_weight; /* sums of all payers' weights */
     uint64_t grain_ns;
-    double miss; /* the largest of the fits whose steps are in it */
+    double unsure; /* relative: how far off one weight may be against another, 90 % */
 } window;
 
 /* Cuts the window's energy into idle, active, open and, in w, what is shared out now. */
@@ -89,7 +87,7 @@ static void note_parts(vd_resident *r, const window *w, vd_wide active, vd_wide 
         r->prefill_uj += prefill;
         r->decode_uj += active_uj - prefill;
         /* A wrong weight moves energy to or from the others: d ln(share) = (1 - share) d ln(w). */
-        r->unsure_uj += active_uj * others * z90 * w->miss;
+        r->unsure_uj += active_uj * others * w->unsure;
     }
     r->idle_uj += idle_uj;
     for (size_t c = 0; c < VD_PART_N; c++) {
@@ -200,8 +198,21 @@ static void note_power(vd_account *a, const window *w)
     if (ns == 0 || w->active_uj == 0)
         return;
     a->recent_ns = a->recent_ns * keep + ns;
+    a->recent_square =
+        a->recent_square * keep + (double)w->active_uj * (double)w->active_uj / ns;
     for (size_t c = 0; c < VD_PART_N; c++)
         a->recent_uj[c] = a->recent_uj[c] * keep + (double)w->active_part[c];
+}
+
+/* How much the active power differed between recent windows, relative: within one, it is taken to
+ * be the same for all steps. */
+static double power_spread(const vd_account *a)
+{
+    double mean = 0;
+    for (size_t c = 0; a->recent_ns > 0 && c < VD_PART_N; c++)
+        mean += a->recent_uj[c] / a->recent_ns;
+    double square = mean > 0 ? a->recent_square / a->recent_ns / (mean * mean) - 1 : 0;
+    return square > 0 ? sqrt(square) : 0;
 }
 
 /* Sums of weights, and what the window knows of its own sharpness. */
@@ -213,9 +224,11 @@ static window weigh_window(vd_account *a, const vd_reading *now)
         w.active_weight += r->prefill_weight + r->decode_weight;
         w.idle_weight += time_of(a, r);
     }
+    double bias = 0;
     for (size_t i = 0; i < VD_ACCOUNT_MODELS_MAX; i++)
         if (a->stepper[i].stepped)
-            w.miss = VD_MAX(w.miss, vd_cost_miss(&a->stepper[i].cost));
+            bias = VD_MAX(bias, vd_cost_bias(&a->stepper[i].cost));
+    w.unsure = VD_Z90 * hypot(bias, power_spread(a));
     if (!vd_reading_is_model(now))
         w.grain_ns = VD_MAX(a->refresh_ns, fast_grain_ns);
     return w;
