@@ -233,6 +233,7 @@ def test_a_failing_source_is_an_error_of_one_line(verdant, grids, provider, zone
             assert said in error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [silence, drip(0.05)])
 def test_the_time_for_an_answer_is_limited(verdant, grids, tmp_path, fault):
     """Ten seconds by default, however slowly bytes come."""
