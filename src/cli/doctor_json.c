@@ -179,12 +179,13 @@ static json_t *energy_json(const vd_doctor *d)
     vd_power_estimate waiting, full;
     vd_power_predict(&e->info.power, &(vd_power_point){0}, &waiting);
     vd_power_predict(&e->info.power, &(vd_power_point){.load = 1}, &full);
-    json_t *model =
-        json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:f, s:f, s:f}", "family", m->family,
-                  "source", m->family_source, "waiting_w", waiting.watts, "full_w", full.watts,
-                  "threads", m->n_cpu, "memory_w_per_gb", VD_DRAM_W_PER_GB, "memory_bytes",
-                  (json_int_t)m->memory_bytes, "uncertainty_pct", full.pct, "common_pct",
-                  full.common_pct, "independent_pct", full.independent_pct);
+    json_t *model = json_pack(
+        "{s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:f, s:f, s:f, s:b, s:o}", "family", m->family,
+        "source", m->family_source, "waiting_w", waiting.watts, "full_w", full.watts, "threads",
+        m->n_cpu, "memory_w_per_gb", VD_DRAM_W_PER_GB, "memory_bytes",
+        (json_int_t)m->memory_bytes, "uncertainty_pct", full.pct, "common_pct", full.common_pct,
+        "independent_pct", full.independent_pct, "calibrated", e->info.calibrated, "calibration",
+        text_or_null(e->info.calibration));
     return json_pack("{s:s, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "method",
                      e->info.method,
                      "uncertainty_pct", e->info.uncertainty_pct, "watts",

@@ -180,7 +180,10 @@ static void print_energy(const vd_doctor *d)
          read ? "(should counters be lost) " : "", m->family, waiting.watts, waiting.pct,
          full.watts, full.pct, m->n_cpu);
     putf("", "and %.1f W for memory", (double)m->memory_bytes / 1e9 * VD_DRAM_W_PER_GB);
-    putf("", "from %s", m->family_source);
+    if (!e->info.calibrated)
+        putf("", "from %s", m->family_source);
+    if (e->info.calibration[0] != '\0')
+        put("", e->info.calibration);
 }
 
 static void print_gpus(const vd_doctor *d)

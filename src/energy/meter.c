@@ -290,6 +290,7 @@ void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info)
         .n_gaps = meter->n_gaps,
         .machine = *vd_model_machine(meter->model.self),
         .power = *vd_model_power(meter->model.self),
+        .calibrated = vd_model_calibrated(meter->model.self),
         .n_refused = choice->n_refused,
     };
     roles r = {0};
@@ -310,6 +311,8 @@ void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info)
     combine(meter, &r, &ret_info->common_pct, &ret_info->independent_pct);
     ret_info->uncertainty_pct = hypot(ret_info->common_pct, ret_info->independent_pct);
     memcpy(ret_info->idle_uw, vd_model_idle_uw(meter->model.self), sizeof(ret_info->idle_uw));
+    snprintf(ret_info->calibration, sizeof(ret_info->calibration), "%s",
+             vd_model_note(meter->model.self));
     memcpy(ret_info->why_text, meter->why_text, sizeof(ret_info->why_text));
     memcpy(ret_info->powercap, meter->powercap, sizeof(ret_info->powercap));
     memcpy(ret_info->last_gap, meter->last_gap, sizeof(ret_info->last_gap));

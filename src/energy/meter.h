@@ -91,6 +91,8 @@ typedef struct vd_meter_info {
     vd_meter_refusal refused[VD_METER_REFUSED_MAX];
     vd_machine machine; /* what the model knows of the machine */
     vd_power power;     /* and what it makes of that */
+    bool calibrated;    /* by a calibration of this machine's processor type */
+    char calibration[VD_ERR_MESSAGE_MAX]; /* which, or why one that is there is not used; "" */
     char powercap[VD_RAPL_PATH_MAX]; /* the folder where zones were looked for */
     size_t n_zones; /* of the sources; of powercap where none counts the processor */
     vd_rapl_zone_info zone[VD_RAPL_ZONES_MAX];

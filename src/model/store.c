@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "base/buf.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/home.h"
 #include "base/json.h"
 #include "model/gguf.h"
 #include "model/store_internal.h"
@@ -38,11 +38,6 @@ static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), n_end = strlen(end);
     return n >= n_end && strcmp(text + n - n_end, end) == 0;
-}
-
-static bool is_set(const char *value)
-{
-    return value != NULL && value[0] != '\0';
 }
 
 bool vd_store_is_shard(const char *text, unsigned *ret_no, unsigned *ret_count, size_t *ret_stem)
@@ -80,25 +75,7 @@ vd_status vd_store_name_check(const char *name, vd_err *err)
 
 vd_status vd_store_directory(char **ret_path, vd_err *err)
 {
-    vd_buf path;
-    vd_buf_init(&path, PATH_LIMIT);
-    if (is_set(getenv("VERDANT_HOME"))) {
-        vd_buf_printf(&path, "%s/models", getenv("VERDANT_HOME"));
-    } else if (is_set(getenv("XDG_DATA_HOME"))) {
-        vd_buf_printf(&path, "%s/verdant/models", getenv("XDG_DATA_HOME"));
-    } else {
-        const struct passwd *user = is_set(getenv("HOME")) ? NULL : getpwuid(getuid());
-        const char *home = user != NULL ? user->pw_dir : getenv("HOME");
-        if (!is_set(home))
-            return VD_FAIL(err, VD_ERR_NOT_FOUND,
-                           "no home directory: set VERDANT_HOME to where models may lie");
-        vd_buf_printf(&path, "%s/.local/share/verdant/models", home);
-    }
-    vd_status st = vd_buf_status(&path, "the path of the model store", err);
-    if (st == VD_OK)
-        *ret_path = vd_buf_take(&path);
-    vd_buf_done(&path);
-    return st;
+    return vd_home_path("models", ret_path, err);
 }
 
 vd_status vd_store_path(const char *name, const char *prefix, const char *suffix, char **ret_path,

@@ -97,6 +97,8 @@ static size_t most_residents(const vd_service_options *o)
 
 static void log_meter(const vd_meter_info *info)
 {
+    if (info->calibration[0] != '\0' && !info->calibrated)
+        vd_log(VD_LOG_WARN, "energy", "calibration unused why=\"%s\"", info->calibration);
     if (info->why == VD_OK)
         vd_log(VD_LOG_INFO, "energy", "meter method=%s uncertainty_pct=%g", info->method,
                info->uncertainty_pct);

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "energy/calibration.h"
 #include "energy/cpufreq.h"
 
 __extension__ typedef unsigned __int128 wide;
@@ -20,6 +21,8 @@ enum { LOADS = 33 };
 struct vd_model {
     vd_machine machine;
     vd_power power;
+    bool calibrated;
+    char note[VD_ERR_MESSAGE_MAX]; /* which calibration, or why none */
     vd_cpufreq freq;
     double common_pct[LOADS], independent_pct[LOADS]; /* of the processor */
     uint64_t idle_uw[VD_PART_N];                      /* the whole machine, waiting */
@@ -112,15 +115,6 @@ static void table_uncertainties(vd_model *model)
     }
 }
 
-static void find_power(vd_model *model)
-{
-    vd_power_prior prior;
-    vd_power_base base;
-    vd_power_shipped(&prior);
-    vd_machine_power_base(&model->machine, &base);
-    vd_power_guess(&base, &prior, &model->power);
-}
-
 vd_status vd_source_model_open(const vd_source_env *env, vd_cpu_time_fn cpu_ns,
                                vd_source *ret_source, vd_err *err)
 {
@@ -131,7 +125,7 @@ vd_status vd_source_model_open(const vd_source_env *env, vd_cpu_time_fn cpu_ns,
     vd_machine *m = &model->machine;
     vd_machine_find(env->sysfs, m);
     vd_cpufreq_open(&model->freq, env->sysfs);
-    find_power(model);
+    model->calibrated = vd_calibration_find(m, &model->power, model->note);
     model->idle_uw[VD_PART_CPU] =
         (uint64_t)llround(vd_power_watts(&model->power, &(vd_power_point){0}) * 1e6);
     model->idle_uw[VD_PART_DRAM] =
@@ -150,7 +144,9 @@ vd_status vd_source_model_open(const vd_source_env *env, vd_cpu_time_fn cpu_ns,
     };
     say_uncertainty(model, 1, vd_power_watts(&model->power, &(vd_power_point){.load = 1}) * 1e6,
                     ret_source);
-    snprintf(ret_source->name, sizeof(ret_source->name), "model: %s", m->family);
+    snprintf(ret_source->name, sizeof(ret_source->name), "model: %s",
+             model->calibrated ? "calibrated" : m->family);
+    snprintf(ret_source->note, sizeof(ret_source->note), "%s", model->note);
     return VD_OK;
 }
 
@@ -162,6 +158,16 @@ const vd_machine *vd_model_machine(const vd_model *model)
 const vd_power *vd_model_power(const vd_model *model)
 {
     return &model->power;
+}
+
+bool vd_model_calibrated(const vd_model *model)
+{
+    return model->calibrated;
+}
+
+const char *vd_model_note(const vd_model *model)
+{
+    return model->note;
 }
 
 const uint64_t *vd_model_idle_uw(const vd_model *model)

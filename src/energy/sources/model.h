@@ -24,6 +24,8 @@ VD_NODISCARD vd_status vd_source_model_open(const vd_source_env *env, vd_cpu_tim
 /* What it knows of the machine, and the power it gives to a waiting one; borrowed. */
 const vd_machine *vd_model_machine(const vd_model *model);
 const vd_power *vd_model_power(const vd_model *model);
+bool vd_model_calibrated(const vd_model *model);
+const char *vd_model_note(const vd_model *model); /* which calibration, or why none serves; "" */
 const uint64_t *vd_model_idle_uw(const vd_model *model); /* [VD_PART_N] */
 
 #endif
