@@ -28,6 +28,7 @@ static const kind kinds[] = {
     {"hwmon", vd_source_hwmon_open, BY_SPEC, true},
     {"psys", vd_source_psys_open, WHOLE, false},
     {"battery", vd_source_battery_open, WHOLE, false},
+    {"ipmi", vd_source_ipmi_open, WHOLE, false},
     {"prometheus", vd_source_prometheus_open, BY_SPEC, false},
     {"nvml", vd_source_nvml_open, GPU, true},
     {"amdgpu", vd_source_amdgpu_open, GPU, true},

@@ -47,4 +47,8 @@ vd_status vd_source_scaphandre_open(const vd_source_env *env, vd_source *ret_sou
  * VD_ERR_LIMIT for a page above 4 MiB. */
 vd_status vd_source_prometheus_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
 
+/* A server's power by its supplies and management controller: the whole machine. Spec: "acpi" for
+ * ACPI's power meter, a device file for DCMI ("/dev/ipmi0"), "" for the first that is there. */
+vd_status vd_source_ipmi_open(const vd_source_env *env, vd_source *ret_source, vd_err *err);
+
 #endif
