@@ -30,6 +30,7 @@ extern const vd_command vd_cmd_energy;
 extern const vd_command vd_cmd_eval;
 extern const vd_command vd_cmd_import;
 extern const vd_command vd_cmd_logits;
+extern const vd_command vd_cmd_report;
 extern const vd_command vd_cmd_run;
 extern const vd_command vd_cmd_serve;
 extern const vd_command vd_cmd_version;

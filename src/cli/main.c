@@ -50,6 +50,7 @@ static const vd_command *const commands[] = {
     &vd_cmd_compress,
     &vd_cmd_bench,
     &vd_cmd_carbon,
+    &vd_cmd_report,
     &vd_cmd_logits,
     &vd_cmd_version,
 };
