@@ -222,7 +222,8 @@ static vd_status start(const vd_pairs *p, json_t *reasons, json_t **ret_report, 
         "{s:s,s:s,s:s,s:s,s:{s:f,s:f,s:f},s:b,s:b,s:O,s:[o,o],s:o}", "schema", VD_REPORT_SCHEMA,
         "created", time, "program", "verdant " VD_VERSION, "kind", p->run[0]->kind, "load",
         "requests_per_day", p->load.requests_per_day, "prompt_tokens", p->load.prompt_tokens,
-        "answer_tokens", p->load.answer_tokens, "paired", p->same_energy, "paired_times", p->same_time, "reasons", reasons,
+        "answer_tokens", p->load.answer_tokens, "paired", p->same_energy,
+        "paired_times", p->same_time, "reasons", reasons,
         "sides", side_json(p, 0), side_json(p, 1), "answers",
         answers_json(p->run[0], p->run[1]));
     if (report == NULL)

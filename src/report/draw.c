@@ -212,7 +212,8 @@ void vd_draw_pairs(const json_t *report, vd_buf *out)
         rows += isfinite(vd_report_number(report, "comparisons.%zu.ratio", i));
     double bottom = 24 + 46 * (double)rows, y = 44;
     begin(out, "pairs", bottom + 46, "B divided by A, pair by pair",
-          "One row for each figure. Each dot is one pair of runs, the diamond their geometric mean, "
+          "One row for each figure. Each dot is one pair of runs, the diamond their geometric "
+          "mean, "
           "the bar its 95 percent interval. The line at 1 means no difference. The table below "
           "holds the same figures.");
     draw_axis(&s, 20, bottom, out);
@@ -305,7 +306,8 @@ void vd_draw_parts(const json_t *report, vd_buf *out)
     if (!(most > 0))
         return;
     begin(out, "parts", bottom + 84, "Joules of an answer by phase and part of the machine",
-          "A bar for A and one for B, cut into reading and writing, each into processor, memory and "
+          "A bar for A and one for B, cut into reading and writing, each into processor, memory "
+          "and "
           "accelerator. The table below holds the same figures.");
     vd_buf_puts(out, "<defs><pattern id=\"hatch\" width=\"6\" height=\"6\" "
                      "patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\"><line "

@@ -25,8 +25,10 @@ static void put_head(const json_t *report, vd_buf *out)
 {
     const char *a = vd_report_string(report, "sides.0.name");
     const char *b = vd_report_string(report, "sides.1.name");
-    vd_buf_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta "
-                     "name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n<title>");
+    vd_buf_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta "
+                     "charset=\"utf-8\"/>\n<meta "
+                     "name=\"viewport\" content=\"width=device-width, "
+                     "initial-scale=1\"/>\n<title>");
     vd_put_escaped(out, a);
     vd_buf_puts(out, " and ");
     vd_put_escaped(out, b);
@@ -93,14 +95,19 @@ static void put_method(const json_t *report, vd_buf *out)
     vd_buf_puts(
         out,
         "<p>A and B run in turn, A B, B A, A B, and so on, so that what the machine does meanwhile "
-        "falls on both. A ratio is the geometric mean of B / A over the pairs; its 95 % interval is "
-        "Student's t on the logarithms. The part of the meter's uncertainty that differs from figure "
+        "falls on both. A ratio is the geometric mean of B / A over the pairs; its 95 % interval "
+        "is "
+        "Student's t on the logarithms. The part of the meter's uncertainty that differs from "
+        "figure "
         "to figure is added to the interval; the part that is common to both sides cancels. "
-        "\xe2\x80\x9cNo difference\xe2\x80\x9d is said only where the interval holds 1. It takes ten "
+        "\xe2\x80\x9cNo difference\xe2\x80\x9d is said only where the interval holds 1. It takes "
+        "ten "
         "pairs at least. Figures of one side are geometric means over its runs.</p>\n"
         "<p>Joules are the machine's while it worked, idle power included. Grams are joules times "
-        "the building's PUE times the grid's intensity, location-based; no certificates are counted. "
-        "Embodied grams are the machine's making, by the time it was busy. SCI (ISO/IEC 21031:2024) "
+        "the building's PUE times the grid's intensity, location-based; no certificates are "
+        "counted. "
+        "Embodied grams are the machine's making, by the time it was busy. SCI (ISO/IEC "
+        "21031:2024) "
         "is both together, per answer. A year is 365 days of the stated load.</p>\n</section>\n");
 }
 
@@ -138,6 +145,8 @@ void vd_report_page(const json_t *report, vd_buf *out)
     vd_table_facts(report, out);
     vd_buf_puts(out, "</section>\n");
     put_method(report, out);
-    vd_buf_puts(out, "</main>\n<footer><p>One file, nothing loaded from elsewhere. The same figures "
-                     "as JSON: <code>verdant report --json</code>.</p></footer>\n</body>\n</html>\n");
+    vd_buf_puts(out, "</main>\n<footer><p>One file, nothing loaded from elsewhere. The same "
+                     "figures "
+                     "as JSON: <code>verdant report "
+                     "--json</code>.</p></footer>\n</body>\n</html>\n");
 }

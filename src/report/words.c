@@ -113,7 +113,8 @@ static void say_notes(sentences *s, const vd_pairs *p)
     const vd_run_carbon *c = &a->carbon, *d = &b->carbon;
     double common = fmax(a->meter.common_pct, b->meter.common_pct);
     if (!isfinite(c->g_per_kwh) || !isfinite(d->g_per_kwh))
-        say(s, "A record carries no carbon intensity, so its grams are unknown (--zone gives one).");
+        say(s, "A record carries no carbon intensity, so its grams are unknown (--zone gives "
+               "one).");
     else if (other(c->kind, d->kind) || other(c->scope, d->scope) || other(c->basis, d->basis))
         say(s, "The grams of A and B are of different kinds (%s %s; %s %s) and must not be "
             "compared.", c->kind, c->scope, d->kind, d->scope);
@@ -122,7 +123,8 @@ static void say_notes(sentences *s, const vd_pairs *p)
             "in grams is the grid's.", vd_number_text(c->g_per_kwh).text,
             vd_number_text(d->g_per_kwh).text);
     if (common > 0)
-        say(s, "Joules and grams by themselves are sure to \xc2\xb1%s %% only; that part is the same on "
+        say(s, "Joules and grams by themselves are sure to \xc2\xb1%s %% only; that part is the "
+               "same on "
             "both sides and cancels in their ratio where both were metered by one meter.",
             vd_number_text(common).text);
     if (strcmp(a->kind, "bench") == 0 && a->settings.batch != b->settings.batch)

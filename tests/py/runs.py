@@ -1,4 +1,5 @@
-"""Run records made on the spot, for the tests of `verdant report`: docs/report.md, written by hand."""
+"""Run records made on the spot, for the tests of `verdant report`: docs/report.md, written by "
+  "hand."""
 import json
 import random
 
