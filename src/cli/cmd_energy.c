@@ -1,68 +1,23 @@
 /* cmd_energy.c - `verdant energy`: finds the word behind it and runs that. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/clock.h"
 #include "cli/energy.h"
+#include "energy/ledger/sums.h"
 #include "serve/books.h"
 
 static const struct {
     const char *name;
     int (*main)(int argc, char **argv);
 } words[] = {
+    {"show", vd_energy_show_main},
     {"audit", vd_energy_audit_main},
+    {"key", vd_energy_key_main},
+    {"verify", vd_energy_verify_main},
 };
-
-/* ---- times -----------------------------------------------------------------------------------*/
-
-static bool read_ago(const char *text, int64_t now_s, int64_t *ret_s)
-{
-    char *end = NULL;
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    unsigned long long n = strtoull(text, &end, 10);
-    int64_t unit = *end == 's'   ? 1
-                   : *end == 'm' ? 60
-                   : *end == 'h' ? 3600
-                   : *end == 'd' ? 86400
-                                 : 0;
-    if (unit == 0 || end[1] != '\0' || n > 1000000)
-        return false;
-    *ret_s = now_s - (int64_t)n * unit;
-    return true;
-}
-
-bool vd_energy_time(const char *text, int64_t now_s, int64_t *ret_s)
-{
-    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S",
-                                        "%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M",
-                                        "%Y-%m-%d %H:%M:%S"};
-    const int64_t day_s = 86400;
-    for (size_t i = 0; i < VD_COUNT(forms); i++) {
-        struct tm tm = {0};
-        const char *end = strptime(text, forms[i], &tm);
-        if (end == NULL || *end != '\0' || tm.tm_year < 70)
-            continue;
-        *ret_s = (int64_t)timegm(&tm);
-        return true;
-    }
-    if (strcmp(text, "today") == 0 || strcmp(text, "yesterday") == 0) {
-        *ret_s = now_s - now_s % day_s - (text[0] == 'y' ? day_s : 0);
-        return true;
-    }
-    if (read_ago(text, now_s, ret_s))
-        return true;
-    char *end = NULL;
-    unsigned long long seconds = text[0] >= '0' && text[0] <= '9' ? strtoull(text, &end, 10) : 0;
-    if (end == NULL || *end != '\0' || seconds < 100000000 || seconds > 8000000000ull)
-        return false;
-    *ret_s = (int64_t)seconds;
-    return true;
-}
 
 /* ---- options ---------------------------------------------------------------------------------*/
 
@@ -102,7 +57,7 @@ bool vd_energy_args_read(const char *command, const char *allowed, int *argc, ch
             *ret_status = vd_cli_misuse(command, "%s needs a value", word);
             return false;
         }
-        if (time != NULL && !vd_energy_time(value, now_s, time))
+        if (time != NULL && !vd_when_parse(value, now_s, time))
             return bad_time(command, word, value, ret_status);
         if (takes)
             path = value;
@@ -144,7 +99,7 @@ vd_energy_text vd_energy_joules(uint64_t uj)
 static int energy_main(int argc, char **argv)
 {
     if (argc < 2)
-        return vd_cli_misuse("energy", "say what: verdant energy audit");
+        return vd_cli_misuse("energy", "say what: show, audit, key or verify");
     for (size_t i = 0; i < VD_COUNT(words); i++)
         if (strcmp(argv[1], words[i].name) == 0)
             return words[i].main(argc - 1, argv + 1);
@@ -155,12 +110,21 @@ const vd_command vd_cmd_energy = {
     .name = "energy",
     .summary = "the ledger: what was used, by whom, and that it adds up",
     .help =
-        "usage: verdant energy audit [--since T] [--until T] [--ledger F] [--json]\n"
+        "usage: verdant energy show [--by model|hour|day] [--model NAME] [OPTIONS]\n"
+        "       verdant energy audit [OPTIONS]\n"
+        "       verdant energy key [--keys FOLDER] [--json]\n"
+        "       verdant energy verify RECEIPT [--key PUBLIC] [--json]\n"
+        "\n"
+        "show says what was used: today and by model, unless told otherwise.\n"
         "\n"
         "audit proves that the books add up: in every window of the meter, requests + idle +\n"
         "unattributed are the meter, every request's shares are its total, every answer is the\n"
         "sum of its parts, and no row was changed or is missing. Says what it found and exits 1\n"
         "where that is not so. It also names the times that nobody metered.\n"
+        "\n"
+        "key prints the public key of this machine's receipts. verify says whether a receipt (a\n"
+        "file, or - for standard input) is whole and signed, offline; --key compares its key with\n"
+        "one you trust. Exit status 1 where it is not.\n"
         "\n"
         "  --since T, --until T  2026-11-28, 2026-11-28T10:30, today, yesterday, 90m, 24h or 7d\n"
         "                        (ago); UTC. Default: everything\n"
@@ -168,6 +132,7 @@ const vd_command vd_cmd_energy = {
         "  --json                figures as JSON, in microjoules\n"
         "\n"
         "Example:\n"
-        "  verdant energy audit --since 24h\n",
+        "  verdant energy audit --since 24h\n"
+        "  verdant energy show --since 7d --by day\n",
     .main = energy_main,
 };

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "cli/cli.h"
+#include "energy/ledger/db.h"
 
 /* The options that all of them know. */
 typedef struct vd_energy_args {
@@ -20,16 +21,18 @@ typedef struct vd_energy_args {
 bool vd_energy_args_read(const char *command, const char *allowed, int *argc, char **argv,
                          vd_energy_args *ret_args, int *ret_status);
 
-/* "2026-11-28", "2026-11-28T10:30", "…:15Z" (all UTC), "today", "yesterday", "90m", "24h" or "7d"
- * ago, or Unix seconds. */
-bool vd_energy_time(const char *text, int64_t now_s, int64_t *ret_s);
-
 /* "12.3 mJ", "4.56 kJ", "1.23 kWh"; "+-" is left to the caller. */
 typedef struct vd_energy_text {
     char text[32];
 } vd_energy_text;
 vd_energy_text vd_energy_joules(uint64_t uj);
 
+/* The ledger of the options, looked at. vd_db_close. */
+VD_NODISCARD vd_status vd_energy_open(const char *path, bool write, sqlite3 **ret_db, vd_err *err);
+
 int vd_energy_audit_main(int argc, char **argv);
+int vd_energy_key_main(int argc, char **argv);    /* cmd_energy_receipt.c */
+int vd_energy_verify_main(int argc, char **argv);
+int vd_energy_show_main(int argc, char **argv);
 
 #endif

@@ -194,6 +194,8 @@ void vd_answer_stream_end(vd_exchange *r, vd_buf *out)
 {
     if (r->overflow)
         put_stream_error(r, &r->choices[0], out);
+    if (!r->ask.include_usage)
+        vd_usage_comment(r, out);
     if (r->ask.include_usage) {
         vd_buf_puts(out, "data: ");
         put_head(r, chunk_object(&r->ask), out);

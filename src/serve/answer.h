@@ -81,5 +81,7 @@ typedef struct vd_usage_count {
 vd_usage_count vd_usage_sum(const struct vd_exchange *request);
 /* {"prompt_tokens":...,"energy":{...}} over all choices. */
 void vd_usage_write(struct vd_exchange *request, vd_buf *out);
+/* ": energy {...}", a comment of a stream, which clients that do not know it skip. */
+void vd_usage_comment(struct vd_exchange *request, vd_buf *out);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
+#include "energy/ledger/entry.h"
 #include "model/store.h"
 #include "serve/exchange.h"
 #include "serve/server.h"
@@ -17,6 +18,7 @@ static const uint64_t say_again_ns = UINT64_C(60000000000);
 
 struct vd_books {
     vd_ledger *ledger;
+    vd_receipt_key *key; /* NULL: no receipts */
     uint64_t said_ns; /* when the log heard last of a failure; 0: all was well. Main thread */
 };
 
@@ -38,6 +40,22 @@ vd_status vd_books_home(const char *name, char **ret_path, vd_err *err)
     return st;
 }
 
+/* Without a key there are no receipts, and the rest goes on. */
+static void open_key(vd_books *b, const char *folder)
+{
+    vd_err err = {0};
+    char *home = NULL;
+    vd_status st = folder == NULL ? vd_books_home("keys", &home, &err) : VD_OK;
+    if (st == VD_OK)
+        st = vd_receipt_key_open(folder != NULL ? folder : home, true, &b->key, &err);
+    if (st != VD_OK)
+        vd_log(VD_LOG_WARN, "ledger", "no receipts can be signed why=\"%s\"", err.message);
+    else
+        vd_log(VD_LOG_INFO, "ledger", "receipts are signed key=%s",
+               vd_receipt_key_public(b->key));
+    vd_free(home);
+}
+
 vd_status vd_books_open(const vd_books_options *o, vd_books **ret_books, vd_err *err)
 {
     vd_books *b = NULL;
@@ -56,6 +74,8 @@ vd_status vd_books_open(const vd_books_options *o, vd_books **ret_books, vd_err 
     if (st != VD_OK)
         goto out;
     vd_log(VD_LOG_INFO, "ledger", "open path=\"%s\"", options.path);
+    if (!o->no_receipts)
+        open_key(b, o->keys);
     vd_books_tick(b);
     *ret_books = b;
     b = NULL;
@@ -73,6 +93,7 @@ void vd_books_close(vd_books *b)
         vd_log(VD_LOG_ERROR, "ledger", "could not be written to its end path=\"%s\"",
                vd_ledger_path(b->ledger));
     vd_ledger_close(b->ledger);
+    vd_receipt_key_close(b->key);
     vd_free(b);
 }
 
@@ -99,7 +120,7 @@ void vd_books_tick(vd_books *b)
     }
 }
 
-static void put_intensity(vd_ledger *ledger, const vd_intensity *from)
+static vd_ledger_intensity intensity_of(const vd_intensity *from)
 {
     vd_ledger_intensity i = {.g_per_kwh = from->g_per_kwh,
                              .from_s = from->valid_from_s,
@@ -113,15 +134,17 @@ static void put_intensity(vd_ledger *ledger, const vd_intensity *from)
     snprintf(i.boundary, sizeof(i.boundary), "%s", from->boundary);
     snprintf(i.source, sizeof(i.source), "%s", from->source);
     snprintf(i.version, sizeof(i.version), "%s", from->version);
-    vd_ledger_set_intensity(ledger, &i);
+    return i;
 }
 
 void vd_books_window(vd_books *b, const vd_window *window, const vd_intensity *intensity)
 {
     if (b == NULL)
         return;
-    if (window->n_share > 0)
-        put_intensity(b->ledger, intensity);
+    if (window->n_share > 0) {
+        vd_ledger_intensity i = intensity_of(intensity);
+        vd_ledger_set_intensity(b->ledger, &i);
+    }
     vd_ledger_on_window(b->ledger, window);
 }
 
@@ -146,10 +169,7 @@ static const char *finish_word(vd_finish finish)
 /* The name that lives as long as the server. */
 static const char *model_name(const vd_exchange *r)
 {
-    for (size_t i = 0; i < r->server->n_models; i++)
-        if (&r->server->models[i].backend == r->backend)
-            return r->server->models[i].name;
-    return "?";
+    return r->server->models[r->model].name;
 }
 
 void vd_books_choice(vd_books *b, const vd_choice *c, const vd_spent *spent)
@@ -171,18 +191,20 @@ void vd_books_choice(vd_books *b, const vd_choice *c, const vd_spent *spent)
                               .energy = spent->energy});
 }
 
+static const char *const kinds[] = {[VD_ASK_CHAT] = "chat",
+                                    [VD_ASK_COMPLETION] = "completion",
+                                    [VD_ASK_EMBEDDING] = "embedding"};
+
 void vd_books_answer(vd_books *b, const vd_exchange *r)
 {
-    static const char *const kinds[] = {[VD_ASK_CHAT] = "chat",
-                                        [VD_ASK_COMPLETION] = "completion",
-                                        [VD_ASK_EMBEDDING] = "embedding"};
     if (b == NULL || r->n_spent == 0)
         return;
     vd_ledger_answer a = {.number = r->book,
                           .model = model_name(r),
                           .kind = kinds[r->ask.kind],
                           .begin_ns = r->begin_ns,
-                          .end_ns = vd_now_ns(),
+                          .end_ns = r->end_ns,
+                          .receipt = r->wants_receipt,
                           .n_sequences = (uint32_t)r->n_spent,
                           .energy = r->spent.energy};
     vd_usage_count usage = vd_usage_sum(r);
@@ -192,4 +214,41 @@ void vd_books_answer(vd_books *b, const vd_exchange *r)
     snprintf(a.id, sizeof(a.id), "%s", r->id);
     snprintf(a.body_id, sizeof(a.body_id), "%s", r->ask.id);
     vd_ledger_answer_ended(b->ledger, &a);
+}
+
+/* ---- receipts --------------------------------------------------------------------------------*/
+
+const vd_receipt_key *vd_books_key(const vd_books *b)
+{
+    return b != NULL ? b->key : NULL;
+}
+
+char *vd_books_receipt(const vd_books *b, const vd_exchange *r)
+{
+    const vd_carbon *carbon = &r->spent.carbon;
+    if (vd_books_key(b) == NULL || r->n_spent == 0 || !r->spent.energy.settled)
+        return NULL;
+    uint64_t offset_ns = vd_wall_ns() - vd_now_ns();
+    vd_usage_count usage = vd_usage_sum(r);
+    vd_entry e = {.begin_ns = (int64_t)(r->begin_ns + offset_ns),
+                  .end_ns = (int64_t)(r->end_ns + offset_ns),
+                  .n_sequences = (uint32_t)r->n_spent,
+                  .prompt_tokens = usage.prompt,
+                  .cached_tokens = usage.cached,
+                  .completion_tokens = usage.completion,
+                  .energy = r->spent.energy,
+                  .pue = carbon->pue > 0 ? carbon->pue : 1,
+                  .operational_ug = carbon->operational_g * 1e6,
+                  .embodied_ug = carbon->embodied_g * 1e6,
+                  .intensity = intensity_of(&carbon->intensity)};
+    snprintf(e.id, sizeof(e.id), "%s", r->id);
+    snprintf(e.body_id, sizeof(e.body_id), "%s", r->ask.id);
+    snprintf(e.model, sizeof(e.model), "%s", model_name(r));
+    snprintf(e.kind, sizeof(e.kind), "%s", kinds[r->ask.kind]);
+    char *text = NULL;
+    json_t *payload = vd_entry_payload(&e);
+    if (payload != NULL)
+        (void)!vd_receipt_sign(b->key, payload, &text, NULL);
+    json_decref(payload);
+    return text;
 }

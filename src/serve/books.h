@@ -11,6 +11,7 @@
 
 #include "carbon/carbon.h"
 #include "energy/ledger/ledger.h"
+#include "energy/ledger/receipt.h"
 
 struct vd_exchange;
 struct vd_choice;
@@ -21,6 +22,8 @@ typedef struct vd_books vd_books;
 typedef struct vd_books_options {
     const char *path;   /* of the ledger; NULL: ledger.db in VERDANT_HOME */
     const char *method; /* of the meter */
+    const char *keys;   /* folder of the key of receipts; NULL: keys in VERDANT_HOME */
+    bool no_receipts;
     double pue;
 } vd_books_options;
 
@@ -41,6 +44,12 @@ void vd_books_tick(vd_books *books);
 /* A choice has ended; the request's last one has. */
 void vd_books_choice(vd_books *books, const struct vd_choice *choice, const struct vd_spent *spent);
 void vd_books_answer(vd_books *books, const struct vd_exchange *request);
+
+/* The key of receipts; NULL where none are signed. Borrowed. */
+const vd_receipt_key *vd_books_key(const vd_books *books);
+/* The receipt of an answer whose sequences have all ended and are settled, as text (vd_free); NULL
+ * where there is none, or memory is short. */
+char *vd_books_receipt(const vd_books *books, const struct vd_exchange *request);
 
 /* NULL where none are kept. Borrowed. */
 vd_ledger *vd_books_ledger(vd_books *books);

@@ -74,6 +74,8 @@ static const cyaml_schema_field_t hardware_fields[] = {
 static const cyaml_schema_field_t ledger_fields[] = {
     TEXT("path", vd_config_ledger, path),
     YES("off", vd_config_ledger, off),
+    TEXT("keys", vd_config_ledger, keys),
+    YES("no_receipts", vd_config_ledger, no_receipts),
     CYAML_FIELD_END,
 };
 
@@ -355,6 +357,8 @@ void vd_config_limits_to(const vd_config *c, vd_service_options *o)
     carbon_to(c, o);
     o->ledger = c->ledger.path;
     o->no_ledger = c->ledger.off;
+    o->keys = c->ledger.keys;
+    o->no_receipts = c->ledger.no_receipts;
 }
 
 vd_engine_options vd_config_engine(const vd_config_model *m)

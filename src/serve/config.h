@@ -34,8 +34,8 @@ typedef struct vd_config_hardware {
 } vd_config_hardware;
 
 typedef struct vd_config_ledger {
-    char *path;
-    bool off;
+    char *path, *keys;
+    bool off, no_receipts;
 } vd_config_ledger;
 
 typedef struct vd_config_carbon {

@@ -24,4 +24,14 @@ vd_status vd_carbon_show(vd_exchange *request, const char *argument, vd_buf *out
                          vd_api_error *error); /* carbon.c */
 void vd_carbon_metrics(vd_feed *feed, vd_buf *out); /* its rows of /metrics */
 
+/* energy.c; all but the key on a worker */
+vd_status vd_energy_sums(vd_exchange *request, const char *argument, vd_buf *out,
+                         vd_api_error *error);
+vd_status vd_energy_request(vd_exchange *request, const char *argument, vd_buf *out,
+                            vd_api_error *error);
+vd_status vd_energy_receipt(vd_exchange *request, const char *argument, vd_buf *out,
+                            vd_api_error *error);
+vd_status vd_energy_key(vd_exchange *request, const char *argument, vd_buf *out,
+                        vd_api_error *error);
+
 #endif

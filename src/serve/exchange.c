@@ -65,6 +65,7 @@ void vd_exchange_unref(vd_exchange *r)
     vd_buf_done(&r->reply);
     vd_buf_done(&r->events);
     vd_free(r->url);
+    json_decref(r->query);
     pthread_mutex_destroy(&r->lock);
     if (r->admitted)
         atomic_fetch_sub(&server->n_running, 1);
@@ -124,8 +125,10 @@ static void judge_ended(vd_exchange *r)
 /* One open part less; the last one makes the answer ready. Under the lock. */
 static void close_one(vd_exchange *r)
 {
-    if (--r->n_open == 0)
+    if (--r->n_open == 0) {
+        r->end_ns = vd_now_ns();
         vd_books_answer(r->server->options.books, r);
+    }
     if (r->n_open == 0 && r->phase == VD_PHASE_RUN) {
         judge_ended(r);
         r->phase = VD_PHASE_READY;
@@ -152,7 +155,7 @@ static void end_choice(vd_exchange *r, vd_choice *c, const vd_event *event, cons
     if (spent != NULL && spent->energy.method != NULL) {
         vd_energy_add(&r->spent.energy, &spent->energy);
         vd_carbon_add(&r->spent.carbon, &spent->carbon);
-        vd_metrics_spent(m, spent);
+        vd_metrics_spent(m, r->model, spent);
         r->n_spent++;
         vd_books_choice(r->server->options.books, c, spent);
     }

@@ -62,6 +62,7 @@ struct vd_exchange {
     struct vd_server *server;
     const struct vd_route *route;
     const vd_backend *backend; /* NULL until the body named a model */
+    size_t model;              /* its place in the server */
     char id[40];               /* x-request-id */
     char client[64];           /* its address, for the log */
     char ignored[512];         /* X-Verdant-Ignored; "" for none */
@@ -74,6 +75,8 @@ struct vd_exchange {
     bool body_too_large;
     vd_buf body;      /* libmicrohttpd's thread, then the worker */
     vd_ask ask;       /* what was asked; written by the worker, then constant */
+    json_t *query;    /* of a slow GET: the URL's parameters as texts; owned */
+    bool wants_receipt;
     uint64_t book;    /* its number in the ledger's session; 0: none is kept */
     vd_buf out;       /* answer text that the reader has not sent yet; libmicrohttpd's thread */
     size_t out_sent;
@@ -104,6 +107,7 @@ struct vd_exchange {
     vd_buf events;            /* records (record.h) not yet written out */
     vd_spent spent;           /* sum over ended choices */
     size_t n_spent;           /* of how many */
+    uint64_t end_ns;          /* when the last one ended */
 };
 
 /* One reference, the caller's. NULL when memory is short. */

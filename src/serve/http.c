@@ -184,6 +184,8 @@ static enum MHD_Result begin(vd_server *server, struct MHD_Connection *connectio
     if (r->url == NULL)
         return MHD_NO;
     st = check_request(r, connection, &framing, &error);
+    const char *wanted = header(connection, "X-Verdant-Receipt");
+    r->wants_receipt = wanted != NULL && strcmp(wanted, "0") != 0;
     r->keeps_body = r->route->posts && strcmp(r->method, "POST") == 0;
     if (st == VD_OK && r->keeps_body)
         st = admit(r, &error);
@@ -257,6 +259,29 @@ static enum MHD_Result hand_to_worker(vd_exchange *r)
     return MHD_YES;
 }
 
+static enum MHD_Result add_parameter(void *cls, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    vd_exchange *r = cls;
+    if (json_object_set_new(r->query, name, json_string(value != NULL ? value : "")) != 0)
+        return MHD_NO;
+    return MHD_YES;
+}
+
+/* A GET that reads files: to a worker, which is told what the URL asks for. */
+static enum MHD_Result hand_get_over(vd_exchange *r)
+{
+    r->query = json_object();
+    int n = MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, NULL, NULL);
+    if (r->query == NULL ||
+        MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, add_parameter, r) != n) {
+        vd_api_error error;
+        vd_api_fail(&error, 400, "bad_url", NULL, "The URL's parameters are no UTF-8.");
+        return vd_respond_error(r, &error, false);
+    }
+    return hand_to_worker(r);
+}
+
 static enum MHD_Result answer_get(vd_exchange *r)
 {
     const char *argument;
@@ -264,6 +289,8 @@ static enum MHD_Result answer_get(vd_exchange *r)
     vd_buf text;
     if (strcmp(r->method, "OPTIONS") == 0)
         return vd_respond_options(r, r->route);
+    if (r->route->slow)
+        return hand_get_over(r);
     vd_buf_init(&text, 16 << 20);
     vd_route_find(r->url, &argument);
     if (r->route->get(r, argument, &text, &error) != VD_OK) {

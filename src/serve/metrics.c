@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "base/checked.h"
+#include "serve/books.h"
 #include "serve/endpoints.h"
 #include "serve/jout.h"
 #include "serve/route.h"
@@ -48,9 +49,12 @@ void vd_metrics_request(vd_metrics *m, unsigned route, unsigned http, uint64_t d
     vd_histogram_add(&m->duration, duration_ns);
 }
 
-void vd_metrics_spent(vd_metrics *m, const vd_spent *spent)
+void vd_metrics_spent(vd_metrics *m, size_t model, const vd_spent *spent)
 {
     const vd_energy *e = &spent->energy;
+    const uint64_t phases[VD_N_PHASES] = {e->prefill_uj, e->decode_uj, e->idle_share_uj};
+    for (size_t i = 0; i < VD_N_PHASES; i++)
+        atomic_fetch_add_explicit(&m->phase_uj[model][i], phases[i], RELAXED);
     atomic_fetch_add_explicit(&m->cpu_uj, e->cpu_uj, RELAXED);
     atomic_fetch_add_explicit(&m->dram_uj, e->dram_uj, RELAXED);
     atomic_fetch_add_explicit(&m->gpu_uj, e->gpu_uj, RELAXED);
@@ -201,6 +205,37 @@ static void write_costs(vd_server *server, vd_buf *out)
     }
 }
 
+static void write_phases(vd_server *server, vd_buf *out)
+{
+    static const char *const names[VD_N_PHASES] = {"prefill", "decode", "idle_share"};
+    head(out, "verdant_request_joules_total", "counter",
+         "Energy of ended requests, as they were told, by model and phase.");
+    for (size_t i = 0; i < server->n_models; i++)
+        for (size_t k = 0; k < VD_N_PHASES; k++) {
+            const char *model = server->models[i].name;
+            vd_buf_puts(out, "verdant_request_joules_total{model=");
+            vd_jout_string(out, model, strlen(model));
+            vd_buf_printf(out, ",phase=\"%s\"} %.15g\n", names[k],
+                          (double)atomic_load_explicit(&server->metrics.phase_uj[i][k], RELAXED) /
+                              1e6);
+        }
+}
+
+static void write_ledger(vd_ledger *ledger, vd_buf *out)
+{
+    vd_ledger_stats s;
+    vd_ledger_stats_get(ledger, &s);
+    GAUGE("verdant_ledger_lag_seconds", "Age of the oldest thing that the ledger has not written.",
+          (double)s.lag_ns / 1e9);
+    COUNTER("verdant_ledger_writes_total", "Transactions of the ledger that went well.",
+            s.n_flushes);
+    COUNTER("verdant_ledger_failures_total", "Transactions of the ledger that failed; tried again.",
+            s.n_failures);
+    COUNTER("verdant_ledger_given_up_joules_total",
+            "Energy of requests that is booked, but not on whose account it was.",
+            (double)s.folded_uj / 1e6);
+}
+
 static void write_energy(vd_server *server, vd_buf *out)
 {
     vd_metrics *m = &server->metrics;
@@ -225,6 +260,9 @@ static void write_energy(vd_server *server, vd_buf *out)
         write_account(server->options.account, out);
         write_costs(server, out);
     }
+    write_phases(server, out);
+    if (vd_books_ledger(server->options.books) != NULL)
+        write_ledger(vd_books_ledger(server->options.books), out);
 }
 
 static double resident_bytes(void)

@@ -137,6 +137,7 @@ vd_status vd_params_read_model(vd_exchange *r, json_t *body, vd_api_error *error
     if (r->ask.model == NULL)
         return vd_api_fail(error, 503, "out_of_memory", NULL, "No memory for this request now.");
     r->backend = &entry->backend;
+    r->model = (size_t)(entry - r->server->models);
     return VD_OK;
 }
 

@@ -108,7 +108,7 @@ enum MHD_Result vd_respond_options(vd_exchange *r, const vd_route *route)
     if (MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Origin") != NULL) {
         add_header(response, "Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS");
         add_header(response, "Access-Control-Allow-Headers", "authorization, content-type, "
-                   "openai-organization, openai-project, x-request-id");
+                   "openai-organization, openai-project, x-request-id, x-verdant-receipt");
         add_header(response, "Access-Control-Max-Age", "600");
     }
     return queue(r, 200, response);
@@ -124,6 +124,8 @@ static vd_buf take_events(vd_exchange *r)
 enum MHD_Result vd_respond_ready(vd_exchange *r)
 {
     vd_api_error error = r->error; /* READY: nobody writes it any more */
+    if (error.http == 0 && r->reply_type != NULL)
+        return vd_respond_text(r, 200, &r->reply, r->reply_type);
     if (error.http == 0) {
         vd_buf text;
         pthread_mutex_lock(&r->lock);

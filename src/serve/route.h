@@ -16,7 +16,8 @@ typedef struct vd_route {
     const char *label; /* in /metrics and the log */
     bool posts;        /* POST; else GET and HEAD */
     bool always;       /* answered while loading and draining */
-    /* GET: writes the answer at once, VD_OK or *error. On libmicrohttpd's thread. */
+    bool slow;         /* a GET that is answered on a worker */
+    /* GET: writes the answer at once, VD_OK or *error. On libmicrohttpd's thread, unless `slow`. */
     vd_status (*get)(struct vd_exchange *request, const char *argument, vd_buf *out,
                      vd_api_error *error);
     /* POST: reads request->body into request->ask. On a worker. */

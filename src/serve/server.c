@@ -16,11 +16,39 @@
 #include "serve/listen.h"
 #include "serve/route.h"
 
-enum { CONNECTION_MEMORY = 24 * 1024, WORK_QUEUE_MAX = 4096, MODEL_NAME_MAX = 128 };
+enum {
+    SLOW_ANSWER_MAX = 16 << 20,
+    CONNECTION_MEMORY = 24 * 1024, WORK_QUEUE_MAX = 4096, MODEL_NAME_MAX = 128 };
 
 #define S 1000000000ull
 #define HEARTBEAT_NS (15 * S)
 #define SETTLE_NS (5 * S) /* for cancelled requests to end */
+
+_Static_assert((int)VD_MODELS_MAX <= (int)VD_N_MODELS_MAX, "each has its counters");
+
+/* A GET that may take a while. */
+static void answer_slow(vd_exchange *r)
+{
+    const char *argument;
+    vd_api_error error = {0};
+    vd_buf text;
+    vd_buf_init(&text, SLOW_ANSWER_MAX);
+    vd_route_find(r->url, &argument);
+    vd_status st = r->route->get(r, argument, &text, &error);
+    if (st == VD_OK && text.failed != VD_OK)
+        st = vd_api_fail(&error, 503, "out_of_memory", NULL,
+                         "The answer is larger than the server can hold.");
+    pthread_mutex_lock(&r->lock);
+    vd_buf_done(&r->reply);
+    r->reply = text;
+    r->reply_type = r->route->type;
+    r->error = error;
+    if (st == VD_OK)
+        r->error.http = 0;
+    r->phase = VD_PHASE_READY;
+    vd_exchange_wake(r);
+    pthread_mutex_unlock(&r->lock);
+}
 
 /* A worker's job: a request whose body is whole. */
 static void work(void *job)
@@ -30,7 +58,9 @@ static void work(void *job)
     pthread_mutex_lock(&r->lock);
     bool gone = r->gone;
     pthread_mutex_unlock(&r->lock);
-    if (!gone) {
+    if (!gone && r->route->slow) {
+        answer_slow(r);
+    } else if (!gone) {
         vd_status st = r->route->read(r, &error);
         atomic_fetch_sub(&r->server->bodies_bytes, r->body.capacity);
         vd_buf_done(&r->body);

@@ -139,6 +139,8 @@ static vd_status open_books(vd_service *s, vd_err *err)
     vd_meter_info_get(s->meter, &meter);
     vd_status st = vd_books_open(&(vd_books_options){.path = s->options.ledger,
                                                      .method = meter.method,
+                                                     .keys = s->options.keys,
+                                                     .no_receipts = s->options.no_receipts,
                                                      .pue = s->options.site.pue},
                                  &s->books, err);
     if (st != VD_OK)

@@ -36,7 +36,8 @@ def tiny_model(path: Path, **options) -> Path:
 def start(build: Path, folder: Path, models: dict, env=None, **config) -> Server:
     """The server over {name: (path, {option: value})}, ready for work. JSON is YAML."""
     config.setdefault("listen", "127.0.0.1:0")
-    config.setdefault("ledger", {"path": str(folder / "ledger.db")})
+    config.setdefault("ledger", {"path": str(folder / "ledger.db"),
+                                 "keys": str(folder / "keys")})
     config["models"] = [{"name": name, "ref": str(path), **more}
                         for name, (path, more) in models.items()]
     file = folder / "verdant.yaml"
