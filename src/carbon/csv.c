@@ -6,7 +6,7 @@
  *
  * Found by their names are the columns of time, of value and, where there is one, `estimated`; the
  * separator is a comma, a semicolon or a tab. This feeds an account, so whatever leaves a doubt is
- * an error that names its line: a time without a zone, one that is not later than the one before, a
+ * an error that names its line: a time without a zone (unless the header says UTC), one that is not later than the one before, a
  * value that is no number, a unit that nothing says. A value holds until the next; where that is
  * missing (a gap) as long as most of them do. Gaps are no error, and said.
  */
@@ -38,6 +38,7 @@ typedef struct table {
     const char *path;
     char separator;
     size_t n_columns, at_time, at_value, at_estimated; /* at_estimated n_columns: there is none */
+    bool utc; /* the header says that times are UTC, so they need no zone */
     double factor;
     size_t line, first_row; /* first_row: the line of out->value[0] */
     vd_series *out;
@@ -112,19 +113,40 @@ static size_t find_column(const field *fields, size_t n, const char *const *word
     return n;
 }
 
-/* The first column that names a unit, of intensity if there is one; else by its name. */
-static size_t find_value(const field *fields, size_t n, size_t at_time)
+static bool names_scope(field head, const char *scope)
+{
+    if (strcmp(scope, "direct") == 0)
+        return has(head, "direct");
+    return has(head, "life") || has(head, "lca");
+}
+
+/* The first column that names a unit, of intensity if there is one, of our scope if several are;
+ * else by its name. */
+static size_t find_value(const field *fields, size_t n, size_t at_time, const char *scope)
 {
     static const char *const names[] = {"intensity", "value", "moer", "carbon"};
-    size_t found = n;
+    size_t found = n, trap = n;
     for (size_t i = 0; i < n; i++) {
         double factor = i != at_time ? vd_unit_factor(fields[i].text, fields[i].n) : 0;
-        if (factor > 0)
-            return i;
-        if (factor < 0 && found == n)
+        if (factor > 0 && (found == n || (names_scope(fields[i], scope) &&
+                                          !names_scope(fields[found], scope))))
             found = i;
+        if (factor < 0 && trap == n)
+            trap = i;
     }
+    if (found == n)
+        found = trap;
     return found < n ? found : find_column(fields, n, names, VD_COUNT(names), at_time);
+}
+
+static vd_status check_scope(const table *t, field head)
+{
+    const char *scope = t->provider->tags.scope;
+    const char *other = strcmp(scope, "direct") == 0 ? "lifecycle" : "direct";
+    if (names_scope(head, other) && !names_scope(head, scope))
+        return fail(t, "'%.*s' is %s, and carbon.scope says %s",
+                    (int)VD_MIN(head.n, (size_t)60), head.text, other, scope);
+    return VD_OK;
 }
 
 static vd_status read_unit(table *t, field head)
@@ -161,11 +183,13 @@ static vd_status read_header(table *t, const char *text, size_t n)
     t->at_time = find_column(fields, t->n_columns, times, VD_COUNT(times), SIZE_MAX);
     if (t->at_time == t->n_columns)
         return fail(t, "no column is called datetime, timestamp or time");
-    t->at_value = find_value(fields, t->n_columns, t->at_time);
+    t->utc = has(fields[t->at_time], "utc");
+    t->at_value = find_value(fields, t->n_columns, t->at_time, t->provider->tags.scope);
     t->at_estimated = find_column(fields, t->n_columns, estimates, 1, t->at_time);
     if (t->at_value == t->n_columns)
         return fail(t, "no column is called intensity, value or g_per_kwh");
-    return read_unit(t, fields[t->at_value]);
+    vd_status st = check_scope(t, fields[t->at_value]);
+    return st == VD_OK ? read_unit(t, fields[t->at_value]) : st;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------*/
@@ -205,6 +229,19 @@ static vd_status read_bool(const table *t, field f, bool *ret)
     return VD_OK;
 }
 
+/* As vd_time_parse, and where the header says UTC also without a zone. */
+static bool read_time(const table *t, field f, int64_t *ret_s)
+{
+    char text[40];
+    if (vd_time_parse(f.text, f.n, ret_s))
+        return true;
+    if (!t->utc || f.n + 1 >= sizeof(text))
+        return false;
+    memcpy(text, f.text, f.n);
+    text[f.n] = 'Z';
+    return vd_time_parse(text, f.n + 1, ret_s);
+}
+
 static vd_status read_row(table *t, const char *text, size_t n)
 {
     field fields[FIELDS_MAX];
@@ -214,7 +251,7 @@ static vd_status read_row(table *t, const char *text, size_t n)
     if (n_fields != t->n_columns)
         return fail(t, "%zu columns where the header has %zu", n_fields, t->n_columns);
     field time = fields[t->at_time];
-    if (!vd_time_parse(time.text, time.n, &value.valid_from_s))
+    if (!read_time(t, time, &value.valid_from_s))
         return fail(t, "'%.*s' is no time with a zone, such as 2026-03-01T00:00:00Z",
                     (int)VD_MIN(time.n, (size_t)60), time.text);
     const vd_intensity *last = t->out->n > 0 ? &t->out->value[t->out->n - 1] : NULL;

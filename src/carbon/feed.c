@@ -21,7 +21,8 @@ enum {
     BACKOFF_MS = 5000,
     HOPELESS_S = 900,       /* a key may be renewed, a zone added: look again, but seldom */
     RETRY_MAX_S = 86400,
-    N_SAID = 64
+    N_SAID = 64,
+    N_RECENT = 4
 };
 
 /* What was answered from a moment on, until the next entry. */
@@ -39,8 +40,9 @@ struct vd_feed {
     /* guarded by lock: */
     vd_series series;
     vd_feed_state state;
-    said ring[N_SAID]; /* the newest at (n_said - 1) % N_SAID */
-    size_t n_said;
+    said ring[N_SAID]; /* answers that differ from the one before; the newest at n_said - 1 */
+    said recent[N_RECENT]; /* the last answers, whatever they were */
+    size_t n_said, n_recent;
 };
 
 /* ---- answering -------------------------------------------------------------------------------*/
@@ -69,11 +71,24 @@ static bool same_answer(const vd_intensity *a, const vd_intensity *b)
            a->valid_from_s == b->valid_from_s;
 }
 
+/* The account and the ledger ask for the end of one window, one after the other: a value that came
+ * in between must not part their sums. Under the lock. */
+static const said *find_recent(const vd_feed *f, uint64_t at_ns)
+{
+    for (size_t i = 0; i < VD_MIN(f->n_recent, (size_t)N_RECENT); i++)
+        if (f->recent[i].at_ns == at_ns)
+            return &f->recent[i];
+    return NULL;
+}
+
 vd_intensity vd_feed_at(vd_feed *f, uint64_t at_ns)
 {
     int64_t at_s = wall_s(at_ns);
     pthread_mutex_lock(&f->lock);
-    vd_intensity value = look_up(f, at_s);
+    const said *again = find_recent(f, at_ns);
+    vd_intensity value = again != NULL ? again->value : look_up(f, at_s);
+    if (again == NULL)
+        f->recent[f->n_recent++ % N_RECENT] = (said){at_ns, value};
     const said *last = &f->ring[(f->n_said + N_SAID - 1) % N_SAID];
     if (f->n_said == 0 || (at_ns >= last->at_ns && !same_answer(&last->value, &value)))
         f->ring[f->n_said++ % N_SAID] = (said){at_ns, value};

@@ -46,7 +46,8 @@ VD_NODISCARD vd_status vd_feed_open(const vd_feed_options *options, vd_feed **re
                                     vd_err *err);
 void vd_feed_close(vd_feed *feed); /* ends a request under way; NULL is a no-op */
 
-/* The intensity at a moment (vd_now_ns), from memory. Never fails. */
+/* The intensity at a moment (vd_now_ns), from memory. Never fails. Asked again at once for the same
+ * moment it says the same, even when a newer value came. */
 vd_intensity vd_feed_at(vd_feed *feed, uint64_t at_ns);
 /* The tags of a sum over [from_ns, to_ns): those of the last value, `estimated` and `stale` where
  * any was, `mixed` where kinds differ. Its g_per_kwh is that of to_ns. */

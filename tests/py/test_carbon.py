@@ -1,4 +1,5 @@
 """`verdant carbon`: the table, a file, and the three APIs on loopback, right and wrong."""
+import csv
 import json
 import re
 import time
@@ -89,18 +90,18 @@ def test_a_file_is_a_provider(verdant, tmp_path):
     file.write_text("time,kg CO2e/MWh,estimated\n" + "".join(
         f"{text_of(hour + timedelta(hours=i))},{200 + i},{'true' if i > 0 else 'false'}\n"
         for i in range(-30, 5)))
-    csv = ("--provider", "csv", "--file", file)
-    now = ask(verdant, "now", *csv, "--zone", "DE")
+    table = ("--provider", "csv", "--file", file)
+    now = ask(verdant, "now", *table, "--zone", "DE")
     assert (now["intensity_g_per_kwh"], now["zone"], now["stale"]) == (200, "DE", False)
-    day = ask(verdant, "history", *csv)["values"]
+    day = ask(verdant, "history", *table)["values"]
     assert [v["intensity_g_per_kwh"] for v in day] == list(range(176, 201))
     assert [v["valid_to"] for v in day[:-1]] == [v["valid_from"] for v in day[1:]]
-    future = ask(verdant, "history", *csv, "--from", text_of(hour),
+    future = ask(verdant, "history", *table, "--from", text_of(hour),
                  "--to", text_of(hour + timedelta(hours=4)))["values"]
     assert [v["estimated"] for v in future] == [False, True, True, True]
     file.write_text("time,g/kWh\n2026-01-01T00:00:00Z,1\n2026-01-01T00:00:00Z,2\n")
     assert f"{file}:3: the time '2026-01-01T00:00:00Z' stands there twice" in ask(
-        verdant, "now", *csv, code=1)
+        verdant, "now", *table, code=1)
 
 
 def test_units_of_a_file_make_the_same_grams(verdant, tmp_path):
@@ -117,6 +118,22 @@ def test_units_of_a_file_make_the_same_grams(verdant, tmp_path):
     assert "carbon.unit" in ask(verdant, "now", "--provider", "csv", "--file", file, code=1)
     now = ask(verdant, "now", "--provider", "csv", "--file", file, "--unit", "kg/kWh")
     assert now["intensity_g_per_kwh"] == 344
+
+
+@pytest.mark.parametrize("scope,column", [("direct", 4), ("lifecycle", 5)])
+def test_a_year_of_real_hours_is_read_as_it_stands(verdant, data, scope, column):
+    """A download of Electricity Maps, against Python's csv."""
+    file = data / "grid" / "multi-year" / "DE.csv"
+    if not file.exists():
+        pytest.skip("no such data here")
+    with open(file, newline="", encoding="utf-8") as text:
+        rows = [r for r in csv.reader(text) if r[0].startswith("2024")]
+    got = ask(verdant, "history", "--provider", "csv", "--file", file, "--scope", scope,
+              "--from", "2024-01-01T00:00:00Z", "--to", "2025-01-01T00:00:00Z")["values"]
+    assert len(got) == len(rows) == 8784
+    assert [v["intensity_g_per_kwh"] for v in got] == [float(r[column]) for r in rows]
+    assert [v["valid_from"] for v in got] == [r[0].replace(" ", "T") + "Z" for r in rows]
+    assert [v["estimated"] for v in got] == [r[9] == "True" for r in rows]
 
 
 # ---- the APIs as they should be ------------------------------------------------------------------

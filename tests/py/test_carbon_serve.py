@@ -1,4 +1,4 @@
-"""The grid feed inside `verdant serve`: grams of answers, /v1/carbon/intensity, /metrics, failures."""
+"""The grid feed in `verdant serve`: grams of answers, /v1/carbon/intensity, /metrics, faults."""
 import json
 import math
 import os

@@ -137,6 +137,27 @@ static void a_table_is_read(void **state)
     vd_provider_close(p);
 }
 
+/* The columns of Electricity Maps' downloads: two scopes, and UTC said in the header. */
+static void a_download_of_electricity_maps_is_read(void **state)
+{
+    static const char text[] =
+        "Datetime (UTC),Country,Zone id,Carbon intensity gCO\xe2\x82\x82" "eq/kWh (direct),Carbon "
+        "intensity gCO\xe2\x82\x82" "eq/kWh (Life cycle),Data estimated\n"
+        "2024-01-01 00:00:00,Germany,DE,250.5,300.5,false\n2024-01-01 01:00:00,Germany,DE,1,2,true\n";
+    vd_provider *p = open_csv();
+    vd_series s = good(p, text);
+    assert_int_equal(s.value[0].valid_from_s, at("2024-01-01T00:00:00Z"));
+    assert_true(s.value[0].g_per_kwh == 300.5 && s.value[1].estimated);
+    vd_series_done(&s);
+    p->tags.scope = "direct";
+    s = good(p, text);
+    assert_true(s.value[0].g_per_kwh == 250.5);
+    vd_series_done(&s);
+    bad(p, "time,g/kWh (life cycle)\n2024-01-01T00:00:00Z,7\n", "a.csv:1: 'g/kWh (life cycle)' is "
+        "lifecycle, and carbon.scope says direct");
+    vd_provider_close(p);
+}
+
 static void a_gap_is_no_value_and_said(void **state)
 {
     vd_provider *p = open_csv();
@@ -247,6 +268,7 @@ int main(void)
         cmocka_unit_test(times_are_moments),
         cmocka_unit_test(units_are_known_by_their_spellings),
         cmocka_unit_test(a_table_is_read),
+        cmocka_unit_test(a_download_of_electricity_maps_is_read),
         cmocka_unit_test(a_gap_is_no_value_and_said),
         cmocka_unit_test(doubts_about_a_table_are_errors_with_a_line),
         cmocka_unit_test(a_rewritten_file_is_read_again),

@@ -1,5 +1,5 @@
-/* test_feed.c - the grid feed: answers from memory at once, keeps the last known value, says what it
- * was. Its source is a file that the test rewrites. */
+/* test_feed.c - the grid feed: it answers from memory at once, keeps the last known value and says
+ * what it was. Its source is a file that the test rewrites. */
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -196,6 +196,7 @@ static void a_sum_over_two_sources_is_mixed(void **state)
     vd_feed_state s = wait_asked(feed, 2);
     while (s.failing)
         s = wait_asked(feed, s.n_asked + 1);
+    assert_string_equal(vd_feed_at(feed, begin_ns).zone, "DE"); /* as it said before */
     uint64_t middle_ns = vd_now_ns();
     assert_string_equal(vd_feed_at(feed, middle_ns).zone, "here");
     vd_intensity both = vd_feed_over(feed, begin_ns, vd_now_ns());
