@@ -55,18 +55,21 @@ static vd_status fail_unknown(const char *item, size_t n, vd_err *err)
                    names);
 }
 
-/* Sources of one component are added up only where they are different GPUs. */
-static vd_status check_parts(const vd_choice *choice, const vd_source *source, vd_err *err)
+/* Sources of one component are added up only where they are GPUs of different makes, which are
+ * different GPUs; whose GPU a sensor is that was named, nobody knows. */
+static vd_status check_parts(const vd_choice *choice, const vd_source *source, bool by_spec,
+                             vd_err *err)
 {
-    const unsigned host = VD_SOURCE_WHOLE & ~(1u << VD_PART_GPU);
+    const unsigned gpu = 1u << VD_PART_GPU;
     for (size_t i = 0; i < choice->n_sources; i++) {
-        unsigned both = choice->source[i].parts & source->parts;
-        bool whole = choice->source[i].parts == VD_SOURCE_WHOLE || source->parts == VD_SOURCE_WHOLE;
-        if ((both & host) != 0 || (both != 0 && whole))
+        const vd_source *other = &choice->source[i];
+        unsigned both = other->parts & source->parts;
+        bool makes = other->parts == gpu && source->parts == gpu && !by_spec && !choice->by_spec[i];
+        if (both != 0 && !makes)
             return VD_FAIL(err, VD_ERR_ARG,
                            "the meters %s and %s overlap: both count the same component, name one "
                            "of them",
-                           choice->source[i].name, source->name);
+                           other->name, source->name);
     }
     return VD_OK;
 }
@@ -83,12 +86,12 @@ static vd_status take(vd_choice *choice, const kind *k, const char *argument,
     if (st != VD_OK)
         return st;
     vd_source *source = &choice->source[choice->n_sources];
-    st = check_parts(choice, source, err);
+    st = check_parts(choice, source, k->covers == BY_SPEC, err);
     if (st != VD_OK) {
         source->ops->close(source);
         return st;
     }
-    choice->n_sources++;
+    choice->by_spec[choice->n_sources++] = k->covers == BY_SPEC;
     choice->has_host |= (source->parts >> VD_PART_CPU & 1) != 0;
     return VD_OK;
 }

@@ -17,6 +17,7 @@
 
 typedef struct vd_choice {
     vd_source source[VD_METER_SOURCES_MAX];
+    bool by_spec[VD_METER_SOURCES_MAX]; /* what it covers is the word of who named it */
     size_t n_sources;
     bool has_host; /* one of them counts the processor */
     bool with_model; /* the model serves what they do not cover, and stands in for lost ones */

@@ -124,7 +124,7 @@ static vd_status add_card(vd_sensor_set *set, const vd_source_env *env, const ch
                               .never_zero = true};
         snprintf(channel.name, sizeof(channel.name), "amdgpu %.40s", card);
         snprintf(path, sizeof(path), "%.450s/%s", folder, files[i].file);
-        st = vd_sensor_set_add(set, env, path, files[i].kind, &channel, err);
+        st = vd_sensor_set_add(set, env, path, files[i].kind, &channel, "amdgpu", err);
         if (st != VD_ERR_NOT_FOUND)
             return st;
     }

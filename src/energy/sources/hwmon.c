@@ -12,6 +12,7 @@
  * not in them: a driver's name says it, or whoever names the sensor.
  */
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,15 +136,19 @@ static void add_found(catalogue *c, const found *f)
         c->item[c->n++] = *f;
 }
 
-static void scan_device(catalogue *c, const vd_source_env *env, const char *folder)
+/* `link` leads to the folder below its device, where only the hwmon folders of that device are:
+ * there the sensor is to be found again when its number has changed. */
+static void scan_device(catalogue *c, const vd_source_env *env, const char *link)
 {
-    char path[VD_SENSOR_PATH_MAX];
+    char path[VD_SENSOR_PATH_MAX], folder[PATH_MAX];
     const struct dirent *entry;
     found f = {.suffix = NULL};
-    snprintf(path, sizeof(path), "%.440s/name", folder);
-    DIR *listing = opendir(folder);
+    DIR *listing = realpath(link, folder) != NULL && strlen(folder) < sizeof(f.folder)
+                       ? opendir(folder)
+                       : NULL;
     if (listing == NULL)
         return;
+    snprintf(path, sizeof(path), "%.440s/name", folder);
     if (vd_sensor_text(env, path, f.name, sizeof(f.name)))
         while ((entry = readdir(listing)) != NULL) {
             if (!parse_file(entry->d_name, &f))
@@ -242,7 +247,7 @@ static vd_status add_sensor(vd_sensor_set *set, const vd_source_env *env, const 
     }
     snprintf(path, sizeof(path), "%.440s/%s%u_%s", f->folder, what, f->number, f->suffix);
     return vd_sensor_set_add(set, env, path, f->energy ? VD_SENSOR_COUNTER : VD_SENSOR_GAUGE,
-                             &channel, err);
+                             &channel, f->name, err);
 }
 
 /* The counters of what is wanted, or where there are none its powers. */

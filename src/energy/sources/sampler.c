@@ -32,13 +32,15 @@ static uint64_t late_ns(const sampler *s)
     return VD_MAX(10 * s->plan.period_ns, late_least_ns);
 }
 
-/* Takes one sample and puts it in the box. */
+/* Takes one sample and puts it in the box. Where the device took its time, or nobody asked it for
+ * long, readings meanwhile were gaps, and so is what comes now. */
 static void take(sampler *s, uint64_t now_ns)
 {
     vd_sample one = {0};
     s->plan.sample(s->plan.self, now_ns, &one);
+    uint64_t ended_ns = s->in_read ? now_ns : vd_now_ns();
     pthread_mutex_lock(&s->lock);
-    uint64_t since_ns = now_ns > s->sampled_ns ? now_ns - s->sampled_ns : 0;
+    uint64_t since_ns = ended_ns > s->sampled_ns ? ended_ns - s->sampled_ns : 0;
     if (since_ns > late_ns(s) && !one.gap) {
         one.gap = true;
         snprintf(one.why, sizeof(one.why), "no sample was taken for %.1f s",

@@ -52,7 +52,7 @@ static vd_status add_zones(vd_sensor_set *set, const vd_source_env *env, const c
                               .stuck_ns = stuck_ns};
         snprintf(channel.name, sizeof(channel.name), "the host's %.40s", entry->d_name);
         snprintf(path, sizeof(path), "%.420s/%.40s/energy_uj", root, entry->d_name);
-        st = vd_sensor_set_add(set, env, path, VD_SENSOR_REWRITTEN, &channel, err);
+        st = vd_sensor_set_add(set, env, path, VD_SENSOR_REWRITTEN, &channel, "", err);
     }
     return st;
 }

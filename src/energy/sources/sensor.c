@@ -1,6 +1,7 @@
 /* sensor.c - see sensor.h. */
 #include "energy/sources/sensor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -89,6 +90,44 @@ int vd_sensor_open(vd_sensor *sensor, const vd_source_env *env, const char *path
     return failed;
 }
 
+void vd_sensor_follow(vd_sensor *sensor, const char *driver)
+{
+    snprintf(sensor->driver, sizeof(sensor->driver), "%s", driver);
+}
+
+/* Points the path into the one folder beside its own that has the driver's name and the file. */
+static bool find_moved(vd_sensor *sensor)
+{
+    char parent[VD_SENSOR_PATH_MAX], path[VD_SENSOR_PATH_MAX], found[VD_SENSOR_PATH_MAX], name[40];
+    const vd_source_env env = {.open_file = sensor->open_file, .ctx = sensor->ctx};
+    size_t n = 0;
+    snprintf(parent, sizeof(parent), "%s", sensor->path);
+    char *file = strrchr(parent, '/');
+    if (file == NULL)
+        return false;
+    *file++ = '\0';
+    char *folder = strrchr(parent, '/');
+    DIR *listing = NULL;
+    if (folder != NULL) {
+        *folder = '\0';
+        listing = opendir(parent);
+    }
+    const struct dirent *entry;
+    while (listing != NULL && (entry = readdir(listing)) != NULL) {
+        snprintf(path, sizeof(path), "%.380s/%.64s/name", parent, entry->d_name);
+        if (!vd_sensor_text(&env, path, name, sizeof(name)) || strcmp(name, sensor->driver) != 0)
+            continue;
+        snprintf(path, sizeof(path), "%.380s/%.64s/%.60s", parent, entry->d_name, file);
+        if (access(path, F_OK) == 0 && n++ == 0)
+            memcpy(found, path, sizeof(found));
+    }
+    if (listing != NULL)
+        closedir(listing);
+    if (n == 1)
+        memcpy(sensor->path, found, sizeof(found));
+    return n == 1;
+}
+
 int vd_sensor_read(vd_sensor *sensor, int64_t *ret_value)
 {
     if (sensor->fd >= 0 && still_there(sensor)) {
@@ -96,7 +135,10 @@ int vd_sensor_read(vd_sensor *sensor, int64_t *ret_value)
         if (failed == 0 || failed == EBADMSG)
             return failed;
     }
-    return open_again(sensor, ret_value);
+    int failed = open_again(sensor, ret_value);
+    if (failed == ENOENT && sensor->driver[0] != '\0' && find_moved(sensor))
+        failed = open_again(sensor, ret_value);
+    return failed;
 }
 
 void vd_sensor_close(vd_sensor *sensor)

@@ -21,6 +21,7 @@ typedef struct vd_sensor {
     int (*open_file)(void *ctx, const char *path);
     void *ctx;
     int64_t mtime_ns; /* of the file at the last reading */
+    char driver[40];  /* "", or what the file `name` beside it says: see vd_sensor_follow */
 } vd_sensor;
 
 /* Opens `path` and reads it once into *ret_value (NULL allowed): 0 or an errno; EBADMSG for what is
@@ -30,6 +31,11 @@ int vd_sensor_open(vd_sensor *sensor, const vd_source_env *env, const char *path
 /* The number now: 0, an errno or EBADMSG. */
 int vd_sensor_read(vd_sensor *sensor, int64_t *ret_value);
 void vd_sensor_close(vd_sensor *sensor);
+
+/* The number of a folder .../hwmonN changes when its device is reset or its driver loaded anew.
+ * Where the file has gone, it is looked for from now on in the one sibling of that driver. */
+void vd_sensor_follow(vd_sensor *sensor, const char *driver);
+
 /* What went wrong, for people. Static storage. */
 const char *vd_sensor_error(int failed);
 

@@ -36,7 +36,8 @@ static vd_status status_of(int failed)
 }
 
 vd_status vd_sensor_set_add(vd_sensor_set *set, const vd_source_env *env, const char *path,
-                            vd_sensor_kind kind, const vd_channel *channel, vd_err *err)
+                            vd_sensor_kind kind, const vd_channel *channel, const char *driver,
+                            vd_err *err)
 {
     if (set->n == VD_SENSOR_SET_MAX)
         return VD_FAIL(err, VD_ERR_LIMIT, "more than %d sensors: name fewer", VD_SENSOR_SET_MAX);
@@ -45,6 +46,7 @@ vd_status vd_sensor_set_add(vd_sensor_set *set, const vd_source_env *env, const 
         return VD_FAIL(err, status_of(failed), "%.300s cannot be read: %s%s", path,
                        vd_sensor_error(failed),
                        failed == EACCES ? "; chmod a+r it at start-up, or run as root" : "");
+    vd_sensor_follow(&set->item[set->n].file, driver);
     set->item[set->n].kind = kind;
     set->item[set->n].channel = *channel;
     set->n++;

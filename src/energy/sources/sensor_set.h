@@ -31,11 +31,12 @@ vd_sensor_set *vd_sensor_set_create(void);
 /* void *: for vd_sampler_plan. NULL is a no-op. */
 void vd_sensor_set_free(void *set);
 
-/* Opens the file and reads it once. VD_ERR_PERM, VD_ERR_FORMAT, VD_ERR_NOT_FOUND, VD_ERR_IO,
- * VD_ERR_LIMIT. */
+/* Opens the file and reads it once; `driver` as in vd_sensor_follow, or "". VD_ERR_PERM,
+ * VD_ERR_FORMAT, VD_ERR_NOT_FOUND, VD_ERR_IO, VD_ERR_LIMIT. */
 VD_NODISCARD vd_status vd_sensor_set_add(vd_sensor_set *set, const vd_source_env *env,
                                          const char *path, vd_sensor_kind kind,
-                                         const vd_channel *channel, vd_err *err);
+                                         const vd_channel *channel, const char *driver,
+                                         vd_err *err);
 
 /* Reads all of them. */
 void vd_sensor_set_sample(void *set, uint64_t now_ns, vd_sample *sample);

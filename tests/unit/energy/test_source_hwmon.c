@@ -163,6 +163,32 @@ static void of_a_mean_and_a_moment_the_mean_is_read(void **state)
     teardown(&t);
 }
 
+static void a_sensor_whose_folder_got_another_number_is_found_again(void **state)
+{
+    source_test t;
+    char from[128], to[128];
+    make_amd_energy(&t);
+    put(&t, "class/hwmon/hwmon9/name", "other\n"); /* has the file, but is another driver's */
+    put(&t, "class/hwmon/hwmon9/energy65_input", "1\n");
+    must_open(&t, vd_source_hwmon_open, "amd_energy/Esocket0");
+    snprintf(from, sizeof(from), "%s/class/hwmon/hwmon3", t.tree.root);
+    snprintf(to, sizeof(to), "%s/gone", t.tree.root);
+    assert_int_equal(rename(from, to), 0);
+    take_away(&t, "gone/energy65_input"); /* a removed device's files do not answer */
+    assert_false(read_source(&t, SECOND));
+    assert_true(t.source.lost_since_ns != 0);
+    put(&t, "gone/energy65_input", "6000\n");
+    snprintf(from, sizeof(from), "%s/class/hwmon/hwmon12", t.tree.root);
+    assert_int_equal(rename(to, from), 0);
+    assert_false(read_source(&t, SECOND)); /* is back */
+    assert_int_equal(t.uj[VD_PART_CPU], 1000);
+    assert_int_equal(t.source.lost_since_ns, 0);
+    put(&t, "class/hwmon/hwmon12/energy65_input", "6001\n");
+    assert_true(read_source(&t, SECOND));
+    assert_int_equal(t.uj[VD_PART_CPU], 1);
+    teardown(&t);
+}
+
 static void the_meter_takes_a_host_sensor_and_refuses_what_overlaps(void **state)
 {
     source_test t;
@@ -182,7 +208,12 @@ static void the_meter_takes_a_host_sensor_and_refuses_what_overlaps(void **state
     zone_add(&t.tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 1000);
     meter = NULL;
     static const char *const both[] = {"rapl,hwmon", "hwmon,rapl", "rapl,hwmon:ina219",
-                                       "hwmon:ina219,rapl", "hwmon:ina219,model"};
+                                       "hwmon:ina219,rapl", "hwmon:ina219,model",
+                                       "amdgpu,hwmon:amdgpu", "hwmon:amdgpu,amdgpu"};
+    put(&t, "class/drm/card0/device/vendor", "0x1002\n");
+    put(&t, "class/drm/card0/device/hwmon/hwmon8/power1_average", "7000000\n");
+    put(&t, "class/hwmon/hwmon8/name", "amdgpu\n");
+    put(&t, "class/hwmon/hwmon8/power1_average", "7000000\n");
     for (size_t i = 0; i < sizeof(both) / sizeof(both[0]); i++) {
         vd_err err = {0};
         vd_meter_options options = {.sysfs = t.tree.root,
@@ -218,6 +249,7 @@ int main(void)
         cmocka_unit_test(sensors_that_may_hold_each_other_must_be_named),
         cmocka_unit_test(what_it_covers_is_said_by_the_driver_or_by_name),
         cmocka_unit_test(of_a_mean_and_a_moment_the_mean_is_read),
+        cmocka_unit_test(a_sensor_whose_folder_got_another_number_is_found_again),
         cmocka_unit_test(the_meter_takes_a_host_sensor_and_refuses_what_overlaps),
         cmocka_unit_test(opening_without_memory_is_a_status),
     };

@@ -19,7 +19,8 @@ static vd_status find(const char *page, const char *query, vd_metric *ret, vd_er
     assert_int_equal(n, strlen(query));
     char *copy = malloc(size > 0 ? size : 1);
     assert_non_null(copy);
-    memcpy(copy, page, size);
+    for (size_t i = 0; i < size; i++)
+        copy[i] = page[i];
     vd_status st = vd_metric_find(copy, size, &q, ret, err);
     free(copy);
     return st;
