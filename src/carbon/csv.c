@@ -4,9 +4,10 @@
  *   datetime,carbon_intensity_g_per_kwh,estimated
  *   2026-03-01T00:00:00Z,212.4,false
  *
- * Found by their names are the columns of time, of value and, where there is one, `estimated`; the
- * separator is a comma, a semicolon or a tab. This feeds an account, so whatever leaves a doubt is
- * an error that names its line: a time without a zone (unless the header says UTC), one that is not later than the one before, a
+ * Found by their names are the columns of time, of value (one that names a unit; of several the one
+ * that names our scope) and, where there is one, `estimated`; the separator is a comma, a semicolon
+ * or a tab. This feeds an account, so whatever leaves a doubt is an error that names its line: a
+ * time without a zone (unless the header says UTC), one that is not later than the one before, a
  * value that is no number, a unit that nothing says. A value holds until the next; where that is
  * missing (a gap) as long as most of them do. Gaps are no error, and said.
  */

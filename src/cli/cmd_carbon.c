@@ -223,7 +223,7 @@ static int show_zones(const args *a)
 
 static int carbon_main(int argc, char **argv)
 {
-    args a = {0};
+    args a = {.action = ""};
     vd_err err = {0};
     vd_provider *provider = NULL;
     if (!parse(argc, argv, &a))

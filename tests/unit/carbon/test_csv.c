@@ -102,7 +102,7 @@ static void units_are_known_by_their_spellings(void **state)
         {"lbs_co2_per_mwh", 0.45359237}, {"MOER lbs CO2 per MWh", 0.45359237},
         {"g/MWh", 0.001}, {"tCO2/MWh", 1000}, {"t/GWh", 1}, {"lb/kWh", 453.59237},
         {"kg/h", -1}, {"gCO2eq/hour", -1}, {"kgCO2 per h", -1},
-        {"value", 0}, {"", 0}, {"kwh", 0}, {"carbon_intensity", 0}, {"mog/kwhx", 0}};
+        {"value", 0}, {"", 0}, {"kwh", 0}, {"carbon_intensity", 0}, {"mog/kwh", 0}, {"g/kwhx", 0}};
     for (size_t i = 0; i < VD_COUNT(cases); i++) {
         double factor = vd_unit_factor(cases[i].text, strlen(cases[i].text));
         if (fabs(factor - cases[i].factor) > 1e-9)
@@ -143,7 +143,8 @@ static void a_download_of_electricity_maps_is_read(void **state)
     static const char text[] =
         "Datetime (UTC),Country,Zone id,Carbon intensity gCO\xe2\x82\x82" "eq/kWh (direct),Carbon "
         "intensity gCO\xe2\x82\x82" "eq/kWh (Life cycle),Data estimated\n"
-        "2024-01-01 00:00:00,Germany,DE,250.5,300.5,false\n2024-01-01 01:00:00,Germany,DE,1,2,true\n";
+        "2024-01-01 00:00:00,Germany,DE,250.5,300.5,false\n"
+        "2024-01-01 01:00:00,Germany,DE,1,2,true\n";
     vd_provider *p = open_csv();
     vd_series s = good(p, text);
     assert_int_equal(s.value[0].valid_from_s, at("2024-01-01T00:00:00Z"));
@@ -240,6 +241,11 @@ static void a_rewritten_file_is_read_again(void **state)
     assert_false(retry.hopeless); /* it may be whole again the next time */
     unlink(path);
     assert_true(vd_provider_latest(p, NULL, &values, &n, &retry, &err) != VD_OK);
+    assert_false(retry.hopeless);
+    write_file(path, HEAD "2090-01-01T00:00:00Z,300\n");
+    assert_int_equal(vd_provider_latest(p, NULL, &values, &n, &retry, &err), VD_ERR_NOT_FOUND);
+    assert_false(retry.hopeless);
+    unlink(path);
     assert_true(vd_carbon_history(p, 0, 100, VD_HISTORY_ALL, NULL, &values, &n, &err) != VD_OK);
     vd_provider_close(p);
 }

@@ -98,9 +98,20 @@ static void a_value_of_the_table_carries_its_tags(void **state)
     assert_int_equal(v.valid_from_s, 1704067200); /* 2024-01-01 */
     assert_int_equal(v.valid_to_s, 1735689600);
     assert_true(vd_zone_intensity(find("DE"), in_2026).estimated);
-    vd_intensity other = vd_zone_intensity(find("US-CA"), in_2024);
+    vd_intensity other = v;
+    other.g_per_kwh = 1;
+    other.estimated = true;
+    assert_true(vd_intensity_alike(&v, &other)); /* another figure of the same kind */
+    const char **const tags[] = {&other.kind, &other.scope, &other.basis, &other.boundary,
+                                 &other.source};
+    for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+        const char *kept = *tags[i];
+        *tags[i] = "else";
+        assert_false(vd_intensity_alike(&v, &other));
+        *tags[i] = kept;
+    }
+    other.zone[0] = 'X';
     assert_false(vd_intensity_alike(&v, &other));
-    assert_true(vd_intensity_alike(&v, &v));
 }
 
 int main(void)

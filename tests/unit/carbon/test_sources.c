@@ -238,7 +238,7 @@ static void regions_of_the_uk_stay_estimated(void **state)
         "{\"data\":{\"regionid\":13,\"shortname\":\"London\",\"data\":[{\"from\":"
         "\"2026-03-01T13:00Z\",\"to\":\"2026-03-01T13:30Z\",\"intensity\":{\"forecast\":120}}]}}",
         "{\"data\":[{\"regionid\":13,\"data\":[{\"from\":\"2026-03-01T13:00Z\",\"to\":"
-        "\"2026-03-01T13:30Z\",\"intensity\":{\"forecast\":120,\"index\":\"low\"}}]}]}"};
+        "\"2026-03-01T13:30Z\",\"intensity\":{\"forecast\":121,\"actual\":120}}]}]}"};
     vd_provider *p = open_provider("uk", "13", NULL, NULL);
     for (size_t i = 0; i < 2; i++) {
         vd_series s = good(p, answers[i]);
