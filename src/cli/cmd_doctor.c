@@ -7,10 +7,13 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/doctor.h"
+#include "cli/doctor_calibrate.h"
 #include "cli/format.h"
 
 static const char help[] =
     "usage: verdant doctor [--quick] [--json] [--meter SPEC]\n"
+    "       verdant doctor --calibrate [--meter-csv FILE] [--seconds N] [-o FILE]\n"
+    "       verdant doctor --fit TABLE [--cpu-type NAME] [--threads N] [-o FILE]\n"
     "\n"
     "What this machine offers: processor and kernels, memory and how fast it is read, the energy\n"
     "meter that is used and its watts, and if none can be read, why and what to do; GPUs, MPI,\n"
@@ -40,11 +43,30 @@ static const char help[] =
     "            store{directory, exists, writable, free_bytes, models[]{name, bytes}}\n"
     "            A zone's use is read, part, whole, twin, denied, broken or other.\n"
     "\n"
-    "VERDANT_SYSFS points to another tree than /sys, VERDANT_CPU=c|avx2|avx512 is the highest\n"
-    "level of kernels used, VERDANT_HOME is where models lie.\n"
+    "  --calibrate  makes a calibration: power over load; the model is several times surer with\n"
+    "            it where no meter can be read. Runs loads for a minute; the watts come from this\n"
+    "            machine's own meter (then good for virtual machines on the same processor type)\n"
+    "            or from a plug meter's table. Writes $VERDANT_HOME/calibration/TYPE.json, once\n"
+    "            all has gone well; docs/power-model.md\n"
+    "  --seconds N       how long the loads run, 60\n"
+    "  --meter-csv FILE  a table with a column of time (ISO 8601 or seconds since 1970) and one\n"
+    "            of power; the offset of its clock is found and said\n"
+    "  --time-column NAME, --watts-column NAME, --watts-unit W|kW|mW  if they are not recognised\n"
+    "  --save-loads FILE  keeps what ran when; --loads FILE with --meter-csv joins it later\n"
+    "  --fit TABLE       instead: loads and watts recorded elsewhere; columns load (0..1 or %),\n"
+    "            watts, and where they are there spread and clock_mhz\n"
+    "  --cpu-type NAME, --threads N, --base-mhz N, --memory-gb N  of that machine; else this one\n"
+    "  --covers package|wall  what the watts are of: wall with --meter-csv, else package\n"
+    "  --meter-pct N     90 % of the meter's own error: 3 for a plug, else 5\n"
+    "  -o, --output FILE  where to write it\n"
     "\n"
-    "Example:\n"
-    "  verdant doctor\n";
+    "VERDANT_SYSFS points to another tree than /sys, VERDANT_CPU=c|avx2|avx512 is the highest\n"
+    "level of kernels used, VERDANT_HOME is where models and calibrations lie;\n"
+    "VERDANT_CALIBRATION names another calibration, or none.\n"
+    "\n"
+    "Examples:\n"
+    "  verdant doctor\n"
+    "  verdant doctor --calibrate --meter-csv plug.csv\n";
 
 static void measure(void *ctx)
 {
@@ -77,6 +99,9 @@ static int doctor_main(int argc, char **argv)
 {
     bool json = false, quick = false;
     vd_err err = {0};
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--calibrate") == 0 || strncmp(argv[i], "--fit", 5) == 0)
+            return vd_doctor_calibrate(argc, argv);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             json = true;

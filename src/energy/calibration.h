@@ -52,6 +52,9 @@ VD_NODISCARD vd_status vd_calibration_path(const char *cpu_type, char **ret_path
  * fewer than VD_CALIBRATION_POINTS_MIN points or none of them far from another. */
 VD_NODISCARD vd_status vd_calibration_read(const char *path, vd_calibration *ret_calibration,
                                            vd_err *err);
+/* The same of n bytes. */
+VD_NODISCARD vd_status vd_calibration_parse(const char *text, size_t n,
+                                            vd_calibration *ret_calibration, vd_err *err);
 VD_NODISCARD vd_status vd_calibration_check(const vd_calibration *calibration, vd_err *err);
 /* The file's value; NULL when memory is short. */
 json_t *vd_calibration_json(const vd_calibration *calibration);

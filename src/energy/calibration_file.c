@@ -173,27 +173,33 @@ static vd_status take_calibration(const json_t *root, vd_calibration *c, vd_err 
     return st == VD_OK ? vd_calibration_check(c, err) : st;
 }
 
+vd_status vd_calibration_parse(const char *text, size_t n, vd_calibration *ret_calibration,
+                               vd_err *err)
+{
+    json_t *root = NULL;
+    vd_calibration c = {0};
+    vd_status st = vd_json_parse(text, n, &root, err);
+    if (st == VD_OK)
+        st = take_calibration(root, &c, err);
+    if (st == VD_OK) {
+        *ret_calibration = c;
+        c = (vd_calibration){0};
+    }
+    vd_calibration_done(&c);
+    json_decref(root);
+    return st;
+}
+
 vd_status vd_calibration_read(const char *path, vd_calibration *ret_calibration, vd_err *err)
 {
     char *text = NULL;
     size_t n = 0;
-    json_t *root = NULL;
-    vd_calibration c = {0};
     vd_status st = vd_file_read(path, FILE_LIMIT, &text, &n, err);
     if (st != VD_OK)
-        goto out;
-    st = vd_json_parse(text, n, &root, err);
-    if (st == VD_OK)
-        st = take_calibration(root, &c, err);
-    if (st != VD_OK) {
+        return st;
+    st = vd_calibration_parse(text, n, ret_calibration, err);
+    if (st != VD_OK)
         vd_err_prefix(err, "%s", path);
-        goto out;
-    }
-    *ret_calibration = c;
-    c = (vd_calibration){0};
-out:
-    vd_calibration_done(&c);
-    json_decref(root);
     vd_free(text);
     return st;
 }
