@@ -33,6 +33,7 @@ VD_NODISCARD vd_status vd_energy_open(const char *path, bool write, sqlite3 **re
 int vd_energy_audit_main(int argc, char **argv);
 int vd_energy_key_main(int argc, char **argv);    /* cmd_energy_receipt.c */
 int vd_energy_verify_main(int argc, char **argv);
+int vd_energy_export_main(int argc, char **argv);
 int vd_energy_resettle_main(int argc, char **argv);
 int vd_energy_show_main(int argc, char **argv);
 
