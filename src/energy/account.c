@@ -20,12 +20,11 @@
 
 enum {
     RESIDENTS_DEFAULT = 4096,
-    RESIDENTS_LIMIT = 1 << 17, /* split.h needs fewer than 2^18 payers */
-    REFRESHES = 10             /* of a slow meter in a window, at least */
+    RESIDENTS_LIMIT = 1 << 17 /* split.h needs fewer than 2^18 payers */
 };
 
 static const uint64_t window_ns = UINT64_C(1000000000);
-static const uint64_t idle_part_ns = UINT64_C(100000000);
+static const uint64_t idle_part_ns = UINT64_C(100000000), idle_most_ns = UINT64_C(3000000000);
 
 /* ---- life of the account ---------------------------------------------------------------------*/
 
@@ -119,7 +118,7 @@ void vd_account_free(vd_account *account)
 static bool is_due(const vd_account *a, const vd_reading *now, uint64_t early_ns)
 {
     uint64_t age = now->at_ns - a->start.at_ns;
-    return age >= window_ns - early_ns && age >= REFRESHES * a->refresh_ns;
+    return age >= window_ns - early_ns && age >= VD_REFRESHES * a->refresh_ns;
 }
 
 vd_status vd_account_join(vd_account *account, uint64_t request_id, vd_err *err)
@@ -226,11 +225,16 @@ void vd_account_flush(vd_account *account)
 
 void vd_account_measure_idle(vd_account *account, uint64_t duration_ns)
 {
-    enum { PARTS = 5 };
-    uint64_t part_ns = VD_MAX(duration_ns / PARTS, idle_part_ns);
+    pthread_mutex_lock(&account->lock);
+    uint64_t slow_ns = VD_REFRESHES * account->refresh_ns;
+    pthread_mutex_unlock(&account->lock);
+    const int n_parts = slow_ns == 0 ? 5 : 1;
+    uint64_t part_ns = VD_MAX(duration_ns / (uint64_t)n_parts, VD_MAX(idle_part_ns, slow_ns));
+    if (slow_ns > idle_most_ns)
+        return;
     const struct timespec part = {.tv_sec = (time_t)(part_ns / 1000000000u),
                                   .tv_nsec = (long)(part_ns % 1000000000u)};
-    for (int i = 0; i <= PARTS; i++) {
+    for (int i = 0; i <= n_parts; i++) {
         pthread_mutex_lock(&account->lock);
         if (account->residents.n == 0) {
             vd_reading now;
@@ -239,7 +243,7 @@ void vd_account_measure_idle(vd_account *account, uint64_t duration_ns)
             close_plain(account, &now);
         }
         pthread_mutex_unlock(&account->lock);
-        if (i < PARTS)
+        if (i < n_parts)
             nanosleep(&part, NULL);
     }
 }

@@ -50,7 +50,8 @@ void vd_account_free(vd_account *account);
 
 /* Measures what the machine draws while it only waits, for `duration_ns` (asleep; 500 ms is good),
  * with the model loaded and before the first request. Without it the model's idle power serves
- * until the first quiet seconds have been seen; those refine it in any case. */
+ * until the first quiet seconds have been seen; those refine it in any case. A slow meter needs ten
+ * refreshes: where they would take more than three seconds, nothing is measured now. */
 void vd_account_measure_idle(vd_account *account, uint64_t duration_ns);
 
 /* The request is resident from now: call it when the engine has accepted it. VD_ERR_EXISTS when it
@@ -88,7 +89,8 @@ typedef struct vd_account_totals {
     uint64_t open_uj; /* metered and not yet settled: a step is not finished; not in the above */
     uint64_t part_uj[VD_PART_N]; /* meter_uj by component */
     uint64_t prefill_uj, decode_uj,
-        idle_share_uj; /* of requests that left; a part of requests_uj */
+        idle_share_uj; /* of requests that left and are settled; a part of requests_uj */
+    uint64_t left_uj[VD_PART_N]; /* the same by component */
     uint64_t n_windows, n_gaps, n_left, n_resident; /* n_left: and are settled */
     uint64_t n_departed; /* left, and their window is still open */
     uint64_t idle_uw[VD_PART_N]; /* the idle power in use, microwatts */

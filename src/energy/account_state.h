@@ -25,6 +25,7 @@
 enum {
     VD_CLOCK_BITS = 10, /* of fraction, below a nanosecond */
     VD_PART_BITS = 40,  /* of fraction, of parts of a step */
+    VD_REFRESHES = 10,  /* of a slow meter in a window, at least */
     VD_QUIET_N = 15     /* quiet windows whose median is the idle power */
 };
 

@@ -16,13 +16,16 @@
 /* A counter's last renewal lies up to a grain back at each end of a stay: the difference of two
  * uniform errors, of which 90 % lie within 1 - sqrt(0.1) of a grain. */
 static const double edge90 = 0.684;
-/* How far off an estimate may be, until so many were settled and have told. */
-static const double estimate_start = 0.3; /* 90 % */
+/* How far off an estimate may be (90 %), until so many were settled and have told: with the power
+ * of closed windows to go by, and without. */
+static const double estimate_start = 0.3, estimate_blind = 1;
 enum { FEW_ESTIMATES = 10, RECENT_ESTIMATES = 100 };
 
 static double estimate_unsure(const vd_account *a)
 {
-    return a->n_estimates < FEW_ESTIMATES ? estimate_start : VD_Z90 * sqrt(a->estimate_miss);
+    if (a->n_estimates >= FEW_ESTIMATES)
+        return VD_Z90 * sqrt(a->estimate_miss);
+    return a->recent_ns > 0 ? estimate_start : estimate_blind;
 }
 
 static void note_estimate(vd_account *a, const vd_resident *r)
@@ -111,6 +114,8 @@ void vd_account_estimate(const vd_account *a, vd_resident *resident, const vd_re
     }
     double added = r.prefill_uj + r.decode_uj + r.idle_uj - before;
     r.total_uj += (uint64_t)(added + 0.5);
+    if (a->observer.g_per_kwh != NULL)
+        r.operational_ug += added * a->observer.g_per_kwh(a->observer.ctx, now->at_ns) / 3.6e6;
     r.machine_time += time;
     r.method = vd_method_join(r.method, now->method);
     r.saw_gap |= a->gap;
@@ -139,6 +144,9 @@ void vd_account_release(vd_account *a, const vd_reading *now, uint64_t id, vd_en
         a->totals.prefill_uj += energy.prefill_uj;
         a->totals.decode_uj += energy.decode_uj;
         a->totals.idle_share_uj += energy.idle_share_uj;
+        a->totals.left_uj[VD_PART_CPU] += energy.cpu_uj;
+        a->totals.left_uj[VD_PART_DRAM] += energy.dram_uj;
+        a->totals.left_uj[VD_PART_GPU] += energy.gpu_uj;
         a->totals.n_left++;
         uint64_t whose = r->id;
         if (r->running != 0) /* what its step still does is nobody's */

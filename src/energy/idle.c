@@ -36,7 +36,7 @@ uint64_t vd_account_idle_part(const vd_account *a, const vd_reading *now, vd_par
 void vd_account_learn_idle(vd_account *a, const vd_reading *now)
 {
     uint64_t ns = now->at_ns - a->start.at_ns;
-    if (ns < quiet_ns || vd_reading_is_model(now))
+    if (ns < quiet_ns || ns < VD_REFRESHES * a->refresh_ns || vd_reading_is_model(now))
         return;
     for (size_t c = 0; c < VD_PART_N; c++)
         a->quiet_uw[a->next_quiet][c] =

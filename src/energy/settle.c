@@ -218,6 +218,10 @@ static double power_spread(const vd_account *a)
 /* Sums of weights, and what the window knows of its own sharpness. */
 static window weigh_window(vd_account *a, const vd_reading *now)
 {
+    /* Before the idle power is known much of what is called active is none. A slow meter's window
+     * may be empty for most of its time: that time then counts as a step of nobody's. */
+    if (a->refresh_ns != 0 && !a->totals.idle_measured && !vd_reading_is_model(now))
+        a->stranger_weight += a->empty;
     window w = {.active_weight = a->stranger_weight, .idle_weight = a->empty};
     for (size_t i = 0; i < a->residents.n; i++) {
         const vd_resident *r = &a->residents.item[i];

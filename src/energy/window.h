@@ -38,8 +38,9 @@ typedef struct vd_account_observer {
     /* The final figure of a request, after on_window of its last window. With a fast meter inside
      * vd_account_leave; with a slow one later, and then `energy` replaces what leave returned. */
     void (*on_settled)(void *ctx, uint64_t request_id, const vd_energy *energy);
-    /* Grams of CO2e per kWh at a moment (vd_now_ns), asked once per window at its end: requests
-     * then carry operational_ug, the sum over their windows of E_t x I_t. NULL: they carry 0. */
+    /* Grams of CO2e per kWh at a moment (vd_now_ns), asked once per window at its end, and for each
+     * estimate: requests then carry operational_ug, the sum over their windows of E_t x I_t. NULL:
+     * they carry 0. */
     double (*g_per_kwh)(void *ctx, uint64_t at_ns);
     void *ctx;
 } vd_account_observer;

@@ -242,12 +242,16 @@ static void write_energy(vd_server *server, vd_buf *out)
     const struct {
         const char *component;
         atomic_uint_fast64_t *uj;
-    } parts[] = {{"cpu", &m->cpu_uj}, {"dram", &m->dram_uj}, {"gpu", &m->gpu_uj}};
+    } parts[VD_PART_N] = {{"cpu", &m->cpu_uj}, {"dram", &m->dram_uj}, {"gpu", &m->gpu_uj}};
+    vd_account_totals t = {0};
+    if (server->options.account != NULL)
+        vd_account_totals_get(server->options.account, &t);
     head(out, "verdant_energy_joules_total", "counter",
-         "Energy attributed to ended requests, by component.");
-    for (size_t i = 0; i < VD_COUNT(parts); i++)
+         "Energy attributed to ended requests whose window is settled, by component.");
+    for (size_t i = 0; i < VD_PART_N; i++)
         labelled(out, "verdant_energy_joules_total", "component", parts[i].component,
-                 (double)atomic_load_explicit(parts[i].uj, RELAXED) / 1e6);
+                 (double)(server->options.account != NULL
+                              ? t.left_uj[i] : atomic_load_explicit(parts[i].uj, RELAXED)) / 1e6);
     head(out, "verdant_carbon_grams_total", "counter",
          "Grams of CO2 equivalent attributed to ended requests.");
     labelled(out, "verdant_carbon_grams_total", "kind", "operational",

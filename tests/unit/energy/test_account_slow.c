@@ -119,6 +119,8 @@ static void leaving_gives_an_estimate_and_the_closed_window_the_exact_bill(void 
     assert_true(llabs((int64_t)told.total_uj - 39000000) < 1000);
     assert_true(llabs((int64_t)told.idle_share_uj - 13000000) < 1000);
     assert_true(told.independent_pct > exact->independent_pct);
+    assert_true(told.operational_ug == (double)told.total_uj * 360 / 3.6e6 ||
+                llabs((int64_t)(told.operational_ug - 3900)) < 1);
     assert_int_equal(exact->machine_ns, told.machine_ns);
     assert_true(exact->operational_ug > 0 && exact->operational_ug == 39e6 * 360 / 3.6e6);
     assert_int_equal(books_check(s.books, s.account).n_departed, 0);
@@ -310,6 +312,51 @@ static void the_idle_line_gets_its_share_of_odd_microjoules(void **state)
     slow_close(&s);
 }
 
+/* A quiet window of a refresh or two shows nothing or twice what was drawn. */
+static void a_window_shorter_than_ten_refreshes_teaches_no_idle_power(void **state)
+{
+    slow s;
+    slow_open(&s, SECOND, 0);
+    vd_account_flush(s.account); /* the first window is the loading of models */
+    uint64_t windows = s.books->n_windows;
+    for (int i = 0; i < 30; i++) {
+        draw_power(&s, SECOND * 9 / 10, 10);
+        vd_account_flush(s.account);
+    }
+    assert_int_equal(s.books->n_windows, windows + 30);
+    assert_false(books_check(s.books, s.account).idle_measured);
+    vd_account_measure_idle(s.account, SECOND / 2); /* ten seconds would be needed */
+    assert_int_equal(s.books->n_windows, windows + 30);
+    draw_power(&s, 10 * SECOND, 10);
+    vd_account_tick(s.account);
+    vd_account_totals t = books_check(s.books, s.account);
+    assert_true(t.idle_measured);
+    assert_true(t.idle_uw[VD_PART_CPU] >= 7200000 && t.idle_uw[VD_PART_CPU] <= 8800000);
+    slow_close(&s);
+}
+
+/* 30 W all the time, and no idea yet what of it is idle: who was there for a tenth of the window
+ * pays for about a tenth. */
+static void before_the_idle_power_is_known_empty_time_pays_its_part(void **state)
+{
+    slow s;
+    slow_open(&s, SECOND, 0);
+    vd_account_flush(s.account);
+    uint64_t before = s.books->unattributed_uj;
+    draw_power(&s, SECOND * 9 / 2, 30);
+    join(&s, 1);
+    step(&s, &(vd_step_share){1, 10, 0, 45}, 1, SECOND, 30);
+    assert_int_equal(s.books->n_settled, 0);
+    vd_energy told = leave(&s, 1);
+    draw_power(&s, SECOND * 9 / 2, 30);
+    vd_account_flush(s.account);
+    assert_int_equal(s.books->energy[1].total_uj, 30000000);
+    assert_true(s.books->unattributed_uj > before);
+    assert_true(told.total_uj > 15000000 && told.total_uj < 60000000);
+    assert_true(told.independent_pct > 90);
+    slow_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +369,8 @@ int main(void)
         cmocka_unit_test(a_gap_in_the_window_makes_the_late_bill_incomplete),
         cmocka_unit_test(a_gap_that_any_reading_saw_is_the_windows),
         cmocka_unit_test(the_idle_line_gets_its_share_of_odd_microjoules),
+        cmocka_unit_test(a_window_shorter_than_ten_refreshes_teaches_no_idle_power),
+        cmocka_unit_test(before_the_idle_power_is_known_empty_time_pays_its_part),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
