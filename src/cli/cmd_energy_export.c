@@ -135,7 +135,7 @@ static vd_status put_rows(sqlite3_stmt *s, FILE *out, vd_err *err)
 
 static void put_day(sqlite3_stmt *s, const char *os, FILE *out)
 {
-    char text[32];
+    char text[32], run[192];
     struct tm tm;
     time_t at = (time_t)sqlite3_column_int64(s, 2);
     const char *model = vd_db_text(s, 1), *zone = vd_db_text(s, 11);
@@ -150,8 +150,9 @@ static void put_day(sqlite3_stmt *s, const char *os, FILE *out)
     strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
     fprintf(out, "%s,", text);
     put_field(out, model);
-    fprintf(out, ",%.10s ", text);
-    put_field(out, model);
+    snprintf(run, sizeof(run), "%.10s %s", text, model);
+    fputc(',', out);
+    put_field(out, run);
     fprintf(out, ",verdant,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,%.12g,%.12g,%.12g,%.12g,0,", seconds, kg,
             seconds > 0 ? kg / seconds : 0, watts[0], watts[1], watts[2], kwh[0], kwh[1], kwh[2],
             kwh[3]);
@@ -222,11 +223,11 @@ int vd_energy_export_main(int argc, char **argv)
             file = argv[i + 1];
             continue;
         }
-        for (format = 0; has_value && strcmp(argv[i], "--format") == 0 && format < VD_COUNT(formats);
-             format++)
-            if (strcmp(argv[i + 1], formats[format].name) == 0)
-                break;
-        if (!has_value || strcmp(argv[i], "--format") != 0 || format == VD_COUNT(formats)) {
+        bool is_format = has_value && strcmp(argv[i], "--format") == 0;
+        format = is_format ? 0 : VD_COUNT(formats);
+        while (format < VD_COUNT(formats) && strcmp(argv[i + 1], formats[format].name) != 0)
+            format++;
+        if (format == VD_COUNT(formats)) {
             status = vd_cli_misuse("energy export", "'%s' is not understood; --format csv, json or "
                                    "codecarbon and -o FILE there are", argv[i]);
             goto out;
