@@ -68,11 +68,12 @@ json_t *vd_carbon_json(const vd_carbon *c, uint64_t n_tokens)
     char at[VD_TIME_TEXT];
     valid_at(v, at);
     json_t *value = json_pack(
-        "{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:o}", "operational_g",
+        "{s:o, s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:o}", "operational_g",
         vd_rounded(c->operational_g), "embodied_g", vd_rounded(c->embodied_g),
         "intensity_g_per_kwh", vd_rounded(v->g_per_kwh), "kind", v->kind, "scope", v->scope,
-        "basis", v->basis, "zone", v->zone, "source", v->source, "version", v->version, "valid_at",
-        at, "estimated", v->estimated, "stale", v->stale, "pue", vd_rounded(c->pue));
+        "basis", v->basis, "boundary", v->boundary, "zone", v->zone, "source", v->source,
+        "version", v->version, "valid_at", at, "estimated", v->estimated, "stale", v->stale, "pue",
+        vd_rounded(c->pue));
     double total_g = c->operational_g + c->embodied_g;
     int failed = value == NULL;
     if (!failed && v->mixed)

@@ -182,7 +182,7 @@ vd_intensity vd_zone_intensity(const vd_zone *zone, int64_t at_s)
         .kind = "average",
         .scope = zone->scope,
         .basis = "location",
-        .boundary = "production",
+        .boundary = zone->boundary,
         .source = zone->source,
         .valid_from_s = from_s,
         .valid_to_s = to_s,

@@ -56,6 +56,7 @@ typedef struct vd_zone {
     int year;
     const char *scope;  /* "lifecycle", "direct" */
     const char *source; /* who published the figure */
+    const char *boundary; /* "production", "consumption" */
 } vd_zone;
 
 /* By code or English name, or by a cloud region ("aws:eu-west-1", regions.h), in any case of

@@ -7,12 +7,15 @@
 /* Life-cycle emissions of the electricity generated in the zone, per kWh generated. */
 #define OWID                                                                                       \
     "lifecycle", "Ember and Energy Institute, yearly electricity data, by Our World in Data "      \
-                 "(2025)"
+                 "(2025)",                                                                         \
+        "production"
 /* Emissions of combustion at the plants (CO2, CH4, N2O), per net MWh in lb: 1 lb/MWh = 0.4536
  * g/kWh. */
-#define EGRID "direct", "US EPA eGRID2023, annual CO2e total output emission rate of the state"
-/* Mean over all hours, each hour counting the same. */
-#define HOURLY "lifecycle", "mean of the hourly figures of Electricity Maps, as kept by CarbonX"
+#define EGRID                                                                                      \
+    "direct", "US EPA eGRID2023, annual CO2e total output emission rate of the state", "production"
+/* Mean over all hours, each hour counting the same; imports and exports counted. */
+#define HOURLY                                                                                     \
+    "lifecycle", "mean of the hourly figures of Electricity Maps, as kept by CarbonX", "consumption"
 
 const vd_zone vd_zone_table[] = {
     {"WORLD", "World", 473, 2024, OWID},

@@ -24,7 +24,8 @@ static const char help[] =
     "  --model NAME=REF    clients call it NAME; REF is a path or a stored name. REF alone is\n"
     "                      called like its file. May be repeated\n"
     "  --listen HOST:PORT  default 127.0.0.1:8080; port 0 takes a free one\n"
-    "  --zone CODE         grid for the grams of CO2e, e.g. DE, FR, US-CA; default the world\n"
+    "  --zone CODE         grid for the grams of CO2e, e.g. DE, US-CA or aws:eu-west-1; default\n"
+    "                      the world\n"
     "  --meter SPEC        which energy meters to read (docs/meters.md), e.g. rapl,nvml;\n"
     "                      default auto: the best for each component\n"
     "  --ctx N             context of each model in tokens; default its own, at most 8192\n"
@@ -198,6 +199,8 @@ static vd_status prepare(setup *s, const args *a, vd_err *err)
                            &s->options.server.port, err);
     if (st == VD_OK)
         st = vd_zone_find(choose(a->zone, c->zone, NULL), &s->options.zone, err);
+    if (a->zone != NULL && c->carbon.zone == NULL)
+        s->options.carbon.zone = a->zone;
     if (st == VD_OK)
         st = add_models(s, a, err);
     s->options.server.host = s->host;

@@ -167,6 +167,9 @@ static vd_status open_feed(vd_service *s, vd_err *err)
     vd_status st = VD_OK;
     if (o->name != NULL && strcmp(o->name, "table") != 0)
         st = vd_provider_open(o, &options.provider, err);
+    if (options.provider != NULL)
+        vd_log(VD_LOG_INFO, "carbon", "intensities asked for provider=%s zone=%s",
+               vd_provider_name(options.provider), vd_provider_zone(options.provider));
     if (st != VD_OK) {
         vd_err_prefix(err, "the carbon provider");
         return st;

@@ -250,6 +250,50 @@ def test_a_failing_source_is_an_error_of_one_line(verdant, grids, provider, zone
             assert said in error
 
 
+WRONG = {
+    "electricitymaps": [
+        ({"zone": "FR"}, "another zone"), ({"emissionFactorType": "direct"}, "emissionFactorType"),
+        ({"datetime": "2099-01-01T00:00:00Z"}, "in the future"), ({"datetime": None}, "no time"),
+        ({"carbonIntensity": None}, "no value for DE"), ({"carbonIntensity": "300"}, "no number"),
+        ({"carbonIntensity": 0.3}, "not kg/kWh"), ({"carbonIntensity": 300000}, "another unit?"),
+        ({"carbonIntensity": -3}, "another unit?")],
+    "watttime": [
+        ({"region": "PJM_DC"}, "another region"), ({"signal_type": "co2_aoer"}, "signal_type"),
+        ({"units": "kg_co2_per_mwh"}, "units"), ({"units": None}, "units"),
+        ({"point_time": "2099-01-01T00:00:00Z"}, "in the future"), ({"value": True}, "no number"),
+        ({"value": 1e6}, "another unit?"), ({"data_point_period_seconds": 1}, "60 to 86400")],
+    "uk": [
+        ({"to": "2026-01-01T00:00Z"}, "before it begins"),
+        ({"from": "2099-01-01T00:00Z"}, "in the future"),
+        ({"forecast": 0.3, "actual": None}, "not kg/kWh"),
+        ({"forecast": "x", "actual": None}, "no number"),
+        ({"actual": 99999}, "another unit?"), ({"intensity": None}, "missing")],
+}
+
+
+def put(value, changes):
+    """Every key of `changes` wherever it is found in JSON."""
+    if isinstance(value, list):
+        return [put(v, changes) for v in value]
+    if isinstance(value, dict):
+        return {k: changes[k] if k in changes else put(v, changes) for k, v in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("provider", WRONG)
+def test_an_answer_that_is_not_what_was_asked_for_is_refused(verdant, grids, provider):
+    zone = {name: z for name, z, _ in LIVE[:3]}[provider]
+    right = grids.reply
+    for changes, said in WRONG[provider]:
+        def wrong(path, query, headers, changes=changes):
+            code, value = right(path, query, headers)
+            return code, value if path == "/login" else put(value, changes)
+        grids.reply = wrong
+        error = ask(verdant, "now", "--provider", provider, "--zone", zone, "--url", grids.url,
+                    code=1)
+        assert said in error, (changes, error)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [silence, drip(0.05)])
 def test_the_time_for_an_answer_is_limited(verdant, grids, tmp_path, fault):

@@ -147,8 +147,9 @@ static void a_sum_of_different_kinds_says_so(void **state)
 static void the_json_object_has_the_keys_of_the_contract(void **state)
 {
     static const char *const keys[] = {
-        "operational_g", "embodied_g", "intensity_g_per_kwh", "kind",      "scope", "basis", "zone",
-        "source",        "version",    "valid_at",            "estimated", "stale", "pue"};
+        "operational_g", "embodied_g", "intensity_g_per_kwh", "kind",     "scope",     "basis",
+        "boundary",      "zone",       "source",              "version",  "valid_at",  "estimated",
+        "stale",         "pue"};
     vd_carbon c;
     vd_intensity v = german();
     vd_carbon_use use = flat(1840000, 1000000000, &v);
