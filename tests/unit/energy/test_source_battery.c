@@ -114,7 +114,7 @@ static void on_mains_power_nothing_is_known(void **state)
             assert_int_equal(t.source.lost_since_ns, lost_ns);
             assert_non_null(strstr(t.source.last_gap, "unplug"));
             if (w == 1)
-                set(&t, "BAT0", "energy_now", "38000000\n");
+                set(&t, "BAT0", "energy_now", "39999000\n"); /* it drained itself */
             assert_false(read_source(&t, SECOND));
             assert_int_equal(t.source.lost_since_ns, lost_ns);
             set(&t, "BAT0", "status", "Discharging\n");

@@ -84,6 +84,7 @@ static void a_named_power_is_integrated_for_the_whole_machine(void **state)
     assert_non_null(strstr(t.source.last_gap, "Total System Power cannot be read: not a number"));
     put(&t, "class/hwmon/hwmon1/power1_input", "-40000000\n");
     assert_false(read_source(&t, 100 * MS));
+    assert_non_null(strstr(t.source.last_gap, "says -40000000, less than nothing"));
     put(&t, "class/hwmon/hwmon1/power1_input", "0\n");
     assert_false(read_source(&t, 100 * MS));
     take_away(&t, "class/hwmon/hwmon1/power1_input");
@@ -186,6 +187,17 @@ static void a_sensor_whose_folder_got_another_number_is_found_again(void **state
     put(&t, "class/hwmon/hwmon12/energy65_input", "6001\n");
     assert_true(read_source(&t, SECOND));
     assert_int_equal(t.uj[VD_PART_CPU], 1);
+
+    take_away(&t, "class/hwmon/hwmon12/energy65_input"); /* which of two it became, nobody knows */
+    put(&t, "class/hwmon/hwmon20/name", "amd_energy\n");
+    put(&t, "class/hwmon/hwmon20/energy65_input", "6002\n");
+    put(&t, "class/hwmon/hwmon21/name", "amd_energy\n");
+    put(&t, "class/hwmon/hwmon21/energy65_input", "6003\n");
+    for (int i = 0; i < 2; i++) {
+        assert_false(read_source(&t, SECOND));
+        assert_int_equal(t.uj[VD_PART_CPU], 0);
+        assert_true(t.source.lost_since_ns != 0);
+    }
     teardown(&t);
 }
 

@@ -95,6 +95,8 @@ static void what_is_not_there_or_malformed_is_told_apart(void **state)
         {"\n\n", "a", VD_ERR_NOT_FOUND},
         {"ab 1\n", "a", VD_ERR_NOT_FOUND},
         {"a{x=\"1\"} 4\n", "a{x=\"2\"}", VD_ERR_NOT_FOUND},
+        {"a{x=\"1\"} 4\n", "a{x=\"12\"}", VD_ERR_NOT_FOUND},
+        {"a{x=\"12\"} 4\n", "a{x=\"1\"}", VD_ERR_NOT_FOUND},
         {"a{x=\"1\"} 4\n", "a{y=\"1\"}", VD_ERR_NOT_FOUND},
         {"a 4\n", "a{y=\"1\"}", VD_ERR_NOT_FOUND},
         {"a 1\na 1\n", "a", VD_ERR_ARG},
