@@ -6,9 +6,9 @@
  *   meter_cost [SECONDS] [DIRECTORY]     10, /dev/shm: files there are memory, like the kernel's
  *
  * On a tree of two sockets with two zones each, as files; then by perf events, where they are
- * allowed: a software event stands in for each of the PMU's four; then the model alone. The kernel's
- * own share of a real reading (a register of another socket is asked for by an interrupt) is not in
- * it: `verdant doctor` shows that of its own machine.
+ * allowed: a software event stands in for each of the PMU's four; then the model alone. The
+ * kernel's own share of a real reading (a register of another socket is asked for by an interrupt)
+ * is not in it: `verdant doctor` shows that of its own machine.
  */
 #include <ftw.h>
 #include <stdio.h>
@@ -89,8 +89,8 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* CPU time in percent of a core while `meter` (NULL: nothing) is read 100 times a second: caches are
- * cold then, and waking up costs too. */
+/* CPU time in percent of a core while `meter` (NULL: nothing) is read 100 times a second: caches
+ * are cold then, and waking up costs too. */
 static double at_100_hz(vd_meter *meter, double seconds)
 {
     vd_reading reading;
@@ -132,7 +132,7 @@ int main(int argc, char **argv)
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 10;
     snprintf(root, sizeof(root), "%.200s/verdant-meter-XXXXXX", argc > 2 ? argv[2] : "/dev/shm");
     if (!(seconds > 0) || mkdtemp(root) == NULL || !make_tree()) {
-        fprintf(stderr, "usage: meter_cost [SECONDS] [DIRECTORY]; the directory must be writable\n");
+        fprintf(stderr, "usage: meter_cost [SECONDS] [DIRECTORY], which must be writable\n");
         return 2;
     }
     double waking_pct = at_100_hz(NULL, seconds);

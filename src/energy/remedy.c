@@ -30,8 +30,17 @@ static void add_for_permission(const vd_meter_info *info, vd_remedy *list, size_
         "echo 'SUBSYSTEM==\"powercap\", ACTION==\"add\", RUN+=\"/bin/chmod a+r "
         "/sys%%p/energy_uj\"' | sudo tee /etc/udev/rules.d/70-powercap.rules && sudo udevadm "
         "control --reload && sudo udevadm trigger --action=add --subsystem-match=powercap");
-    add(list, n, "for this program alone, which may then read every file",
-        "sudo setcap cap_dac_read_search=ep \"$(command -v verdant)\"");
+    add(list, n, "for good, for a group: a helper that is root for them (docs/meters.md)",
+        "sudo groupadd -f --system verdant && sudo usermod -aG verdant \"$USER\" && "
+        "sudo verdant-meterd --group verdant");
+    char perf[VD_RAPL_PATH_MAX + 64];
+    snprintf(perf, sizeof(perf), "%s/../../bus/event_source/devices/power", info->powercap);
+    if (access(perf, F_OK) == 0)
+        add(list, n, "for this program alone, through perf events of the whole machine",
+            "sudo setcap cap_perfmon=ep \"$(command -v verdant)\"");
+    else
+        add(list, n, "for this program alone, which may then read every file",
+            "sudo setcap cap_dac_read_search=ep \"$(command -v verdant)\"");
 }
 
 static void add_for_absence(const vd_meter_info *info, vd_remedy *list, size_t *n)

@@ -6,7 +6,7 @@
 
 #include "energy/meter.h"
 
-enum { VD_REMEDIES_MAX = 3 };
+enum { VD_REMEDIES_MAX = 4 };
 
 typedef struct vd_remedy {
     const char *what;                /* in words; static storage */

@@ -28,13 +28,17 @@ static void denied_counters_name_the_files_to_open(void **state)
     tree_make(&tree);
     zone_add(&tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 1);
     tree.denied = "energy_uj";
-    assert_int_equal(remedies_of(&tree, remedies), 3);
+    assert_int_equal(remedies_of(&tree, remedies), 4);
     char expected[160];
     snprintf(expected, sizeof(expected), "sudo chmod a+r %s/class/powercap/*/energy_uj", tree.root);
     assert_string_equal(remedies[0].command, expected);
     assert_non_null(strstr(remedies[1].command, "/sys%p/energy_uj"));
     assert_non_null(strstr(remedies[1].command, "udevadm trigger"));
-    assert_non_null(strstr(remedies[2].command, "setcap"));
+    assert_non_null(strstr(remedies[2].command, "verdant-meterd --group"));
+    assert_non_null(strstr(remedies[3].command, "setcap cap_dac_read_search"));
+    tree_file(&tree, "bus/event_source/devices/power/type", "9\n");
+    assert_int_equal(remedies_of(&tree, remedies), 4);
+    assert_non_null(strstr(remedies[3].command, "setcap cap_perfmon"));
     tree_remove(&tree);
 }
 
