@@ -41,12 +41,12 @@ void vd_power_shipped(vd_power_prior *ret_prior)
 {
     *ret_prior = (vd_power_prior){
         .mean = {[VD_POWER_FULL] = -0.4652,
-                 [VD_POWER_IDLE] = -0.9579,
+                 [VD_POWER_IDLE] = -0.9578,
                  [VD_POWER_CROWD] = 2.3751,
                  [VD_POWER_CLOCK] = 1.1798,
                  [VD_POWER_DUTY] = 1.4370},
         .sd = {[VD_POWER_FULL] = 0.1902,
-               [VD_POWER_IDLE] = 0.4318,
+               [VD_POWER_IDLE] = 0.4319,
                [VD_POWER_CROWD] = 0.5624,
                [VD_POWER_CLOCK] = 0.6253,
                [VD_POWER_DUTY] = 0.3818},
@@ -74,7 +74,9 @@ double vd_power_curve(const vd_power_base *base, const double parameter[VD_POWER
     double spread = VD_MIN(VD_MAX(at->spread, load), 1);
     double duty = spread > 0 ? load / spread : 0, clock = at->clock > 0 ? at->clock : 1;
     double full = base->full_w * exp(parameter[VD_POWER_FULL]);
-    double idle = VD_MIN(base->idle_w * exp(parameter[VD_POWER_IDLE]), 0.9 * full);
+    /* Below nine tenths of F, and smoothly so, for a fit must not lose its slope there. */
+    double idle = base->idle_w * exp(parameter[VD_POWER_IDLE]);
+    idle /= pow(1 + pow(idle / (0.9 * full), 4), 0.25);
     double crowd = VD_MIN(VD_MAX(parameter[VD_POWER_CROWD], 0.3), 6);
     double early = VD_MIN(VD_MAX(parameter[VD_POWER_DUTY], 0.3), 6);
     return idle + (full - idle) * (1 - pow(1 - spread, crowd)) * (1 - pow(1 - duty, early)) *
