@@ -80,6 +80,8 @@ vd_status vd_provider_open(const vd_provider_options *o, vd_provider **ret_provi
     p->ops = ops;
     p->timeout_ms = o->timeout_ms;
     st = ops->open(p, o, err);
+    if (st == VD_OK && o->token_file != NULL && (p->token_file = vd_strdup(o->token_file)) == NULL)
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a file's name");
     if (st != VD_OK)
         goto out;
     *ret_provider = p;
@@ -105,6 +107,7 @@ void vd_provider_close(vd_provider *p)
     vd_series_done(&p->kept);
     vd_free(p->url);
     vd_free(p->file);
+    vd_free(p->token_file);
     vd_free(p);
 }
 
@@ -123,11 +126,25 @@ const char *vd_provider_note(const vd_provider *p)
     return p->note;
 }
 
-/* Asking again as it stands cannot help; but a file may be mended at any moment. */
+/* Asking again as it stands cannot help; but a file may be mended at any moment, and a key in one
+ * replaced. */
 static bool is_hopeless(const vd_provider *p, vd_status st)
 {
-    return p->ops != &vd_source_csv &&
-           (st == VD_ERR_PERM || st == VD_ERR_NOT_FOUND || st == VD_ERR_ARG);
+    return p->ops != &vd_source_csv && ((st == VD_ERR_PERM && p->token_file == NULL) ||
+                                        st == VD_ERR_NOT_FOUND || st == VD_ERR_ARG);
+}
+
+/* A key that was refused is read again where it stands in a file. */
+static void renew_secret(vd_provider *p)
+{
+    char *fresh = NULL;
+    const vd_provider_options o = {.token_file = p->token_file};
+    if (!p->refused || p->token_file == NULL || vd_source_secret(&o, "", &fresh, NULL) != VD_OK)
+        return;
+    free_secret(p->secret);
+    free_secret(p->session);
+    p->secret = fresh;
+    p->session = NULL;
 }
 
 vd_status vd_provider_latest(vd_provider *p, const atomic_bool *stop, vd_intensity **ret_values,
@@ -138,7 +155,9 @@ vd_status vd_provider_latest(vd_provider *p, const atomic_bool *stop, vd_intensi
     vd_err why = {0};
     *retry = (vd_retry){0};
     const vd_asking asking = {.stop = stop, .retry = retry, .now_s = now_s()};
+    renew_secret(p);
     vd_status st = p->ops->latest(p, &asking, &found, &why);
+    p->refused = st == VD_ERR_PERM;
     vd_series_tidy(&found);
     if (st == VD_OK && found.n == 0)
         st = VD_FAIL(&why, VD_ERR_NOT_FOUND, "%s has no value for %s", p->ops->name, p->tags.zone);

@@ -38,7 +38,8 @@ typedef struct vd_provider_options {
     const char *url;  /* where the API lies, without a path, for a proxy or a test (the source's) */
     const char *file; /* csv: the file */
     const char *token_file; /* a file with the key, or NAME:PASSWORD; else the environment:
-                             * VERDANT_ELECTRICITYMAPS_TOKEN, VERDANT_WATTTIME_USER and _PASSWORD */
+                             * VERDANT_ELECTRICITYMAPS_TOKEN, VERDANT_WATTTIME_USER and _PASSWORD.
+                             * Read again when the key was refused */
     const char *kind;  /* csv, watttime: "average" or "marginal" (csv average, watttime marginal) */
     const char *scope; /* csv, electricitymaps: "lifecycle" or "direct" (lifecycle) */
     const char *unit;  /* csv: "g/kWh", "kg/MWh", "kg/kWh", "lb/MWh" (what the header says) */

@@ -42,6 +42,8 @@ struct vd_provider {
     const vd_zone *row; /* table */
     char *url, *file;
     uint32_t timeout_ms;
+    char *token_file;  /* where the secret came from; NULL: the environment */
+    bool refused;      /* the last question was: the file may hold another key by now */
     char *secret;      /* electricitymaps: the key; watttime: NAME:PASSWORD */
     char *session;     /* watttime: the token of a login */
     int64_t session_s; /* when it was given */

@@ -232,6 +232,20 @@ def test_a_wrong_configuration_is_said_at_the_start(verdant, tiny, tmp_path, car
     assert done.returncode == 1 and said in done.stderr
 
 
+@pytest.mark.parametrize("provider,zone,good", [("electricitymaps", "DE", KEY),
+                                                ("watttime", "CAISO_NORTH", f"{USER}:{PASSWORD}")])
+def test_a_key_that_was_refused_can_be_replaced(serve, grids, tmp_path, provider, zone, good):
+    key = tmp_path / "key"
+    key.write_text("wrong:hush-hush\n")
+    with serve(grids, provider=provider, zone=zone, token_file=str(key)) as server:
+        wait_for(lambda: intensity(server)["feed"]["failing"])
+        assert "hush" not in json.dumps(intensity(server))
+        key.write_text(good + "\n")
+        wait_for(lambda: intensity(server)["feed"]["last_good"])
+        assert intensity(server)["current"]["zone"] == zone
+    assert "hush" not in server.read_log()
+
+
 def test_a_key_in_a_file_is_read_and_shown_nowhere(serve, grids, tmp_path):
     key = tmp_path / "key"
     key.write_text(KEY + "\n")
