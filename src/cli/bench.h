@@ -22,6 +22,13 @@ typedef struct vd_bench_args {
     size_t n_prompt, n_answer, n_batch, n_runs; /* n_runs 0: not said */
     bool json;
     const char *folder, *zone; /* -o, --zone */
+    /* A trace: */
+    const char *trace;                    /* --trace; NULL: there is none */
+    size_t n_copies;                      /* 0: no private copies */
+    bool shared;
+    size_t copy_threads;                  /* 0: the cores shared out */
+    size_t n_requests, n_clients, seed;   /* 0: not said */
+    double per_second, speedup;           /* 0: not said */
     vd_engine_options engine;
 } vd_bench_args;
 
@@ -51,9 +58,13 @@ typedef struct vd_bench {
 VD_NODISCARD vd_status vd_bench_models(vd_bench *bench, vd_err *err);
 void vd_bench_done(vd_bench *bench);
 
+/* Private copies and a shared server, as args say, each answering the same trace of requests, in
+ * turn; prints or writes a record of each. Returns the exit status. */
+int vd_bench_trace(const vd_bench_args *args);
+
 /* Writes the records below args->folder, and prints JSON or a table. Returns the exit status. */
 int vd_bench_print(const vd_bench *bench);
-/* FOLDER/LABEL.json for each run; the label is the run's, or its model's name. */
+/* FOLDER/NAME.json for each run: its model's name, or of a trace "copies" or "shared". */
 VD_NODISCARD vd_status vd_bench_write(const char *folder, const vd_run *const *run, size_t n,
                                       vd_err *err);
 

@@ -168,8 +168,8 @@ vd_status vd_bench_write(const char *folder, const vd_run *const *run, size_t n,
     vd_status st = vd_make_dirs(folder, err);
     for (size_t i = 0; st == VD_OK && i < n; i++) {
         size_t again = 0;
-        file_label(run[i]->label != NULL ? run[i]->label : run[i]->model.name, label[i],
-                   sizeof(label[i]));
+        file_label(run[i]->trace.mode != NULL ? run[i]->trace.mode : run[i]->model.name,
+                   label[i], sizeof(label[i]));
         for (size_t k = 0; k < i; k++)
             again += strcmp(label[k], label[i]) == 0;
         st = write_one(folder, label[i], again, run[i], err);

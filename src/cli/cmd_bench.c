@@ -4,10 +4,12 @@
 
 #include "cli/args.h"
 #include "cli/bench.h"
+#include "cli/bench_child.h"
 #include "cli/cli.h"
 
 static const char help[] =
     "usage: verdant bench MODEL [MODEL ...] [options]\n"
+    "       verdant bench MODEL --copies N --shared --trace poisson|FILE.csv [options]\n"
     "\n"
     "Measures prefill (reading a prompt of -p tokens) and decode (writing -n tokens in -b\n"
     "sequences at once), each -r times after one warm-up, and prints medians. Joules are the\n"
@@ -28,48 +30,138 @@ static const char help[] =
     "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
     "                       \"j_per_tok\":...} and the record; of several models an array\n"
     "\n"
+    "Before and after a service: N private copies of the model and one server that all share\n"
+    "answer the same trace of requests, in turn; metered is the whole machine from the first\n"
+    "arrival to the last answer.\n"
+    "\n"
+    "  --copies N          N processes with weights of their own, each for its own clients\n"
+    "  --shared            one process for all of them, batching; with --copies both, -r times in\n"
+    "                      turn (default 10)\n"
+    "  --trace T           poisson: made from --seed, prompts and answers log-normal around -p "
+    "and\n"
+    "                      -n (256, 64); or a CSV with TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    "  --requests N        so many requests of the trace; default 32, of a file all\n"
+    "  --rate X            arrivals per second of poisson; default 1\n"
+    "  --speedup X         let them arrive X times as fast; default 1\n"
+    "  --clients N         who asks; default: as many as copies\n"
+    "  --seed N            of the trace and the prompts' tokens; default 1\n"
+    "  --copy-threads N    threads of each copy; default: the cores shared out, at least 1\n"
+    "\n"
     "Example:\n"
     "  verdant bench smollm2 -p 512 -n 128 -t 2\n"
-    "  verdant bench q8.gguf q4.gguf -r 10 -o runs --zone DE\n";
+    "  verdant bench q8.gguf q4.gguf -r 10 -o runs --zone DE\n"
+    "  verdant bench smollm2 --copies 4 --shared --trace poisson --requests 24 -o runs\n";
+
+enum { TRACE_OPTIONS = 256 }; /* long options without a letter */
+
+static const struct option options[] = {{"threads", required_argument, NULL, 't'},
+                                        {"output", required_argument, NULL, 'o'},
+                                        {"zone", required_argument, NULL, 'z'},
+                                        {"meter", required_argument, NULL, 'm'},
+                                        {"precision", required_argument, NULL, 'e'},
+                                        {"kv", required_argument, NULL, 'k'},
+                                        {"json", no_argument, NULL, 'j'},
+                                        {"copies", required_argument, NULL, TRACE_OPTIONS + 0},
+                                        {"shared", no_argument, NULL, TRACE_OPTIONS + 1},
+                                        {"trace", required_argument, NULL, TRACE_OPTIONS + 2},
+                                        {"requests", required_argument, NULL, TRACE_OPTIONS + 3},
+                                        {"rate", required_argument, NULL, TRACE_OPTIONS + 4},
+                                        {"speedup", required_argument, NULL, TRACE_OPTIONS + 5},
+                                        {"clients", required_argument, NULL, TRACE_OPTIONS + 6},
+                                        {"seed", required_argument, NULL, TRACE_OPTIONS + 7},
+                                        {"copy-threads", required_argument, NULL,
+                                         TRACE_OPTIONS + 8},
+                                        {0}};
+
+static bool parse_trace(int c, vd_bench_args *a)
+{
+    switch (c - TRACE_OPTIONS) {
+    case 0:
+        return vd_cli_parse_size("bench", "--copies", optarg, 1, VD_BENCH_COPIES_MAX,
+                                 &a->n_copies);
+    case 1:
+        a->shared = true;
+        return true;
+    case 2:
+        a->trace = optarg;
+        return true;
+    case 3:
+        return vd_cli_parse_size("bench", "--requests", optarg, 1, VD_TRACE_REQUESTS_MAX,
+                                 &a->n_requests);
+    case 4:
+        return vd_cli_parse_float("bench", "--rate", optarg, 1e-6, 1e6, &a->per_second);
+    case 5:
+        return vd_cli_parse_float("bench", "--speedup", optarg, 1e-6, 1e6, &a->speedup);
+    case 6:
+        return vd_cli_parse_size("bench", "--clients", optarg, 1, VD_TRACE_CLIENTS_MAX,
+                                 &a->n_clients);
+    case 7:
+        return vd_cli_parse_size("bench", "--seed", optarg, 1, 1u << 31, &a->seed);
+    default:
+        return vd_cli_parse_size("bench", "--copy-threads", optarg, 1, 256, &a->copy_threads);
+    }
+}
+
+static bool parse_one(int c, char **argv, vd_bench_args *a)
+{
+    switch (c) {
+    case 'p':
+        return vd_cli_parse_size("bench", "-p", optarg, 1, VD_BENCH_TOKENS_MAX, &a->n_prompt);
+    case 'n':
+        return vd_cli_parse_size("bench", "-n", optarg, 1, VD_BENCH_TOKENS_MAX, &a->n_answer);
+    case 'b':
+        return vd_cli_parse_size("bench", "-b", optarg, 1, VD_BENCH_BATCH_MAX, &a->n_batch);
+    case 'r':
+        return vd_cli_parse_size("bench", "-r", optarg, 1, VD_BENCH_RUNS_MAX, &a->n_runs);
+    case 't':
+        return vd_cli_parse_size("bench", "-t", optarg, 1, 256, &a->engine.n_threads);
+    case 'o':
+        a->folder = optarg;
+        return true;
+    case 'z':
+        a->zone = optarg;
+        return true;
+    case 'm':
+        vd_cli_use_meter(optarg);
+        return true;
+    case 'k':
+        return vd_cli_parse_word("bench", "--kv", optarg, "f16", "f32", &a->engine.kv_f32);
+    case 'e':
+        return vd_cli_parse_word("bench", "--precision", optarg, "fast", "exact",
+                                 &a->engine.exact);
+    case 'j':
+        a->json = true;
+        return true;
+    default:
+        return vd_cli_bad_option("bench", c, argv) == VD_EXIT_OK;
+    }
+}
+
+/* What belongs to which way of benching. */
+static bool check(const vd_bench_args *a, bool of_trace, bool of_phases)
+{
+    const char *wrong = NULL;
+    if (a->trace == NULL && of_trace)
+        wrong = "--copies, --shared and what follows them in the help need --trace";
+    else if (a->trace != NULL && a->n_copies == 0 && !a->shared)
+        wrong = "a trace needs --copies N, --shared or both";
+    else if (a->trace != NULL && of_phases)
+        wrong = "-b is not for a trace: the arrivals say how many sequences there are at once";
+    else if (a->trace != NULL && a->n_models > 1)
+        wrong = "a trace is answered by one MODEL";
+    if (wrong != NULL)
+        vd_cli_misuse("bench", "%s", wrong);
+    return wrong == NULL;
+}
 
 static bool parse(int argc, char **argv, vd_bench_args *a)
 {
-    static const struct option options[] = {{"threads", required_argument, NULL, 't'},
-                                            {"output", required_argument, NULL, 'o'},
-                                            {"zone", required_argument, NULL, 'z'},
-                                            {"meter", required_argument, NULL, 'm'},
-                                            {"precision", required_argument, NULL, 'e'},
-                                            {"kv", required_argument, NULL, 'k'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {0}};
-    bool good = true;
+    bool good = true, of_trace = false, of_phases = false;
     int c;
     while (good && (c = getopt_long(argc, argv, ":p:n:b:r:o:t:", options, NULL)) != -1) {
-        if (c == 'p')
-            good = vd_cli_parse_size("bench", "-p", optarg, 1, VD_BENCH_TOKENS_MAX, &a->n_prompt);
-        else if (c == 'n')
-            good = vd_cli_parse_size("bench", "-n", optarg, 1, VD_BENCH_TOKENS_MAX, &a->n_answer);
-        else if (c == 'b')
-            good = vd_cli_parse_size("bench", "-b", optarg, 1, VD_BENCH_BATCH_MAX, &a->n_batch);
-        else if (c == 'r')
-            good = vd_cli_parse_size("bench", "-r", optarg, 1, VD_BENCH_RUNS_MAX, &a->n_runs);
-        else if (c == 't')
-            good = vd_cli_parse_size("bench", "-t", optarg, 1, 256, &a->engine.n_threads);
-        else if (c == 'o')
-            a->folder = optarg;
-        else if (c == 'z')
-            a->zone = optarg;
-        else if (c == 'm')
-            vd_cli_use_meter(optarg);
-        else if (c == 'k')
-            good = vd_cli_parse_word("bench", "--kv", optarg, "f16", "f32", &a->engine.kv_f32);
-        else if (c == 'e')
-            good = vd_cli_parse_word("bench", "--precision", optarg, "fast", "exact",
-                                     &a->engine.exact);
-        else if (c == 'j')
-            a->json = true;
-        else
-            good = vd_cli_bad_option("bench", c, argv) == VD_EXIT_OK;
+        of_trace |= c >= TRACE_OPTIONS;
+        of_phases |= c == 'b';
+        good = c >= TRACE_OPTIONS ? parse_trace(c, a) : parse_one(c, argv, a);
     }
     if (!good)
         return false;
@@ -80,9 +172,14 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
     }
     a->n_models = (size_t)(argc - optind);
     a->model = (const char *const *)argv + optind;
+    bool paired = a->n_models > 1 || (a->n_copies > 0 && a->shared);
     if (a->n_runs == 0)
-        a->n_runs = a->n_models > 1 ? 10 : 5;
-    return true;
+        a->n_runs = paired ? 10 : 5;
+    if (a->n_prompt == 0)
+        a->n_prompt = a->trace != NULL ? 256 : 512;
+    if (a->n_answer == 0)
+        a->n_answer = a->trace != NULL ? 64 : 128;
+    return check(a, of_trace, of_phases);
 }
 
 static bool check_zone(const char *zone)
@@ -98,9 +195,11 @@ static bool check_zone(const char *zone)
 
 static int bench_main(int argc, char **argv)
 {
-    vd_bench_args a = {.n_prompt = 512, .n_answer = 128, .n_batch = 1};
+    vd_bench_args a = {.n_batch = 1};
     if (!parse(argc, argv, &a) || !check_zone(a.zone))
         return VD_EXIT_USAGE;
+    if (a.trace != NULL)
+        return vd_bench_trace(&a);
     vd_err err = {0};
     vd_bench b = {.args = &a};
     vd_progress_init(&b.progress, "bench");
