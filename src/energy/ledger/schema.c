@@ -14,7 +14,7 @@
     "settled INTEGER NOT NULL DEFAULT 0, incomplete INTEGER NOT NULL DEFAULT 0,"                   \
     "folded_uj INTEGER NOT NULL DEFAULT 0,"
 
-static const char *const steps[VD_LEDGER_SCHEMA] = {
+const char *const vd_schema_steps[VD_LEDGER_SCHEMA] = {
     /* 0 to 1 */
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE session("
@@ -65,7 +65,7 @@ static const char *const steps[VD_LEDGER_SCHEMA] = {
     "CREATE INDEX answer_end ON answer(end_ns);",
 };
 
-static vd_status read_version(sqlite3 *db, int64_t *ret_version, vd_err *err)
+static vd_status read_version(sqlite3 *db, int n_steps, int64_t *ret_version, vd_err *err)
 {
     int64_t application = 0, n_tables = 0, version = 0;
     vd_status st = vd_db_number(db, "PRAGMA application_id", &application, err);
@@ -81,43 +81,42 @@ static vd_status read_version(sqlite3 *db, int64_t *ret_version, vd_err *err)
     if (n_tables != 0 && sqlite3_stricmp(ours, APPLICATION) != 0)
         return VD_FAIL(err, VD_ERR_FORMAT, "%s: this is a database, but no ledger of Verdant; name "
                        "another file", path);
-    if (version > VD_LEDGER_SCHEMA)
+    if (version > n_steps)
         return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s: the ledger was written by a newer Verdant "
                        "(schema %lld, this one knows %d); use that one, or another file", path,
-                       (long long)version, VD_LEDGER_SCHEMA);
+                       (long long)version, n_steps);
     *ret_version = n_tables == 0 ? 0 : version;
     return VD_OK;
 }
 
-static vd_status upgrade(sqlite3 *db, vd_err *err)
+static vd_status upgrade(sqlite3 *db, const char *const *steps, int n_steps, vd_err *err)
 {
     char tail[256];
     int64_t version = 0;
-    vd_status st = read_version(db, &version, err); /* again: another process may have been at it */
-    for (int64_t v = version; st == VD_OK && v < VD_LEDGER_SCHEMA; v++)
+    vd_status st = read_version(db, n_steps, &version, err); /* another process may have been at it */
+    for (int64_t v = version; st == VD_OK && v < n_steps; v++)
         st = vd_db_run(db, steps[v], err);
     snprintf(tail, sizeof(tail),
              "PRAGMA application_id = " APPLICATION "; PRAGMA user_version = %d;"
-             "INSERT OR REPLACE INTO meta VALUES('schema', '%d')", VD_LEDGER_SCHEMA,
-             VD_LEDGER_SCHEMA);
+             "INSERT OR REPLACE INTO meta VALUES('schema', '%d')", n_steps, n_steps);
     if (st == VD_OK)
         st = vd_db_run(db, tail, err);
     return st;
 }
 
-vd_status vd_schema_make(sqlite3 *db, vd_err *err)
+vd_status vd_schema_bring(sqlite3 *db, const char *const *steps, int n_steps, vd_err *err)
 {
     int64_t version = 0;
-    vd_status st = read_version(db, &version, err);
+    vd_status st = read_version(db, n_steps, &version, err);
     if (st == VD_OK)
         st = vd_db_run(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
                        "PRAGMA journal_size_limit = 67108864", err);
-    if (st != VD_OK || version == VD_LEDGER_SCHEMA)
+    if (st != VD_OK || version == n_steps)
         return st;
     st = vd_db_run(db, "BEGIN IMMEDIATE", err);
     if (st != VD_OK)
         return st;
-    st = upgrade(db, err);
+    st = upgrade(db, steps, n_steps, err);
     if (st == VD_OK)
         st = vd_db_run(db, "COMMIT", err);
     if (st != VD_OK)
@@ -125,10 +124,15 @@ vd_status vd_schema_make(sqlite3 *db, vd_err *err)
     return st;
 }
 
+vd_status vd_schema_make(sqlite3 *db, vd_err *err)
+{
+    return vd_schema_bring(db, vd_schema_steps, VD_LEDGER_SCHEMA, err);
+}
+
 vd_status vd_schema_check(sqlite3 *db, vd_err *err)
 {
     int64_t version = 0;
-    vd_status st = read_version(db, &version, err);
+    vd_status st = read_version(db, VD_LEDGER_SCHEMA, &version, err);
     if (st == VD_OK && version != VD_LEDGER_SCHEMA)
         return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s: the ledger has schema %lld; `verdant serve` "
                        "brings it to %d when it opens it", sqlite3_db_filename(db, "main"),

@@ -36,6 +36,10 @@ enum { VD_LEDGER_SCHEMA = 1 };
 /* Brings the file to VD_LEDGER_SCHEMA, from nothing or an older version, in one transaction.
  * VD_ERR_UNSUPPORTED for a newer one, VD_ERR_FORMAT for a database that is no ledger. */
 VD_NODISCARD vd_status vd_schema_make(sqlite3 *db, vd_err *err);
+/* The same with other steps: steps[v] is SQL that leads from version v to v + 1. For tests. */
+VD_NODISCARD vd_status vd_schema_bring(sqlite3 *db, const char *const *steps, int n_steps,
+                                       vd_err *err);
+extern const char *const vd_schema_steps[VD_LEDGER_SCHEMA];
 /* The same checks, and writes nothing: an older version is VD_ERR_UNSUPPORTED too. */
 VD_NODISCARD vd_status vd_schema_check(sqlite3 *db, vd_err *err);
 
