@@ -409,6 +409,49 @@ static void a_value_past_its_time_is_estimated_then_stale(void **state)
     assert_true(vd_intensity_at(&one, 1, 10600, false, &v) && v.stale);
 }
 
+/* Each source is opened, reads an answer and is closed, with every allocation failing once. */
+static void short_memory_is_a_status(void **state)
+{
+    static const struct {
+        const char *name, *zone, *text;
+    } cases[] = {
+        {"electricitymaps", "DE",
+         "{\"zone\":\"DE\",\"history\":[{\"datetime\":\"2026-03-01T10:00:00Z\","
+         "\"carbonIntensity\":300}]}"},
+        {"watttime", "CAISO_NORTH", WT("{\"point_time\":\"2026-03-01T13:30:00Z\",\"value\":9}",
+                                       "CAISO_NORTH", "co2_moer", "lbs_co2_per_mwh")},
+        {"uk", "GB", GB(FROM, TO, "{\"forecast\":9}")},
+    };
+    vd_provider_close(open_provider("uk", "GB", NULL, NULL)); /* sets the environment */
+    uint64_t live = vd_alloc_stats_get().n_live;
+    for (size_t i = 0; i < VD_COUNT(cases); i++) {
+        const vd_provider_options o = {.name = cases[i].name, .zone = cases[i].zone};
+        json_t *answer = NULL;
+        bool whole = false;
+        assert_int_equal(vd_json_parse(cases[i].text, strlen(cases[i].text), &answer, NULL), VD_OK);
+        for (uint64_t k = 1; k < 40 && !whole; k++) {
+            vd_provider *p = NULL;
+            vd_series s = {0};
+            vd_alloc_fail_at(k);
+            vd_status st = vd_provider_open(&o, &p, NULL);
+            if (st == VD_OK && i == 0)
+                st = vd_electricitymaps_read(p, answer, NOW_S, &s, NULL);
+            else if (st == VD_OK && i == 1)
+                st = vd_watttime_read(p, answer, false, NOW_S, &s, NULL);
+            else if (st == VD_OK)
+                st = vd_uk_read(p, answer, NOW_S, &s, NULL);
+            vd_alloc_fail_at(0);
+            assert_true(st == VD_OK || st == VD_ERR_NOMEM);
+            whole = st == VD_OK;
+            vd_series_done(&s);
+            vd_provider_close(p);
+        }
+        assert_true(whole);
+        json_decref(answer);
+        assert_int_equal(vd_alloc_stats_get().n_live, live);
+    }
+}
+
 int main(void)
 {
     vd_json_init();
@@ -421,6 +464,7 @@ int main(void)
         cmocka_unit_test(the_uks_actual_value_replaces_its_forecast),
         cmocka_unit_test(regions_of_the_uk_stay_estimated),
         cmocka_unit_test(the_uk_is_not_believed),
+        cmocka_unit_test(short_memory_is_a_status),
         cmocka_unit_test(wrong_words_are_said),
         cmocka_unit_test(keys_come_from_the_environment_or_a_file),
         cmocka_unit_test(the_table_has_no_final_values),
