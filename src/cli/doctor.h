@@ -63,6 +63,7 @@ typedef struct vd_doctor_watts {
 typedef struct vd_doctor_energy {
     vd_meter_info info;
     bool watched; /* the watts below were measured (or modelled) */
+    char unwatched[VD_ERR_MESSAGE_MAX]; /* why they were not, though they were to be; "" */
     vd_doctor_watts all, zone[VD_RAPL_ZONES_MAX];
     /* CPU time of one reading of the meter; 0: not measured. At 100 readings a second, percent of a
      * core: read_us / 100. */

@@ -5,8 +5,17 @@
 #include "base/alloc.h"
 #include "cli/doctor.h"
 
-/* The counters move every millisecond; this makes one part in hundreds of it. */
-static const struct timespec look = {.tv_nsec = 400000000};
+/* Counters of processors move every millisecond; this makes one part in hundreds of it. Slower
+ * meters are given three refreshes more, and no watts where that is too long for a visit. */
+static const uint64_t look_ns = UINT64_C(400000000), slowest_ns = UINT64_C(2000000000);
+
+static void look(uint64_t refresh_ns)
+{
+    uint64_t ns = look_ns + 3 * refresh_ns;
+    nanosleep(&(struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
+                                 .tv_nsec = (long)(ns % 1000000000u)},
+              NULL);
+}
 
 static double watts(uint64_t from_uj, uint64_t to_uj, const vd_reading *from, const vd_reading *to)
 {
@@ -61,9 +70,16 @@ void vd_doctor_energy_find(vd_doctor_energy *energy, vd_meter *meter, void (*wor
         return;
     }
     energy->read_us = cost_of_reading_us(meter);
+    if (info->refresh_ns > slowest_ns) {
+        snprintf(energy->unwatched, sizeof(energy->unwatched),
+                 "not measured: its figures are up to %.0f s old", (double)info->refresh_ns * 1e-9);
+        work(ctx);
+        vd_free(earlier);
+        return;
+    }
     vd_meter_read(meter, &start);
     vd_meter_info_get(meter, earlier);
-    nanosleep(&look, NULL);
+    look(info->refresh_ns);
     vd_meter_read(meter, &waited);
     vd_meter_info_get(meter, info);
     for (size_t i = 0; i < info->n_zones; i++)
@@ -77,6 +93,8 @@ void vd_doctor_energy_find(vd_doctor_energy *energy, vd_meter *meter, void (*wor
         energy->zone[i].reading =
             watts(earlier->zone[i].counted_uj, info->zone[i].counted_uj, &waited, &worked);
     energy->all = (vd_doctor_watts){watts_of_all(&start, &waited), watts_of_all(&waited, &worked)};
-    energy->watched = true;
+    energy->watched = !waited.gap && !worked.gap;
+    if (!energy->watched) /* what was not seen is not zero watts */
+        snprintf(energy->unwatched, sizeof(energy->unwatched), "not known: %.400s", info->last_gap);
     vd_free(earlier);
 }

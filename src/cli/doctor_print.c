@@ -155,6 +155,8 @@ static void print_energy(const vd_doctor *d)
          e->info.method, e->info.uncertainty_pct);
     if (e->watched)
         print_watts("", "", &e->all);
+    else if (e->unwatched[0] != '\0')
+        putf("  watts", "%s", e->unwatched);
     print_meters(e);
     for (size_t i = 0; i < e->info.n_zones; i++) {
         const vd_rapl_zone_info *z = &e->info.zone[i];

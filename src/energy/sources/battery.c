@@ -214,7 +214,8 @@ static vd_status find(battery_meter *m, const vd_source_env *env, vd_err *err)
     if (listing != NULL)
         closedir(listing);
     if (st == VD_OK && m->n == 0)
-        st = VD_FAIL(err, VD_ERR_NOT_FOUND, "no battery %.100s in %s", env->spec, root);
+        st = VD_FAIL(err, VD_ERR_NOT_FOUND, "no battery%s%.100s in %s",
+                     env->spec[0] != '\0' ? " " : "", env->spec, root);
     return st;
 }
 

@@ -267,8 +267,8 @@ static vd_status add_wanted(vd_sensor_set *set, const vd_source_env *env, const 
         return st;
     list(c, NULL, names, sizeof(names));
     return VD_FAIL(err, VD_ERR_NOT_FOUND, "no hwmon sensor \"%.40s%s%.64s\" of power or energy; "
-                   "there %s: %s", w->name, w->label[0] != '\0' ? "/" : "", w->label,
-                   c->n > 0 ? "are" : "is none", names);
+                   "there %s%s", w->name, w->label[0] != '\0' ? "/" : "", w->label,
+                   c->n > 0 ? "are: " : "is none", names);
 }
 
 static vd_status open_set(const vd_source_env *env, vd_sensor_set *set, catalogue *c,
