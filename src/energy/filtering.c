@@ -47,7 +47,7 @@ static bool line_has(const char *text, const char *key, const char *word)
 vd_filtering vd_filtering_find(const char *cpuinfo, const char *msr, vd_rapl_open_fn open_file,
                                void *ctx)
 {
-    char text[8192];
+    char text[8192] = "";
     int fd = open_path(open_file, ctx, cpuinfo);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
     if (fd >= 0)

@@ -130,7 +130,7 @@ vd_meterd_state vd_meterd_get_zones(const char *text, size_t n, vd_meterd_zone *
                                     size_t *ret_n_zones, size_t *ret_length)
 {
     cursor c = {text, text + n, VD_METERD_WHOLE};
-    uint64_t version, n_zones = 0;
+    uint64_t version = 0, n_zones = 0;
     if (get_tag(&c, "zones") && get_number(&c, ' ', &version) && get_number(&c, '\n', &n_zones) &&
         (version != VD_METERD_VERSION || n_zones > VD_RAPL_ZONES_MAX))
         c.state = VD_METERD_MALFORMED;
@@ -149,7 +149,7 @@ vd_meterd_state vd_meterd_get_reading(const char *text, size_t n, vd_meterd_zone
                                       size_t n_zones, size_t *ret_length)
 {
     cursor c = {text, text + n, VD_METERD_WHOLE};
-    uint64_t at_ns, n_read;
+    uint64_t at_ns = 0, n_read = 0;
     if (get_tag(&c, "read") && get_number(&c, ' ', &at_ns) && get_number(&c, '\n', &n_read) &&
         n_read != n_zones)
         c.state = VD_METERD_MALFORMED;

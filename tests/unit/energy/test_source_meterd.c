@@ -128,9 +128,9 @@ static void a_killed_daemon_is_a_gap_and_its_successor_goes_on(void **state)
     zone_set(&d.tree, "intel-rapl:0", 1000 + 100);
     assert_int_equal(settled_reading(&d, meter).uj[VD_PART_CPU], 100);
     daemon_end(&d, SIGKILL);
-    vd_reading r = read_after(&d.tree, meter, SECOND);
+    (void)read_after(&d.tree, meter, SECOND);
     nap(150000000);
-    r = read_after(&d.tree, meter, SECOND);
+    vd_reading r = read_after(&d.tree, meter, SECOND);
     assert_true(r.gap);
     assert_int_equal(r.uj[VD_PART_CPU], 100);
     assert_non_null(strstr(info_of(meter).last_gap, "intel-rapl:"));
