@@ -14,6 +14,8 @@
 #include "base/fail.h"
 
 static const uint64_t late_least_ns = UINT64_C(2000000000);
+/* A driver that hangs must not keep the program from ending. */
+static const uint64_t patience_ns = UINT64_C(2000000000);
 
 typedef struct sampler {
     vd_sampler_plan plan;
@@ -23,6 +25,8 @@ typedef struct sampler {
     pthread_cond_t wake;
     /* guarded by lock: */
     bool stopping;
+    bool ended;     /* the thread touches nothing more */
+    bool abandoned; /* and when it ends it frees everything itself */
     vd_sample box;       /* since the last read */
     uint64_t sampled_ns; /* when the last sample was begun */
 } sampler;
@@ -64,11 +68,16 @@ static uint64_t thread_cpu_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u),
+                             .tv_nsec = (long)(ns % 1000000000u)};
+}
+
 /* Waits until `due_ns` of vd_now_ns; false when the end came first. */
 static bool wait_until(sampler *s, uint64_t due_ns)
 {
-    struct timespec until = {.tv_sec = (time_t)(due_ns / 1000000000u),
-                             .tv_nsec = (long)(due_ns % 1000000000u)};
+    struct timespec until = timespec_of(due_ns);
     pthread_mutex_lock(&s->lock);
     while (!s->stopping && pthread_cond_timedwait(&s->wake, &s->lock, &until) == 0)
         continue;
@@ -77,18 +86,40 @@ static bool wait_until(sampler *s, uint64_t due_ns)
     return !stopping;
 }
 
-static void *run(void *arg)
+static void destroy(sampler *s)
 {
-    sampler *s = arg;
+    pthread_cond_destroy(&s->wake);
+    pthread_mutex_destroy(&s->lock);
+    vd_free(s);
+}
+
+static void sample_until_stopped(sampler *s)
+{
     uint64_t begun_ns = vd_now_ns(), cpu_ns = thread_cpu_ns();
     for (;;) {
         uint64_t least_ns = (thread_cpu_ns() - cpu_ns) * 100 / VD_SAMPLER_CPU_PCT;
         if (!wait_until(s, begun_ns + VD_MAX(s->plan.period_ns, least_ns)))
-            return NULL;
+            return;
         cpu_ns = thread_cpu_ns();
         begun_ns = vd_now_ns();
         take(s, begun_ns);
     }
+}
+
+static void *run(void *arg)
+{
+    sampler *s = arg;
+    sample_until_stopped(s);
+    pthread_mutex_lock(&s->lock);
+    s->ended = true;
+    bool abandoned = s->abandoned;
+    pthread_cond_broadcast(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    if (abandoned) {
+        s->plan.free(s->plan.self);
+        destroy(s);
+    }
+    return NULL;
 }
 
 static bool read_box(vd_source *source, uint64_t now_ns, uint64_t uj[VD_PART_N])
@@ -119,25 +150,33 @@ static bool read_box(vd_source *source, uint64_t now_ns, uint64_t uj[VD_PART_N])
     return !gap;
 }
 
-static void destroy(sampler *s)
+/* False: the thread is in a call that does not return, and has been left to itself. */
+static bool stop_thread(sampler *s)
 {
-    pthread_cond_destroy(&s->wake);
-    pthread_mutex_destroy(&s->lock);
-    vd_free(s);
+    pthread_t thread = s->thread;
+    struct timespec until = timespec_of(vd_now_ns() + patience_ns);
+    if (s->plan.stopping != NULL)
+        atomic_store(s->plan.stopping, true);
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_broadcast(&s->wake);
+    while (!s->ended && pthread_cond_timedwait(&s->wake, &s->lock, &until) == 0)
+        continue;
+    bool ended = s->ended;
+    s->abandoned = !ended;
+    pthread_mutex_unlock(&s->lock); /* an abandoned sampler may be gone behind this line */
+    if (ended)
+        pthread_join(thread, NULL);
+    else
+        pthread_detach(thread);
+    return ended;
 }
 
 static void stop(vd_source *source)
 {
     sampler *s = source->self;
-    if (!s->in_read) {
-        if (s->plan.stopping != NULL)
-            atomic_store(s->plan.stopping, true);
-        pthread_mutex_lock(&s->lock);
-        s->stopping = true;
-        pthread_cond_signal(&s->wake);
-        pthread_mutex_unlock(&s->lock);
-        pthread_join(s->thread, NULL);
-    }
+    if (!s->in_read && !stop_thread(s))
+        return;
     s->plan.free(s->plan.self);
     destroy(s);
 }

@@ -11,6 +11,9 @@
  * periods (at least two seconds) is a gap; when it comes at last, so is what it brings, for nobody
  * knows when that was used.
  *
+ * Closing waits for a sample that is under way, but not longer than two seconds: a thread whose
+ * driver hangs is left to itself, and frees everything when the driver comes back.
+ *
  * Inside src/energy/sources only. Locks: one, held for a copy of a few words, never in `sample`.
  */
 #ifndef VD_ENERGY_SOURCES_SAMPLER_H

@@ -11,7 +11,7 @@
 
 typedef struct device {
     atomic_uint n_samples, n_freed;
-    atomic_bool gap, hangs, burns, lost;
+    atomic_bool gap, hangs, burns, lost, deaf; /* deaf: hangs also when it is being closed */
     atomic_bool stopping;
 } device;
 
@@ -33,7 +33,7 @@ static void sample(void *self, uint64_t now_ns, vd_sample *out)
     device *d = self;
     (void)now_ns;
     atomic_fetch_add(&d->n_samples, 1);
-    while (atomic_load(&d->hangs) && !atomic_load(&d->stopping))
+    while (atomic_load(&d->hangs) && (!atomic_load(&d->stopping) || atomic_load(&d->deaf)))
         sleep_ms(5);
     for (uint64_t begun_ns = thread_cpu_ns();
          atomic_load(&d->burns) && thread_cpu_ns() - begun_ns < 4 * MS;)
@@ -147,6 +147,30 @@ static void closing_tells_a_sample_that_waits(void **state)
     assert_int_equal(atomic_load(&d.n_freed), 1);
 }
 
+static void a_driver_that_never_returns_does_not_hold_up_the_end(void **state)
+{
+    device d = {0};
+    vd_source source = {0};
+    vd_err err = {0};
+    atomic_store(&d.deaf, true);
+    assert_int_equal(start(&d, MS, &source, &err), VD_OK);
+    atomic_store(&d.hangs, true);
+    unsigned before = atomic_load(&d.n_samples);
+    while (atomic_load(&d.n_samples) < before + 1)
+        sleep_ms(1);
+    sleep_ms(5);
+    uint64_t begun_ns = vd_now_ns();
+    source.ops->close(&source);
+    assert_true(vd_now_ns() - begun_ns >= 1900 * MS);
+    assert_int_equal(atomic_load(&d.n_freed), 0); /* it is in use */
+    atomic_store(&d.hangs, false);
+    uint64_t until_ns = vd_now_ns() + 20 * SECOND;
+    while (vd_alloc_stats_get().n_live > 0 && vd_now_ns() < until_ns)
+        sleep_ms(1);
+    assert_int_equal(atomic_load(&d.n_freed), 1); /* by its thread */
+    assert_int_equal(vd_alloc_stats_get().n_live, 0);
+}
+
 static void a_device_that_costs_is_asked_less_often(void **state)
 {
     device d = {.burns = true}; /* 4 ms of CPU time a sample: at 2 % one every 200 ms */
@@ -180,6 +204,7 @@ int main(void)
         cmocka_unit_test(what_the_thread_saw_is_handed_out_once),
         cmocka_unit_test(a_device_that_hangs_is_a_gap_and_so_is_what_it_brings_late),
         cmocka_unit_test(closing_tells_a_sample_that_waits),
+        cmocka_unit_test(a_driver_that_never_returns_does_not_hold_up_the_end),
         cmocka_unit_test(a_device_that_costs_is_asked_less_often),
         cmocka_unit_test(a_beginning_that_fails_leaves_the_device_to_the_caller),
     };
