@@ -93,7 +93,8 @@ static vd_status upgrade(sqlite3 *db, const char *const *steps, int n_steps, vd_
 {
     char tail[256];
     int64_t version = 0;
-    vd_status st = read_version(db, n_steps, &version, err); /* another process may have been at it */
+    /* Again, under the lock: another process may have been at it. */
+    vd_status st = read_version(db, n_steps, &version, err);
     for (int64_t v = version; st == VD_OK && v < n_steps; v++)
         st = vd_db_run(db, steps[v], err);
     snprintf(tail, sizeof(tail),
