@@ -116,6 +116,7 @@ class Grids:
         self.value = 300         # g/kWh (Electricity Maps, UK), lb/MWh (WattTime)
         self.estimated = True    # Electricity Maps: the newest hour
         self.now = None          # else the clock
+        self.final = False       # what is open is closed already, with the value as it is now
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def __enter__(self):
@@ -158,7 +159,7 @@ class Grids:
             return 200, {"zone": query["zone"], **one(hour, self.estimated)}
         if what == "history":
             return 200, {"zone": query["zone"],
-                         "history": [one(hour - timedelta(hours=i), i < 2)
+                         "history": [one(hour - timedelta(hours=i), i < 2 and not self.final)
                                      for i in range(23, -1, -1)]}
         begin, end = time_of(query["start"]), time_of(query["end"])
         if end - begin > timedelta(days=10):
@@ -183,7 +184,8 @@ class Grids:
         now = self.clock().replace(second=0, microsecond=0)
         now -= timedelta(minutes=now.minute % 5)
         if what == "historical":
-            begin, end = time_of(query["start"]), min(time_of(query["end"]), now)
+            last = now + timedelta(minutes=5 * self.final)
+            begin, end = time_of(query["start"]), min(time_of(query["end"]), last)
             begin -= timedelta(minutes=begin.minute % 5, seconds=begin.second)
             if end - begin > timedelta(days=32):
                 return 400, {"error": "at most 32 days"}
@@ -206,7 +208,7 @@ class Grids:
         begin -= timedelta(minutes=begin.minute % 30, seconds=begin.second)
         now, data = self.clock(), []
         while begin < end:
-            closed = begin + timedelta(minutes=30) <= now
+            closed = self.final or begin + timedelta(minutes=30) <= now
             intensity = {"forecast": self.value + 7, "index": "moderate"}
             if not regional:
                 intensity["actual"] = self.value if closed else None

@@ -132,6 +132,28 @@ def test_answers_are_weighed_with_what_the_source_says(serve, grids, provider, z
     assert "hush" not in everything + server.read_log()
 
 
+@pytest.mark.parametrize("provider,zone,factor", [
+    ("electricitymaps", "DE", 1), ("watttime", "CAISO_NORTH", 0.45359237), ("uk", "GB", 1)])
+def test_final_values_of_the_source_settle_the_ledger_again(serve, verdant, grids, tmp_path,
+                                                            provider, zone, factor):
+    """Booked with an estimate of 400; the source closes the time with 200."""
+    grids.value = 400 - 7 * (provider == "uk")  # whose forecast is 7 above
+    with serve(grids, provider=provider, zone=zone, period_seconds=600) as server:
+        wait_for(lambda: intensity(server)["feed"]["last_good"])
+        carbon = answer(server)["energy"]["carbon"]
+        assert carbon["estimated"] and math.isclose(carbon["intensity_g_per_kwh"], 400 * factor,
+                                                    rel_tol=1e-4)
+    grids.value, grids.final = 200, True
+    done = verdant("energy", "resettle", "--config", tmp_path / "verdant.yaml", "--ledger",
+                   tmp_path / "ledger.db", "--json", env=ENV)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["changed_requests"] == 1 and told["without_final_shares"] == 0
+    assert math.isclose(told["final_g"], told["first_g"] / 2, rel_tol=1e-9)
+    assert math.isclose(told["first_g"], carbon["operational_g"], rel_tol=1e-3)
+    assert "hush" not in done.stdout + done.stderr
+
+
 @pytest.mark.slow
 def test_an_answer_over_a_change_is_a_sum_over_intervals(serve, grids):
     """The intensity rises tenfold while a long answer runs: its grams lie between the two, its mean
