@@ -132,8 +132,8 @@ static size_t plan(size_t n_threads, size_t n_working[VD_LADDER_STEPS_MAX],
     size_t n = 0;
     n_working[n++] = 0;
     double factor = VD_MAX(2, pow((double)n_threads, 1.0 / (COUNTS_MAX - 1)));
-    for (double count = 1; count < (double)n_threads - 0.5; count = ceil(count * factor))
-        n_working[n++] = (size_t)count;
+    for (size_t count = 1; count < n_threads; count = (size_t)ceil((double)count * factor))
+        n_working[n++] = count;
     for (size_t i = 0; i < n; i++)
         duty[i] = 100;
     for (int d = 100; d > 0; d -= 25) {

@@ -217,8 +217,10 @@ static void cpuinfo_value(const char *text, const char *key, char *value, size_t
 double vd_machine_name_mhz(const char *name)
 {
     const char *at = strrchr(name, '@');
+    if (at == NULL)
+        return 0;
     char *end;
-    double number = at == NULL ? 0 : strtod(at + 1, &end);
+    double number = strtod(at + 1, &end);
     if (!(number > 0))
         return 0;
     end += strspn(end, " ");

@@ -34,7 +34,7 @@ static size_t cut_row(char **at, char separator, const char **cell, size_t max)
     for (;;) {
         while (is_blank(*p))
             p++;
-        char *begin = p, *end = p;
+        char *begin = p, *end;
         if (*p == '"') {
             begin = ++p;
             for (end = p; *p != '\0' && (*p != '"' || p[1] == '"'); p++) {

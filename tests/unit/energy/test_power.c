@@ -132,8 +132,10 @@ static void a_fit_follows_what_is_far_from_the_table(void **state)
 {
     vd_power_prior prior;
     vd_power_shipped(&prior);
-    for (double scale = 0.02; scale < 100; scale *= 5)
+    static const double scales[] = {0.02, 0.1, 0.5, 2, 10, 50};
+    for (size_t s = 0; s < sizeof(scales) / sizeof(scales[0]); s++)
         for (int flat = 0; flat < 2; flat++) {
+            double scale = scales[s];
             vd_power_point points[9];
             for (int i = 0; i < 9; i++) {
                 double load = i / 8.0, rise = flat ? 1 : 0.3 + 0.7 * (1 - pow(1 - load, 2));
