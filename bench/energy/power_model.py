@@ -22,6 +22,7 @@ Files named on the command line (the same columns) are predicted by the prior th
 import argparse
 import csv
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -102,7 +103,21 @@ def judge(guesses, points, tdp: float) -> dict:
     result = {k: statistics.mean(v) for k, v in row.items()}
     result["bias"] = sum(g[0] for g in guesses) / sum(p[3] for p in points) - 1
     result["n"] = len(points)
+    result.update(ratios(guesses, points))
     return result
+
+
+def ratios(guesses, points) -> dict:
+    """Of all pairs of points of the machine: how often the ratio of their watts lies within what
+    the independent parts say, and how wide that is; the common parts are left out."""
+    held, width = [], []
+    for i, (guess, point) in enumerate(zip(guesses, points, strict=True)):
+        for other, beside in zip(guesses[:i], points[:i], strict=True):
+            off = abs(guess[0] / other[0] * beside[3] / point[3] - 1)
+            pct = math.hypot(guess[3], other[3]) / 100
+            held.append(off <= pct)
+            width.append(2 * pct)
+    return {"ratios_covered": statistics.mean(held), "ratios_width": statistics.mean(width)}
 
 
 def evaluate(machines: dict, build: Path, shipped: bool) -> dict:
@@ -117,11 +132,12 @@ def evaluate(machines: dict, build: Path, shipped: bool) -> dict:
 
 def print_table(result: dict) -> None:
     print("| Held out | Points | Covered | Width | Score | of flat +-50 % | of TDP +-50 % | "
-          "Mean error | Bias |\n|---|---|---|---|---|---|---|---|---|")
+          "Mean error | Bias | Ratios covered | Width |\n" + "|---" * 11 + "|")
     for name, r in result.items():
         print(f"| {name} | {r['n']:.0f} | {100 * r['covered']:.0f} % | {r['width']:.2f} | "
               f"{r['ours']:.2f} | {r['flat']:.2f} | {r['tdp']:.2f} | {100 * r['error']:.0f} % | "
-              f"{100 * r['bias']:+.0f} % |")
+              f"{100 * r['bias']:+.0f} % | {100 * r['ratios_covered']:.0f} % | "
+              f"{r['ratios_width']:.2f} |")
 
 
 def main() -> int:

@@ -74,6 +74,7 @@ def test_a_machine_never_seen_is_predicted_better_than_by_a_flat_band(root, buil
     assert mean["ours"] < mean["flat"] < mean["tdp"]
     assert mean["covered"] >= 0.85 and mean["width"] < 1.2
     assert abs(mean["bias"]) < 0.15 and mean["error"] < 0.35
+    assert mean["ratios_covered"] >= 0.8 and mean["ratios_width"] < 1.2
     for machine in result.values():
         assert machine["ours"] < machine["tdp"] and machine["covered"] >= 0.7
         assert 0 < machine["independent"] and 0 < machine["common"]
