@@ -16,6 +16,7 @@ static const struct {
     {"show", vd_energy_show_main},
     {"audit", vd_energy_audit_main},
     {"export", vd_energy_export_main},
+    {"record", vd_energy_record_main},
     {"resettle", vd_energy_resettle_main},
     {"key", vd_energy_key_main},
     {"verify", vd_energy_verify_main},
@@ -101,7 +102,7 @@ vd_energy_text vd_energy_joules(uint64_t uj)
 static int energy_main(int argc, char **argv)
 {
     if (argc < 2)
-        return vd_cli_misuse("energy", "say what: show, audit, export, resettle, key or verify");
+        return vd_cli_misuse("energy", "say what: show, audit, export, record, resettle, key or verify");
     for (size_t i = 0; i < VD_COUNT(words); i++)
         if (strcmp(argv[1], words[i].name) == 0)
             return words[i].main(argc - 1, argv + 1);
@@ -115,6 +116,7 @@ const vd_command vd_cmd_energy = {
         "usage: verdant energy show [--by model|hour|day] [--model NAME] [OPTIONS]\n"
         "       verdant energy audit [OPTIONS]\n"
         "       verdant energy export [--format csv|json|codecarbon] [-o FILE] [OPTIONS]\n"
+        "       verdant energy record [--model NAME] [--label TEXT] [-o FILE] [OPTIONS]\n"
         "       verdant energy resettle --provider NAME | --config F [OPTIONS]\n"
         "       verdant energy key [--keys FOLDER] [--json]\n"
         "       verdant energy verify RECEIPT [--key PUBLIC] [--json]\n"
@@ -128,6 +130,8 @@ const vd_command vd_cmd_energy = {
         "\n"
         "export writes a row per answer (csv, json), or per day and model with the columns of\n"
         "CodeCarbon's emissions.csv.\n"
+        "\n"
+        "record tells the period as a run record for `verdant report`, a sample per hour.\n"
         "\n"
         "resettle asks the provider of intensities for its final values of the times that were\n"
         "booked with an estimate, and books their grams beside the first ones. --config F takes\n"

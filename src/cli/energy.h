@@ -34,6 +34,7 @@ int vd_energy_audit_main(int argc, char **argv);
 int vd_energy_key_main(int argc, char **argv);    /* cmd_energy_receipt.c */
 int vd_energy_verify_main(int argc, char **argv);
 int vd_energy_export_main(int argc, char **argv);
+int vd_energy_record_main(int argc, char **argv);
 int vd_energy_resettle_main(int argc, char **argv);
 int vd_energy_show_main(int argc, char **argv);
 
