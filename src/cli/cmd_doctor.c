@@ -109,6 +109,8 @@ static int doctor_main(int argc, char **argv)
             quick = true;
         else if (strcmp(argv[i], "--meter") == 0 && i + 1 < argc)
             vd_cli_use_meter(argv[++i]);
+        else if (strcmp(argv[i], "--meter") == 0)
+            return vd_cli_misuse("doctor", "--meter needs the name of a meter, such as rapl");
         else
             return vd_cli_misuse("doctor", "'%s' is not understood", argv[i]);
     }
