@@ -17,6 +17,7 @@ typedef struct books {
     bool settled[BOOKS_IDS];
     vd_energy energy[BOOKS_IDS];
     uint64_t meter_uj, idle_uj, unattributed_uj, requests_uj, part_uj[VD_PART_N];
+    uint64_t left_uj[VD_PART_N], prefill_uj, decode_uj, idle_share_uj; /* of bills */
     uint64_t n_windows, n_gaps, n_settled, end_ns, shortest_ns;
     double g_per_kwh;
 } books;
@@ -61,6 +62,12 @@ static inline void books_settled(void *ctx, uint64_t id, const vd_energy *e)
     b->settled[id] = true;
     b->settled_uj[id] = e->total_uj;
     b->energy[id] = *e;
+    b->left_uj[VD_PART_CPU] += e->cpu_uj;
+    b->left_uj[VD_PART_DRAM] += e->dram_uj;
+    b->left_uj[VD_PART_GPU] += e->gpu_uj;
+    b->prefill_uj += e->prefill_uj;
+    b->decode_uj += e->decode_uj;
+    b->idle_share_uj += e->idle_share_uj;
     b->n_settled++;
 }
 
@@ -90,6 +97,9 @@ static inline vd_account_totals books_check(const books *b, vd_account *account)
     assert_true(t.n_windows == b->n_windows && t.n_gaps == b->n_gaps);
     assert_true(t.n_left == b->n_settled);
     assert_memory_equal(t.part_uj, b->part_uj, sizeof(t.part_uj));
+    assert_memory_equal(t.left_uj, b->left_uj, sizeof(t.left_uj));
+    assert_true(t.prefill_uj == b->prefill_uj && t.decode_uj == b->decode_uj);
+    assert_true(t.idle_share_uj == b->idle_share_uj);
     return t;
 }
 

@@ -454,6 +454,30 @@ static void a_request_cancelled_during_a_step_leaves_the_step_to_those_in_it(voi
     counters_close(&c);
 }
 
+static void a_step_that_two_cancellations_cut_stays_open_as_a_whole(void **state)
+{
+    counters c;
+    counters_open(&c, 1);
+    quiet_time(&c);
+    vd_account_totals before, t;
+    vd_account_totals_get(c.account, &before);
+    for (uint64_t id = 1; id <= 3; id++)
+        assert_int_equal(vd_account_join(c.account, id, NULL), VD_OK);
+    uint64_t begin = c.tree.now_ns;
+    for (uint64_t id = 2; id <= 3; id++) {
+        draw_power(&c, SECOND / 4, 30);
+        assert_int_equal(counter_leave(&c, id).active_uj, 0);
+        vd_account_totals_get(c.account, &t);
+        assert_int_equal(t.open_uj, 5000000 * (id - 1));
+        assert_int_equal(t.unattributed_uj, before.unattributed_uj);
+    }
+    draw_power(&c, SECOND / 2, 30);
+    vd_step s = {begin, c.tree.now_ns, &(vd_step_share){1, 100, 0, 5000}, 1};
+    vd_account_step(c.account, &s);
+    assert_int_equal(counter_leave(&c, 1).active_uj, 20000000);
+    counters_close(&c);
+}
+
 static void the_idle_power_is_measured_before_the_first_request(void **state)
 {
     vd_meter *meter = NULL;
@@ -665,6 +689,7 @@ int main(void)
         cmocka_unit_test(a_meter_gap_is_unattributed_and_the_answer_says_so),
         cmocka_unit_test(load_while_nobody_is_there_is_unattributed_above_the_idle_power),
         cmocka_unit_test(a_request_cancelled_during_a_step_leaves_the_step_to_those_in_it),
+        cmocka_unit_test(a_step_that_two_cancellations_cut_stays_open_as_a_whole),
         cmocka_unit_test(the_idle_power_is_measured_before_the_first_request),
         cmocka_unit_test(active_shares_equal_shapleys_value_by_enumeration),
         cmocka_unit_test(a_request_that_computed_nothing_pays_no_marginal_part),

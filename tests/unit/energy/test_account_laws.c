@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
+
 static uint64_t distance(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : b - a;
@@ -53,7 +55,9 @@ static void every_microjoule_is_booked_once_in_any_life(void **state)
             .max_residents = seed % 4 == 0 ? LIVING_MAX : 0,
         };
         schedule_open(&s, &options);
+        uint64_t n_calls = vd_alloc_stats_get().n_calls;
         schedule_run(&s, 200);
+        assert_true(vd_alloc_stats_get().n_calls == n_calls); /* nothing took memory */
         check_life(&s);
         n_steps += s.n_steps;
         n_overlaps += s.n_overlaps;

@@ -154,10 +154,31 @@ static void a_step_whose_end_was_never_told_counts_up_to_the_next(void **state)
     begin(&p, 0, one);
     draw_power(&p, SECOND / 10, 30);
     vd_step s = begin(&p, 0, two);
-    draw_power(&p, SECOND / 10, 30);
+    draw_power(&p, SECOND / 20, 30);
+    vd_account_flush(p.account); /* in the middle of the second: the first is no part of it */
+    draw_power(&p, SECOND / 20, 30);
     end(&p, s);
     assert_int_equal(leave(&p, 1).active_uj, 2000000);
     assert_int_equal(leave(&p, 2).active_uj, 2000000);
+    plant_close(&p);
+}
+
+static void a_step_that_has_ended_is_no_part_of_the_next(void **state)
+{
+    plant p;
+    plant_open(&p);
+    join(&p, 1);
+    join(&p, 2);
+    vd_step s = begin(&p, 0, one);
+    draw_power(&p, SECOND / 10, 30);
+    end(&p, s);
+    s = begin(&p, 0, two);
+    draw_power(&p, SECOND / 10, 30);
+    vd_account_flush(p.account); /* in the middle */
+    draw_power(&p, SECOND / 10, 30);
+    end(&p, s);
+    assert_int_equal(leave(&p, 1).active_uj, 2000000);
+    assert_int_equal(leave(&p, 2).active_uj, 4000000);
     plant_close(&p);
 }
 
@@ -214,6 +235,7 @@ int main(void)
         cmocka_unit_test(steps_at_the_same_time_share_every_nanosecond),
         cmocka_unit_test(a_long_step_pays_in_every_window_that_closes_meanwhile),
         cmocka_unit_test(a_step_whose_end_was_never_told_counts_up_to_the_next),
+        cmocka_unit_test(a_step_that_has_ended_is_no_part_of_the_next),
         cmocka_unit_test(what_a_gone_requests_step_still_does_is_unattributed),
         cmocka_unit_test(calibration_is_unattributed_and_teaches_no_idle_power),
     };

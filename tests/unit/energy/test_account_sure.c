@@ -217,11 +217,13 @@ static void the_independent_part_covers_nine_bills_in_ten(void **state)
                    100 * v.covered, v.mean_pct, v.mean_error_pct);
         assert_true(v.covered >= 0.9);
         assert_true(v.mean_pct < 10); /* and says something */
+        double bills_pct = v.mean_pct;
         v = judge(&m, true, 101, 1200);
         if (getenv("VERDANT_SHOW") != NULL)
             printf("%-32s covered %.1f %%, mean +-%.2f %%, mean error %.2f %%\n",
                    "  as told at once", 100 * v.covered, v.mean_pct, v.mean_error_pct);
-        assert_true(v.covered >= 0.9 && v.mean_pct < 15);
+        assert_true(v.covered >= 0.9);
+        assert_true(v.mean_pct < bills_pct + 1); /* estimates have learned how good they are */
         machine_close(&m);
     }
 }
