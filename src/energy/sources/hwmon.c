@@ -45,10 +45,10 @@ static const struct {
     {"nouveau", "", 1u << VD_PART_GPU},
 };
 
-enum { FOUND_MAX = 128, DRIVER_MAX = 40, LABEL_MAX = 64 };
+enum { FOUND_MAX = 128, FOLDER_MAX = 440, DRIVER_MAX = 40, LABEL_MAX = 64 };
 
 typedef struct found {
-    char folder[VD_SENSOR_PATH_MAX - 64];
+    char folder[FOLDER_MAX + 1];
     char name[DRIVER_MAX], label[LABEL_MAX];
     unsigned number; /* of energyN or powerN */
     bool energy;
@@ -93,12 +93,13 @@ static bool matches(const char *pattern, const char *label)
     return strcmp(pattern, label) == 0;
 }
 
+/* 0 for a driver that we do not know. */
 static unsigned parts_of_driver(const char *name)
 {
     for (size_t i = 0; i < VD_COUNT(known); i++)
         if (strcmp(known[i].name, name) == 0)
             return known[i].parts;
-    return VD_SOURCE_WHOLE;
+    return 0;
 }
 
 /* powerN_average, powerN_input or energyN_input; false for other files. */
@@ -143,9 +144,8 @@ static void scan_device(catalogue *c, const vd_source_env *env, const char *link
     char path[VD_SENSOR_PATH_MAX], folder[PATH_MAX];
     const struct dirent *entry;
     found f = {.suffix = NULL};
-    DIR *listing = realpath(link, folder) != NULL && strlen(folder) < sizeof(f.folder)
-                       ? opendir(folder)
-                       : NULL;
+    DIR *listing =
+        realpath(link, folder) != NULL && strlen(folder) <= FOLDER_MAX ? opendir(folder) : NULL;
     if (listing == NULL)
         return;
     snprintf(path, sizeof(path), "%.440s/name", folder);
@@ -209,21 +209,29 @@ static void complete(const catalogue *c, wish *w)
             snprintf(w->label, sizeof(w->label), "%s", known[i].label);
     if (w->parts == 0)
         w->parts = parts_of_driver(w->name);
+    if (w->parts == 0)
+        w->parts = VD_SOURCE_WHOLE;
 }
 
-/* Sensors of one device that are not told apart by a label might be parts of each other. */
+/* Sensors that are not told apart by a label might be parts of each other: those of one device, and
+ * those of several devices unless the driver is known to have one of each. */
 static vd_status check_single(const catalogue *c, const wish *w, bool energy, vd_err *err)
 {
     char names[300];
-    for (size_t i = 0; w->label[0] == '\0' && i < c->n; i++)
-        for (size_t j = 0; j < i; j++)
-            if (is_wanted(&c->item[i], w) && is_wanted(&c->item[j], w) &&
-                c->item[i].energy == energy && c->item[j].energy == energy &&
-                strcmp(c->item[i].folder, c->item[j].folder) == 0) {
-                list(c, w->name, names, sizeof(names));
-                return VD_FAIL(err, VD_ERR_ARG, "%s has several sensors, name one: %s", w->name,
-                               names);
-            }
+    bool one_each = parts_of_driver(w->name) != 0;
+    const found *first = NULL;
+    for (size_t i = 0; w->label[0] == '\0' && i < c->n; i++) {
+        const found *f = &c->item[i];
+        if (!is_wanted(f, w) || f->energy != energy)
+            continue;
+        if (first != NULL && (!one_each || strcmp(f->folder, first->folder) == 0)) {
+            list(c, w->name, names, sizeof(names));
+            return VD_FAIL(err, VD_ERR_ARG,
+                           "%s has several sensors: name one, or %s/* to add them up: %s", w->name,
+                           w->name, names);
+        }
+        first = f;
+    }
     return VD_OK;
 }
 
@@ -266,9 +274,9 @@ static vd_status add_wanted(vd_sensor_set *set, const vd_source_env *env, const 
     if (st != VD_OK || set->n > 0)
         return st;
     list(c, NULL, names, sizeof(names));
-    return VD_FAIL(err, VD_ERR_NOT_FOUND, "no hwmon sensor \"%.40s%s%.64s\" of power or energy; "
-                   "there %s%s", w->name, w->label[0] != '\0' ? "/" : "", w->label,
-                   c->n > 0 ? "are: " : "is none", names);
+    return VD_FAIL(err, VD_ERR_NOT_FOUND,
+                   "no hwmon sensor \"%.40s%s%.64s\" of power or energy; there %s%s", w->name,
+                   w->label[0] != '\0' ? "/" : "", w->label, c->n > 0 ? "are: " : "is none", names);
 }
 
 static vd_status open_set(const vd_source_env *env, vd_sensor_set *set, catalogue *c,

@@ -125,6 +125,37 @@ static void sensors_that_may_hold_each_other_must_be_named(void **state)
     teardown(&t);
 }
 
+static void devices_of_a_driver_are_added_where_they_cannot_hold_each_other(void **state)
+{
+    source_test t;
+    setup(&t);
+    for (int i = 0; i < 2; i++) { /* two rails, and two graphics cards */
+        char path[80];
+        snprintf(path, sizeof(path), "class/hwmon/hwmon%d/name", i);
+        put(&t, path, "ina219\n");
+        snprintf(path, sizeof(path), "class/hwmon/hwmon%d/power1_input", i);
+        put(&t, path, "4000000\n");
+        snprintf(path, sizeof(path), "class/hwmon/hwmon%d/name", i + 2);
+        put(&t, path, "i915\n");
+        snprintf(path, sizeof(path), "class/hwmon/hwmon%d/energy1_input", i + 2);
+        put(&t, path, "100\n");
+    }
+    must_fail(&t, vd_source_hwmon_open, "ina219", VD_ERR_ARG, "ina219/* to add them up");
+    must_open(&t, vd_source_hwmon_open, "ina219/*");
+    assert_true(read_source(&t, SECOND));
+    assert_int_equal(t.uj[VD_PART_CPU], 8000000);
+    close_source(&t);
+    must_open(&t, vd_source_hwmon_open, "i915");
+    put(&t, "class/hwmon/hwmon2/energy1_input", "103\n");
+    put(&t, "class/hwmon/hwmon3/energy1_input", "105\n");
+    assert_true(read_source(&t, SECOND));
+    assert_int_equal(t.uj[VD_PART_GPU], 8);
+    put(&t, "class/hwmon/hwmon3/energy2_input", "105\n"); /* card and package, say */
+    close_source(&t);
+    must_fail(&t, vd_source_hwmon_open, "i915", VD_ERR_ARG, "several sensors");
+    teardown(&t);
+}
+
 static void what_it_covers_is_said_by_the_driver_or_by_name(void **state)
 {
     source_test t;
@@ -259,6 +290,7 @@ int main(void)
         cmocka_unit_test(sockets_are_added_and_cores_are_not),
         cmocka_unit_test(a_named_power_is_integrated_for_the_whole_machine),
         cmocka_unit_test(sensors_that_may_hold_each_other_must_be_named),
+        cmocka_unit_test(devices_of_a_driver_are_added_where_they_cannot_hold_each_other),
         cmocka_unit_test(what_it_covers_is_said_by_the_driver_or_by_name),
         cmocka_unit_test(of_a_mean_and_a_moment_the_mean_is_read),
         cmocka_unit_test(a_sensor_whose_folder_got_another_number_is_found_again),
