@@ -4,7 +4,7 @@
         grids.faults.append(status(500))       # the next request
         grids.always = drip(0.2)               # every one, until None
 
-Requests are kept in `grids.seen` as (path, headers).
+Requests are kept in `grids.seen` as (path, headers), when they came in `grids.times`.
 """
 import base64
 import http.server
@@ -90,6 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         grids = self.server.grids
         grids.seen.append((self.path, dict(self.headers)))
+        grids.times.append(time.monotonic())
         # None in the list stands for a right answer.
         fault = grids.faults.pop(0) if grids.faults else grids.always
         if fault is not None:
@@ -111,7 +112,7 @@ class Grids:
         self.server.grids = self
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.closed = threading.Event()
-        self.faults, self.always, self.seen = [], None, []
+        self.faults, self.always, self.seen, self.times = [], None, [], []
         self.tokens = set()      # WattTime's, as given out
         self.value = 300         # g/kWh (Electricity Maps, UK), lb/MWh (WattTime)
         self.estimated = True    # Electricity Maps: the newest hour
