@@ -8,10 +8,15 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
+from raw_http import Server
+from serving import tiny_model
 
 ZONES = {"intel-rapl:0": ("package-0", 262143328850, 1000),
          "intel-rapl:0:0": ("core", 262143328850, 600),
@@ -298,3 +303,81 @@ def test_doctor_reads_the_counters_through_it(daemon, verdant, tmp_path):
     assert energy["method"] == "rapl"
     assert {z["id"]: z["use"] for z in energy["zones"]} == {
         "intel-rapl:0": "read", "intel-rapl:0:1": "read", "intel-rapl:1": "whole"}
+
+
+class Ticking:
+    """A counter of 30 W, written in place as the kernel's file would be."""
+
+    def __init__(self, path):
+        path.chmod(0o600)
+        self.uj, self.fd, self.stopped = 10_000_000_000, os.open(path, os.O_WRONLY), False
+        self.write()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def write(self):
+        os.pwrite(self.fd, f"{self.uj}\n".encode(), 0)
+
+    def run(self):
+        while not self.stopped:
+            time.sleep(0.005)
+            self.uj += 150_000
+            self.write()
+
+    def end(self):
+        self.stopped = True
+        self.thread.join()
+        os.close(self.fd)
+
+
+def booked(server):
+    text = server.ask("GET", "/metrics")[2].decode()
+
+    def uj(pattern):
+        return int(Decimal(re.search(rf"^{pattern} (\S+)$", text, re.M)[1]) * 10**6)
+
+    return (uj("verdant_meter_joules_total"),
+            *(uj(rf'verdant_account_joules_total\{{booked="{what}"\}}')
+              for what in ("requests", "idle", "unattributed")))
+
+
+@pytest.mark.slow
+def test_a_server_outlives_its_daemon_and_the_books_add_up(program, folder, build, tmp_path):
+    """kill -9 while requests run: answers say they are incomplete, then they are whole again."""
+    model = tiny_model(tmp_path / "tiny.gguf", vocab="bpe")
+    counters = [Ticking(folder / "sys/class/powercap" / zone / "energy_uj")
+                for zone in ("intel-rapl:0", "intel-rapl:0:1")]
+    daemon = Daemon(program, folder)
+    env = {**os.environ, "VERDANT_HOME": str(tmp_path), "VERDANT_METER": f"meterd:{daemon.path}"}
+    try:
+        with Server([build / "verdant", "serve", "--model", f"a={model}", "--listen",
+                     "127.0.0.1:0"], env=env) as server:
+            while server.ask("GET", "/readyz")[0] != 200:
+                pass
+
+            def answer():
+                got = server.ask("POST", "/v1/completions",
+                                 {"model": "a", "prompt": "x", "max_tokens": 20})[2]
+                return got["usage"]["energy"]
+
+            def until(incomplete):
+                for _ in range(100):
+                    energy = answer()
+                    assert energy["method"] == "rapl"  # it was named: nothing stands in
+                    if energy.get("incomplete", False) is incomplete:
+                        return
+                    time.sleep(0.05)
+                pytest.fail(f"no answer was {'incomplete' if incomplete else 'whole'}")
+
+            until(False)
+            daemon.end(signal.SIGKILL)
+            until(True)
+            daemon = Daemon(program, folder)
+            until(False)
+            time.sleep(2.2)  # the account is settled once a second
+            meter, *parts = booked(server)
+            assert sum(parts) == meter and parts[2] > 0  # the gap is unattributed
+    finally:
+        daemon.end(signal.SIGKILL)
+        for counter in counters:
+            counter.end()
