@@ -2,8 +2,8 @@
  * rapl.c - RAPL by the better of two ways: perf events where they are allowed, else powercap.
  *
  * Perf events count in 64 bits, and a process may be allowed them without being root. Both show the
- * same registers, so they must show the same domains. Where they do not, the one that shows more is
- * taken (powercap, if both do in one way each), and what differs is said.
+ * same registers, so they must show the same domains. Where they do not, powercap is read if it may
+ * be and shows the memory as well as perf events do; either way the difference is said.
  */
 #include "energy/sources/rapl.h"
 
@@ -56,8 +56,8 @@ static domains domains_of(const vd_source *source)
     return d;
 }
 
-/* True when `perf` should give way to powercap; else a difference is in its note. */
-static bool powercap_shows_more(const vd_source_env *env, vd_source *perf)
+/* True when `perf` is to give way to powercap; else a difference is in its note. */
+static bool gives_way(const vd_source_env *env, vd_source *perf)
 {
     domains by_powercap, by_perf = domains_of(perf);
     vd_rapl *rapl = vd_calloc(1, sizeof(*rapl));
@@ -78,16 +78,24 @@ static bool powercap_shows_more(const vd_source_env *env, vd_source *perf)
     return false;
 }
 
+static vd_status fail_argument(const vd_source_env *env, vd_err *err)
+{
+    return VD_FAIL(err, VD_ERR_ARG, "nothing may stand behind the colon, and '%.80s' does",
+                   env->spec);
+}
+
 static vd_status open_either(const vd_source_env *env, bool psys, vd_source *ret_source,
                              vd_err *err)
 {
     vd_source perf;
     vd_err why_no_perf = {0};
+    if (env->spec[0] != '\0')
+        return fail_argument(env, err);
     vd_status st = vd_perf_open(env, psys, &perf, &why_no_perf);
     if (st == VD_ERR_NOMEM)
         return VD_FAIL(err, st, "%s", why_no_perf.message);
     bool has_perf = st == VD_OK;
-    if (has_perf && (psys || !powercap_shows_more(env, &perf))) {
+    if (has_perf && (psys || !gives_way(env, &perf))) {
         *ret_source = perf;
         return VD_OK;
     }
@@ -116,11 +124,13 @@ vd_status vd_source_psys_open(const vd_source_env *env, vd_source *ret_source, v
 
 vd_status vd_source_rapl_perf_open(const vd_source_env *env, vd_source *ret_source, vd_err *err)
 {
-    return vd_perf_open(env, false, ret_source, err);
+    return env->spec[0] == '\0' ? vd_perf_open(env, false, ret_source, err)
+                                : fail_argument(env, err);
 }
 
 vd_status vd_source_rapl_powercap_open(const vd_source_env *env, vd_source *ret_source,
                                        vd_err *err)
 {
-    return vd_powercap_open(env, false, ret_source, err);
+    return env->spec[0] == '\0' ? vd_powercap_open(env, false, ret_source, err)
+                                : fail_argument(env, err);
 }

@@ -29,7 +29,8 @@ static void a_meter_that_was_named_is_read_or_it_is_an_error(void **state)
     assert_int_equal(open_as(&tree, "watts", &err), VD_ERR_ARG);
     assert_non_null(strstr(err.message, "called 'watts': use one of auto, model, rapl"));
     static const char *const malformed[] = {"rapl,", ",rapl", ",", "rapl,,model", "Rapl", " rapl",
-                                            "rapl model", ":", "aut", "modell"};
+                                            "rapl model", ":", "aut", "modell", "rapl:0", "psys:1",
+                                            "rapl-perf:x", "rapl-powercap:x", "auto:x"};
     for (size_t i = 0; i < sizeof(malformed) / sizeof(malformed[0]); i++)
         assert_int_equal(open_as(&tree, malformed[i], &err), VD_ERR_ARG);
     char longer[1200];
