@@ -29,11 +29,16 @@ typedef struct sampler {
     bool abandoned; /* and when it ends it frees everything itself */
     vd_sample box;       /* since the last read */
     uint64_t sampled_ns; /* when the last sample was begun */
+    uint64_t due_ns;     /* when the next one is to be, where that is later than a period */
 } sampler;
 
-static uint64_t late_ns(const sampler *s)
+/* How long there has been no sample, beyond what its cost asks for; 0 where that is no matter.
+ * Under the lock. */
+static uint64_t late_ns(const sampler *s, uint64_t now_ns)
 {
-    return VD_MAX(10 * s->plan.period_ns, late_least_ns);
+    uint64_t from_ns = VD_MAX(s->sampled_ns, s->due_ns);
+    uint64_t ns = now_ns > from_ns ? now_ns - from_ns : 0;
+    return ns > VD_MAX(10 * s->plan.period_ns, late_least_ns) ? ns : 0;
 }
 
 /* Takes one sample and puts it in the box. Where the device took its time, or nobody asked it for
@@ -44,8 +49,8 @@ static void take(sampler *s, uint64_t now_ns)
     s->plan.sample(s->plan.self, now_ns, &one);
     uint64_t ended_ns = s->in_read ? now_ns : vd_now_ns();
     pthread_mutex_lock(&s->lock);
-    uint64_t since_ns = ended_ns > s->sampled_ns ? ended_ns - s->sampled_ns : 0;
-    if (since_ns > late_ns(s) && !one.gap) {
+    uint64_t since_ns = late_ns(s, ended_ns);
+    if (since_ns > 0 && !one.gap) {
         one.gap = true;
         snprintf(one.why, sizeof(one.why), "no sample was taken for %.1f s",
                  (double)since_ns * 1e-9);
@@ -79,6 +84,7 @@ static bool wait_until(sampler *s, uint64_t due_ns)
 {
     struct timespec until = timespec_of(due_ns);
     pthread_mutex_lock(&s->lock);
+    s->due_ns = due_ns;
     while (!s->stopping && pthread_cond_timedwait(&s->wake, &s->lock, &until) == 0)
         continue;
     bool stopping = s->stopping;
@@ -134,11 +140,10 @@ static bool read_box(vd_source *source, uint64_t now_ns, uint64_t uj[VD_PART_N])
     if (gap)
         memcpy(source->last_gap, s->box.why, sizeof(source->last_gap));
     s->box = (vd_sample){.lost = lost};
-    uint64_t sampled_ns = s->sampled_ns;
+    uint64_t silent_ns = late_ns(s, now_ns);
     pthread_mutex_unlock(&s->lock);
 
-    uint64_t silent_ns = now_ns > sampled_ns ? now_ns - sampled_ns : 0;
-    if (silent_ns > late_ns(s)) {
+    if (silent_ns > 0) {
         gap = lost = true;
         snprintf(source->last_gap, sizeof(source->last_gap), "no answer for %.1f s",
                  (double)silent_ns * 1e-9);

@@ -12,6 +12,7 @@
 typedef struct device {
     atomic_uint n_samples, n_freed;
     atomic_bool gap, hangs, burns, lost, deaf; /* deaf: hangs also when it is being closed */
+    atomic_uint burn_ms;
     atomic_bool stopping;
 } device;
 
@@ -36,7 +37,7 @@ static void sample(void *self, uint64_t now_ns, vd_sample *out)
     while (atomic_load(&d->hangs) && (!atomic_load(&d->stopping) || atomic_load(&d->deaf)))
         sleep_ms(5);
     for (uint64_t begun_ns = thread_cpu_ns();
-         atomic_load(&d->burns) && thread_cpu_ns() - begun_ns < 4 * MS;)
+         atomic_load(&d->burns) && thread_cpu_ns() - begun_ns < atomic_load(&d->burn_ms) * MS;)
         continue;
     out->uj[VD_PART_GPU] = 7;
     out->gap = atomic_load(&d->gap);
@@ -173,13 +174,22 @@ static void a_driver_that_never_returns_does_not_hold_up_the_end(void **state)
 
 static void a_device_that_costs_is_asked_less_often(void **state)
 {
-    device d = {.burns = true}; /* 4 ms of CPU time a sample: at 2 % one every 200 ms */
+    device d = {.burns = true, .burn_ms = 4}; /* of CPU time a sample: at 2 % one in 200 ms */
     vd_source source = {0};
     vd_err err = {0};
     assert_int_equal(start(&d, MS, &source, &err), VD_OK);
     sleep_ms(1000);
     source.ops->close(&source);
     assert_in_range(atomic_load(&d.n_samples), 1, 7);
+
+    d = (device){.burns = true, .burn_ms = 55}; /* one in 2.75 s: that alone is no silence */
+    assert_int_equal(start(&d, MS, &source, &err), VD_OK);
+    while (atomic_load(&d.n_samples) < 2)
+        sleep_ms(1);
+    uint64_t uj;
+    for (uint64_t until_ns = vd_now_ns() + 2400 * MS; vd_now_ns() < until_ns; sleep_ms(50))
+        assert_true(read_now(&source, &uj));
+    source.ops->close(&source);
 }
 
 static void a_beginning_that_fails_leaves_the_device_to_the_caller(void **state)
