@@ -15,7 +15,7 @@
  *                        prints "watts pct common_pct independent_pct" of the last machine by the
  *                        prior alone, whatever points it has
  *     calibrated LOAD SPREAD CLOCK
- *                        the same, fitted to its points
+ *                        the same, as a calibration of its points gives it
  *
  * One answer per line; a line that cannot be answered ends it with status 1 and a message.
  */
@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/fail.h"
+#include "energy/calibration.h"
 #include "energy/machine.h"
 #include "energy/power.h"
 #include "energy/step_fit.h"
@@ -146,7 +147,8 @@ static vd_status answer_power(char *line, vd_err *err)
         vd_machine_power_base(&m->machine, &base);
         vd_power_guess(&base, &prior, &power);
     } else {
-        vd_status st = fit(m, VD_POWER_CALIBRATE_WIDEN, &power, err);
+        vd_calibration c = {.threads = m->machine.n_cpu, .points = m->points, .n = m->n};
+        vd_status st = vd_calibration_fit(&c, &m->machine, &power, err);
         if (st != VD_OK)
             return st;
     }

@@ -13,6 +13,7 @@ The interval score of Gneiting and Raftery (2007), width + 20 x how far outside,
 machine's mean power. Bands to compare with: +-50 % of the same prediction; and +-50 % of the usual
 estimate TDP x (0.1 + 0.9 load).
 
+--calibrated fits each run of a machine and predicts its other one: what a calibration is worth.
 Files named on the command line (the same columns) are predicted by the prior that ships instead.
 
   VERDANT_TEST_DATA=... python3 bench/energy/power_model.py [--no-clock] [--both-dies] [--json]
@@ -80,6 +81,13 @@ def predict(build: Path, others: dict | None, name: str, points) -> list[list[fl
     return [[float(x) for x in line.split()] for line in talk(build, text)[-len(points):]]
 
 
+def calibrated(build: Path, name: str, known, points) -> list[list[float]]:
+    """Per point the same, by a calibration of the `known` points."""
+    text = lines_of(name, known)
+    text += "".join("calibrated " + " ".join(map(repr, p[:3])) + "\n" for p in points)
+    return [[float(x) for x in line.split()] for line in talk(build, text)]
+
+
 def score(low: float, high: float, truth: float) -> float:
     return high - low + 20 * max(low - truth, 0) + 20 * max(truth - high, 0)
 
@@ -130,6 +138,20 @@ def evaluate(machines: dict, build: Path, shipped: bool) -> dict:
     return result
 
 
+def evaluate_calibrated(paths: list[Path], build: Path, clock: bool, both_dies: bool) -> dict:
+    """Each run by a calibration of the machine's other one."""
+    runs = [next(iter(read_machines([p], clock, both_dies).items())) for p in paths]
+    result = {}
+    for i, (name, points) in enumerate(runs):
+        known, = (p for k, (n, p) in enumerate(runs) if n == name and k != i)
+        kind = "all threads" if "all_cores" in paths[i].name else "some threads"
+        result[f"{name}, {kind}"] = judge(calibrated(build, name, known, points), points,
+                                          MACHINES[name][6])
+    result["mean"] = {k: statistics.mean(r[k] for r in result.values())
+                      for k in next(iter(result.values()))}
+    return result
+
+
 def print_table(result: dict) -> None:
     print("| Held out | Points | Covered | Width | Score | of flat +-50 % | of TDP +-50 % | "
           "Mean error | Bias | Ratios covered | Width |\n" + "|---" * 11 + "|")
@@ -148,6 +170,8 @@ def main() -> int:
     parser.add_argument("--both-dies", action="store_true", help="the Threadripper as it was read")
     parser.add_argument("--shipped", action="store_true",
                         help="learn from all machines: what vd_power_shipped must say")
+    parser.add_argument("--calibrated", action="store_true",
+                        help="each run by a calibration of the machine's other run")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     data = os.environ.get("VERDANT_TEST_DATA")
@@ -160,7 +184,10 @@ def main() -> int:
         text = "".join(lines_of(n, p) for n, p in machines.items())
         print("\n".join(talk(args.build, text + "learn\n")))
         return 0
-    result = evaluate(machines, args.build, bool(args.csv))
+    if args.calibrated:
+        result = evaluate_calibrated(paths, args.build, not args.no_clock, args.both_dies)
+    else:
+        result = evaluate(machines, args.build, bool(args.csv))
     if args.json:
         print(json.dumps(result, indent=1))
     else:

@@ -43,7 +43,7 @@ static const char help[] =
     "            store{directory, exists, writable, free_bytes, models[]{name, bytes}}\n"
     "            A zone's use is read, part, whole, twin, denied, broken or other.\n"
     "\n"
-    "  --calibrate  makes a calibration: power over load; the model is several times surer with\n"
+    "  --calibrate  makes a calibration: power over load; the model is twice as sure with\n"
     "            it where no meter can be read. Runs loads for a minute; the watts come from this\n"
     "            machine's own meter (then good for virtual machines on the same processor type)\n"
     "            or from a plug meter's table. Writes $VERDANT_HOME/calibration/TYPE.json, once\n"

@@ -149,8 +149,14 @@ static void describe(job *j)
     options *o = &j->o;
     vd_machine *m = &j->info.machine;
     vd_calibration *c = &j->calibration;
-    if (o->cpu_type != NULL)
+    if (o->cpu_type != NULL && strcmp(o->cpu_type, m->cpu) != 0) {
         snprintf(m->cpu, sizeof(m->cpu), "%s", o->cpu_type);
+        if (o->fit != NULL) { /* another machine: nothing of this one holds for it */
+            vd_machine_family("", 0, 0, m->cpu, m);
+            m->cores_per_chip = 0;
+            m->base_mhz = vd_machine_name_mhz(m->cpu);
+        }
+    }
     if (o->threads > 0)
         m->n_cpu = o->threads;
     if (o->base_mhz > 0)

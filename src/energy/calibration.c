@@ -17,6 +17,8 @@
 /* Processors of one type differ among themselves: +-10 % holds 90 % of them (Inadomi et al. 2015
  * measured 2,000 of one). A virtual machine need not run on the one that was measured. */
 static const double specimen_pct = 10;
+/* Of the logarithm: the table says next to nothing of a machine that was measured. */
+static const double scale_sd = 3;
 
 vd_status vd_calibration_path(const char *cpu_type, char **ret_path, vd_err *err)
 {
@@ -44,6 +46,7 @@ vd_status vd_calibration_fit(const vd_calibration *c, const vd_machine *machine,
     vd_power_base base, part;
     vd_machine_power_base(&whole, &base);
     vd_machine_power_base(machine, &part);
+    base.sd = scale_sd; /* how much it draws is what was measured */
 
     vd_power_point *points = NULL;
     vd_status st = vd_alloc_array(c->n, sizeof(*points), "points of a calibration", &points, err);
@@ -60,7 +63,7 @@ vd_status vd_calibration_fit(const vd_calibration *c, const vd_machine *machine,
     }
     vd_power power;
     if (st == VD_OK)
-        st = vd_power_fit(&base, &prior, VD_POWER_CALIBRATE_WIDEN, points, c->n, &power, err);
+        st = vd_power_fit(&base, &prior, 1, points, c->n, &power, err);
     vd_free(points);
     if (st != VD_OK)
         return st;

@@ -100,11 +100,11 @@ static void log_meter(const vd_meter_info *info)
     if (info->calibration[0] != '\0' && !info->calibrated)
         vd_log(VD_LOG_WARN, "energy", "calibration unused why=\"%s\"", info->calibration);
     if (info->why == VD_OK)
-        vd_log(VD_LOG_INFO, "energy", "meter method=%s uncertainty_pct=%g", info->method,
+        vd_log(VD_LOG_INFO, "energy", "meter method=%s uncertainty_pct=%.3g", info->method,
                info->uncertainty_pct);
     else
         vd_log(VD_LOG_WARN, "energy", "no meter, a model of the machine stands in method=%s "
-               "uncertainty_pct=%g why=\"%s\" hint=\"verdant doctor\"", info->method,
+               "uncertainty_pct=%.3g why=\"%s\" hint=\"verdant doctor\"", info->method,
                info->uncertainty_pct, info->why_text);
 }
 

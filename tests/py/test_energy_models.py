@@ -80,6 +80,13 @@ def test_a_machine_never_seen_is_predicted_better_than_by_a_flat_band(root, buil
         assert 0 < machine["independent"] and 0 < machine["common"]
 
 
+def test_a_calibration_halves_the_width_of_the_intervals(root, build, loads):
+    guessed = run_script(root, build, "power_model")["mean"]
+    mean = run_script(root, build, "power_model", "--calibrated")["mean"]
+    assert mean["width"] < 0.6 * guessed["width"] and mean["covered"] >= 0.88
+    assert mean["ours"] < 0.7 * mean["flat"] and mean["error"] < 0.8 * guessed["error"]
+
+
 def test_the_prior_that_ships_is_what_the_three_machines_say(root, build, loads):
     def ask(*lines):
         return subprocess.run([build / "bench/energy/bench_energy", "power"], text=True,
