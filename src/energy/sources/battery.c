@@ -7,13 +7,15 @@
  *                          /status        Discharging, Charging, Full, Not charging, Unknown
  *                          /power_now     microwatts   or current_now x voltage_now (uA, uV)
  *                          /energy_now    microwatt-hours   or charge_now (uAh) x voltage_now
+ *   class/power_supply/AC/type            Mains, USB, Wireless
+ *                        /online          0, or 1 or 2 while it supplies the machine
  *
  * Files and units: Documentation/ABI/testing/sysfs-class-power of the kernel. Some drivers give a
  * negative current or power while discharging.
  *
  * Power is integrated where there is one, for the levels move in steps of 10 mWh (36 J) or more.
- * While a battery is charged, or full on mains power, it does not see what the machine draws:
- * nothing is known, which is a gap and not zero.
+ * While a battery is charged, or full on mains power, it does not see what the machine draws, and
+ * where a weak charger helps it sees a part: nothing is known, which is a gap and not zero.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -40,7 +42,7 @@ static const uint64_t stuck_ns = UINT64_C(600000000000); /* 36 J at 0.06 W */
 static const uint64_t most_ns = UINT64_C(10000000000);
 static const double common_pct = 5, power_independent_pct = 5, level_independent_pct = 20;
 
-enum { BATTERIES_MAX = 4 };
+enum { BATTERIES_MAX = 4, CHARGERS_MAX = 8 };
 
 typedef enum way { POWER, CURRENT, ENERGY, CHARGE } way;
 
@@ -55,8 +57,9 @@ typedef struct battery {
 
 typedef struct battery_meter {
     vd_source_env env; /* for opening files; its strings are gone */
-    size_t n;
+    size_t n, n_chargers;
     battery battery[BATTERIES_MAX];
+    char charger[CHARGERS_MAX][VD_SENSOR_PATH_MAX]; /* their files "online" */
 } battery_meter;
 
 /* What it says now: microwatts, or microjoules used since the level was known. 0 or an errno. */
@@ -108,18 +111,31 @@ static void sample_battery(battery *b, uint64_t now_ns, vd_sample *sample)
         vd_channel_gauge(&b->channel, now_ns, (uint64_t)value, sample);
 }
 
+static bool is_plugged_in(const battery_meter *m)
+{
+    char online[8];
+    for (size_t i = 0; i < m->n_chargers; i++)
+        if (vd_sensor_text(&m->env, m->charger[i], online, sizeof(online)) &&
+            strcmp(online, "0") != 0)
+            return true;
+    return false;
+}
+
 static void sample_all(void *self, uint64_t now_ns, vd_sample *sample)
 {
     battery_meter *m = self;
     char status[BATTERIES_MAX][32];
-    bool serves = false;
+    bool serves = false, plugged_in = is_plugged_in(m);
     for (size_t i = 0; i < m->n; i++) {
         (void)vd_sensor_text(&m->env, m->battery[i].status, status[i], sizeof(status[i]));
         serves |= strcmp(status[i], "Discharging") == 0;
     }
     for (size_t i = 0; i < m->n; i++) {
         battery *b = &m->battery[i];
-        if (strcmp(status[i], "Discharging") == 0) {
+        if (plugged_in) {
+            vd_channel_fail(&b->channel, sample, "has a charger beside it: unplug the machine");
+            vd_channel_restart(&b->channel);
+        } else if (strcmp(status[i], "Discharging") == 0) {
             sample_battery(b, now_ns, sample);
         } else if (serves && status[i][0] != '\0' && strcmp(status[i], "Charging") != 0) {
             sample_idle(b, now_ns, sample);
@@ -167,14 +183,22 @@ static bool choose_way(battery *b, const vd_source_env *env, const char *folder)
     return false;
 }
 
-static bool is_system_battery(const vd_source_env *env, const char *folder)
+typedef enum supply { OTHER, BATTERY, CHARGER } supply;
+
+static supply kind_of(const vd_source_env *env, const char *folder)
 {
     char path[VD_SENSOR_PATH_MAX], type[32], scope[32];
     snprintf(path, sizeof(path), "%.480s/type", folder);
-    if (!vd_sensor_text(env, path, type, sizeof(type)) || strcmp(type, "Battery") != 0)
-        return false;
+    (void)vd_sensor_text(env, path, type, sizeof(type));
     snprintf(path, sizeof(path), "%.480s/scope", folder);
-    return !vd_sensor_text(env, path, scope, sizeof(scope)) || strcmp(scope, "Device") != 0;
+    (void)vd_sensor_text(env, path, scope, sizeof(scope));
+    if (strcmp(scope, "Device") == 0)
+        return OTHER;
+    if (strcmp(type, "Battery") == 0)
+        return BATTERY;
+    bool charges = strcmp(type, "Mains") == 0 || strncmp(type, "USB", 3) == 0 ||
+                   strcmp(type, "Wireless") == 0;
+    return charges ? CHARGER : OTHER;
 }
 
 static vd_status add_battery(battery_meter *m, const vd_source_env *env, const char *folder,
@@ -208,8 +232,11 @@ static vd_status find(battery_meter *m, const vd_source_env *env, vd_err *err)
     while (listing != NULL && st == VD_OK && (entry = readdir(listing)) != NULL) {
         snprintf(folder, sizeof(folder), "%.420s/%.48s", root, entry->d_name);
         bool asked = env->spec[0] == '\0' || strcmp(env->spec, entry->d_name) == 0;
-        if (entry->d_name[0] != '.' && asked && is_system_battery(env, folder))
+        supply kind = entry->d_name[0] != '.' ? kind_of(env, folder) : OTHER;
+        if (kind == BATTERY && asked)
             st = add_battery(m, env, folder, entry->d_name, err);
+        else if (kind == CHARGER && m->n_chargers < CHARGERS_MAX)
+            snprintf(m->charger[m->n_chargers++], VD_SENSOR_PATH_MAX, "%.480s/online", folder);
     }
     if (listing != NULL)
         closedir(listing);

@@ -127,6 +127,29 @@ static void on_mains_power_nothing_is_known(void **state)
         }
 }
 
+static void beside_a_charger_a_battery_sees_only_a_part(void **state)
+{
+    static const char *const types[] = {"Mains\n", "USB\n", "USB_C\n", "Wireless\n"};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        source_test t;
+        setup(&t, "power");
+        set(&t, "AC", "type", types[i]);
+        set(&t, "AC", "online", "0\n");
+        must_open(&t, vd_source_battery_open, "");
+        assert_true(read_source(&t, SECOND));
+        set(&t, "AC", "online", "1\n"); /* weak: the battery is discharged all the same */
+        assert_false(read_source(&t, SECOND));
+        assert_int_equal(t.uj[VD_PART_CPU], 0);
+        assert_int_equal(t.source.lost_since_ns, t.tree.now_ns);
+        assert_non_null(strstr(t.source.last_gap, "charger"));
+        set(&t, "AC", "online", "0\n");
+        assert_false(read_source(&t, SECOND));
+        assert_true(read_source(&t, SECOND));
+        assert_int_equal(t.uj[VD_PART_CPU], 20000000);
+        teardown(&t);
+    }
+}
+
 static void opening_on_mains_power_begins_with_a_gap(void **state)
 {
     source_test t;
@@ -206,6 +229,7 @@ int main(void)
         cmocka_unit_test(power_is_integrated_while_it_is_discharged),
         cmocka_unit_test(without_power_the_level_counts),
         cmocka_unit_test(on_mains_power_nothing_is_known),
+        cmocka_unit_test(beside_a_charger_a_battery_sees_only_a_part),
         cmocka_unit_test(opening_on_mains_power_begins_with_a_gap),
         cmocka_unit_test(of_two_batteries_one_may_wait),
         cmocka_unit_test(a_gauge_that_is_broken_or_gone_is_a_gap),
