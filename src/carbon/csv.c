@@ -103,7 +103,7 @@ static char separator_of(const char *text, size_t n)
     return memchr(text, '\t', n) != NULL ? '\t' : memchr(text, ';', n) != NULL ? ';' : ',';
 }
 
-/* The first column with one of the words, the words before others; n_columns where none has. */
+/* The first column with one of the words, the words before others; n where none has. */
 static size_t find_column(const field *fields, size_t n, const char *const *words, size_t n_words,
                           size_t but)
 {
@@ -112,6 +112,18 @@ static size_t find_column(const field *fields, size_t n, const char *const *word
             if (i != but && has(fields[i], words[k]))
                 return i;
     return n;
+}
+
+static size_t find_time(const field *fields, size_t n)
+{
+    static const char *const words[] = {"datetime", "timestamp", "point_time", "time"};
+    static const char *const names[] = {"from", "start", "hour", "date"}; /* not "updated" */
+    size_t found = find_column(fields, n, words, VD_COUNT(words), SIZE_MAX);
+    for (size_t k = 0; found == n && k < VD_COUNT(names); k++)
+        for (size_t i = 0; found == n && i < n; i++)
+            if (is(fields[i], names[k]))
+                found = i;
+    return found;
 }
 
 static bool names_scope(field head, const char *scope)
@@ -168,8 +180,6 @@ static vd_status read_unit(table *t, field head)
 
 static vd_status read_header(table *t, const char *text, size_t n)
 {
-    static const char *const times[] = {"datetime", "timestamp", "point_time", "time", "date",
-                                        "from"};
     static const char *const estimates[] = {"estimated"};
     field fields[FIELDS_MAX];
     int64_t unused;
@@ -181,7 +191,7 @@ static vd_status read_header(table *t, const char *text, size_t n)
         if (vd_time_parse(fields[i].text, fields[i].n, &unused))
             return fail(t, "a header is missing: the first line names the columns, such as "
                         "datetime,intensity_g_per_kwh");
-    t->at_time = find_column(fields, t->n_columns, times, VD_COUNT(times), SIZE_MAX);
+    t->at_time = find_time(fields, t->n_columns);
     if (t->at_time == t->n_columns)
         return fail(t, "no column is called datetime, timestamp or time");
     t->utc = has(fields[t->at_time], "utc");

@@ -131,6 +131,9 @@ static void a_table_is_read(void **state)
     s = good(p, "time\tkg/MWh\n2026-03-01T10:00:00Z\t300");
     assert_true(s.value[0].g_per_kwh == 300);
     vd_series_done(&s);
+    s = good(p, "updated,from,to,g/kWh\nx,2026-03-01T10:00:00Z,y,7\n");
+    assert_int_equal(s.value[0].valid_from_s, at("2026-03-01T10:00:00Z"));
+    vd_series_done(&s);
     s = good(p, "point_time,MOER lbs_co2_per_mwh\n2026-03-01T10:00:00Z,1000\n");
     assert_true(fabs(s.value[0].g_per_kwh - 453.59237) < 1e-9);
     vd_series_done(&s);
