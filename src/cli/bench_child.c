@@ -26,7 +26,7 @@ typedef struct message {
     char text[400];
 } message;
 
-/* ---- the child -------------------------------------------------------------------------------- */
+/* ---- the child ------------------------------------------------------------------------------- */
 
 typedef struct server server;
 
@@ -239,7 +239,7 @@ static void child_main(const vd_bench_share *share, int from, int to)
     _exit(0); /* what it holds, the kernel frees */
 }
 
-/* ---- the parent ------------------------------------------------------------------------------- */
+/* ---- the parent ------------------------------------------------------------------------------ */
 
 static vd_status make_pipes(int down[2], int up[2], vd_err *err)
 {
@@ -406,7 +406,8 @@ void vd_bench_child_stop(vd_bench_child *child)
         return;
     close(child->to);
     close(child->from);
-    /* It only has to notice that the pipe is closed; one that computes or hangs is not waited for. */
+    /* It only has to notice that the pipe is closed; one that computes or hangs is not waited
+     * for. */
     struct timespec pause = {0, 5000000};
     pid_t gone = 0;
     for (int i = 0; i < 100 && gone == 0; i++) {

@@ -1,6 +1,6 @@
 /*
- * bench_child.h - a process that holds a model and answers its part of a trace. Private copies are N
- * of them, a shared server is one.
+ * bench_child.h - a process that holds a model and answers its part of a trace. Private copies are
+ * N of them, a shared server is one.
  *
  *   parent                child
  *     |---- fork ----------> opens the model, answers one request to warm up

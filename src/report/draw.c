@@ -132,6 +132,13 @@ static void stretch(scale *s, double ratio)
     s->high = fmax(s->high, log(ratio));
 }
 
+/* In one window the machine time of both sides is one and the same: nothing to draw. */
+static bool is_drawn(const json_t *report, size_t i)
+{
+    bool window = i == 1 && strcmp(vd_report_string(report, "kind"), "bench") != 0;
+    return !window && isfinite(vd_report_number(report, "comparisons.%zu.ratio", i));
+}
+
 static scale find_scale(const json_t *report, size_t n)
 {
     scale s = {-0.02, 0.02};
@@ -209,7 +216,7 @@ void vd_draw_pairs(const json_t *report, vd_buf *out)
     scale s = find_scale(report, n);
     size_t rows = 0;
     for (size_t i = 0; i < n; i++)
-        rows += isfinite(vd_report_number(report, "comparisons.%zu.ratio", i));
+        rows += is_drawn(report, i);
     double bottom = 24 + 46 * (double)rows, y = 44;
     begin(out, "pairs", bottom + 46, "B divided by A, pair by pair",
           "One row for each figure. Each dot is one pair of runs, the diamond their geometric "
@@ -218,7 +225,7 @@ void vd_draw_pairs(const json_t *report, vd_buf *out)
           "holds the same figures.");
     draw_axis(&s, 20, bottom, out);
     for (size_t i = 0; i < n; i++)
-        if (isfinite(vd_report_number(report, "comparisons.%zu.ratio", i))) {
+        if (is_drawn(report, i)) {
             draw_row(report, i, &s, y, out);
             y += 46;
         }
@@ -234,7 +241,8 @@ void vd_draw_pairs(const json_t *report, vd_buf *out)
 static void bar_axis(double most, const char *unit, double top, double bottom, vd_buf *out)
 {
     double step = nice_step(most, 4);
-    for (double v = 0; v <= most * 1.0001; v += step) {
+    for (int i = 0; i * step <= most * 1.0001; i++) {
+        double v = i * step;
         double x = LEFT + (WIDTH - 130 - LEFT) * v / most;
         line(out, x, top, x, bottom, v == 0 ? "one" : "grid");
         label(out, x, bottom + 18, "tick", "middle", vd_unit_text(v, unit).text);
@@ -381,13 +389,14 @@ void vd_draw_break_even(const json_t *report, vd_buf *out)
 #define X(r) (left + (right - left) * (r) / requests)
 #define Y(j) (bottom - (bottom - top) * (j) / joules)
     double step = nice_step(joules, 4);
-    for (double v = 0; v <= joules; v += step) {
-        line(out, left, Y(v), right, Y(v), v == 0 ? "one" : "grid");
+    for (int i = 0; i * step <= joules; i++) {
+        double v = i * step;
+        line(out, left, Y(v), right, Y(v), i == 0 ? "one" : "grid");
         label(out, left - 8, Y(v) + 4, "tick", "end", vd_unit_text(v, "J").text);
     }
     step = nice_step(requests, 5);
-    for (double v = 0; v <= requests; v += step)
-        label(out, X(v), bottom + 18, "tick", "middle", vd_number_text(v).text);
+    for (int i = 0; i * step <= requests; i++)
+        label(out, X(i * step), bottom + 18, "tick", "middle", vd_number_text(i * step).text);
     label(out, (left + right) / 2, bottom + 40, "tick", "middle", "answers");
     line(out, X(0), Y(0), X(requests), Y(a * requests), "curve a");
     line(out, X(0), Y(cost), X(requests), Y(cost + b * requests), "curve b");

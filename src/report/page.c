@@ -36,20 +36,20 @@ static void put_head(const json_t *report, vd_buf *out)
     for (size_t i = 0; vd_report_style[i] != NULL; i++)
         vd_buf_puts(out, vd_report_style[i]);
     vd_buf_puts(out, "</style>\n</head>\n<body>\n<header>\n<p class=\"meta\">Before and after</p>\n"
-                     "<h1><span class=\"tag a\">A</span>");
+                     "<h1><span class=\"of\"><span class=\"tag a\">A</span>");
     vd_put_escaped(out, a);
-    vd_buf_puts(out, " <span aria-label=\"to\">\xe2\x86\x92</span> <span class=\"tag "
-                     "b\">B</span>");
+    vd_buf_puts(out, "</span><span class=\"of\"><span class=\"tag b\">B</span>");
     vd_put_escaped(out, b);
-    vd_buf_puts(out, "</h1>\n<p class=\"meta\">Made ");
+    vd_buf_puts(out, "</span></h1>\n<p class=\"meta\">Made ");
     vd_put_escaped(out, vd_report_string(report, "created"));
     vd_buf_puts(out, " by ");
     vd_put_escaped(out, vd_report_string(report, "program"));
     vd_buf_puts(out, "</p>\n</header>\n<main>\n");
 }
 
+/* `doubt` is the path of the meter's uncertainty in percent, NULL where it cancels. */
 static void put_tile(const json_t *report, const char *title, const char *path, const char *unit,
-                     vd_buf *out)
+                     const char *doubt, vd_buf *out)
 {
     double value = vd_report_number(report, "%s", path);
     if (!isfinite(value))
@@ -58,7 +58,13 @@ static void put_tile(const json_t *report, const char *title, const char *path, 
     vd_put_escaped(out, title);
     vd_buf_puts(out, "</span><b>");
     vd_put_figure(report, path, unit, out);
-    vd_buf_puts(out, "</b></div>\n");
+    vd_buf_puts(out, "</b>");
+    if (doubt != NULL && isfinite(vd_report_number(report, "%s", doubt))) {
+        vd_buf_puts(out, "<span>\xc2\xb1 ");
+        vd_put_figure(report, doubt, "%", out);
+        vd_buf_puts(out, " by the meter</span>");
+    }
+    vd_buf_puts(out, "</div>\n");
 }
 
 static void put_summary(const json_t *report, vd_buf *out)
@@ -75,10 +81,12 @@ static void put_summary(const json_t *report, vd_buf *out)
         vd_buf_puts(out, "</div>\n");
     }
     vd_buf_puts(out, "<div class=\"tiles\">\n");
-    put_tile(report, "A, energy per answer", "comparisons.0.a", "J", out);
-    put_tile(report, "B, energy per answer", "comparisons.0.b", "J", out);
-    put_tile(report, "B / A", "comparisons.0.ratio", "\xc3\x97", out);
-    put_tile(report, "B, CO2e per answer (SCI)", "footprint.1.per_answer.sci_g", "g", out);
+    put_tile(report, "A, energy per answer", "comparisons.0.a", "J", "sides.0.uncertainty_pct",
+             out);
+    put_tile(report, "B, energy per answer", "comparisons.0.b", "J", "sides.1.uncertainty_pct",
+             out);
+    put_tile(report, "B / A", "comparisons.0.ratio", "\xc3\x97", NULL, out);
+    put_tile(report, "B, CO2e per answer (SCI)", "footprint.1.per_answer.sci_g", "g", NULL, out);
     vd_buf_puts(out, "</div>\n</section>\n");
 }
 

@@ -186,6 +186,7 @@ void vd_table_footprint(const json_t *report, vd_buf *out)
 {
     begin(out, "", "Per answer", a_and_b, 3);
     both(report, "Energy of the machine", "footprint", "per_answer.joules", "J", out);
+    both(report, "its uncertainty by the meter, \xc2\xb1", "sides", "uncertainty_pct", "%", out);
     both(report, "Machine time", "footprint", "per_answer.machine_s", "s", out);
     both(report, "CO2e of the electricity", "footprint", "per_answer.operational_g", "g", out);
     both(report, "CO2e of making the machine, its share", "footprint", "per_answer.embodied_g",
@@ -256,6 +257,9 @@ void vd_table_break_even(const json_t *report, vd_buf *out)
         vd_buf_puts(out, "</td></tr>\n");
     }
     for (size_t i = 0; i < VD_COUNT(row); i++) {
+        if (strstr(row[i].path, "days") != NULL &&
+            !(vd_report_number(report, "%s", row[i].path) >= 0.1))
+            continue; /* at once */
         row_head(out, row[i].title);
         vd_buf_puts(out, "<td>");
         vd_put_figure(report, row[i].path, row[i].unit, out);

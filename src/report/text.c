@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "12400" to "12,400"; a fraction behind stays. */
@@ -31,9 +32,12 @@ vd_report_text vd_number_text(double value)
         snprintf(out.text, sizeof(out.text), "%.2e", value);
         return out;
     }
+    bool whole = size == floor(size) && size < 1e15;
+    snprintf(digits, sizeof(digits), "%.2e", size);
+    double rounded = strtod(digits, NULL); /* 0.9997 has one digit before the point, not none */
+    size = whole ? size : rounded;
     int before = size >= 1 ? (int)floor(log10(size) + 1e-12) + 1 : 0;
     int behind = size == 0 ? 0 : size >= 1 ? 3 - before : 2 - (int)floor(log10(size) + 1e-12);
-    bool whole = size == floor(size) && size < 1e15;
     snprintf(digits, sizeof(digits), "%.*f", whole || behind < 0 ? 0 : behind, value);
     put_commas(digits, out.text, sizeof(out.text));
     return out;

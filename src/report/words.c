@@ -36,8 +36,8 @@ static void say_comparison(sentences *s, const vd_metric *m, const json_t *c)
     if (strcmp(verdict, "unknown") == 0)
         return;
     if (strcmp(verdict, "unpaired") == 0)
-        say(s, "Not a paired statement: B's %s is %s times A's, without an interval.", m->thing,
-            vd_ratio_text(ratio).text);
+        say(s, "B %s about %sx the %s of A; that is no paired statement and has no interval.",
+            m->needs, vd_ratio_text(ratio).text, m->thing);
     else if (strcmp(verdict, "no difference") == 0)
         say(s, "No difference in %s was found: B to A is as %s to 1 (95 %% interval %s to %s).",
             m->thing, vd_ratio_text(ratio).text, vd_ratio_text(low).text,

@@ -89,7 +89,7 @@ def test_what_prevents_a_paired_statement_is_said(make, change, word):
     assert not report["paired"] and found["verdict"] == "unpaired"
     assert found["low"] is None and found["high"] is None
     assert any(word in reason for reason in report["reasons"]), report["reasons"]
-    assert word in words and "Not a paired statement" in words
+    assert word in words and "no paired statement" in words
     assert "No difference in joules" not in words
     assert word in "".join(page.itertext())
 
@@ -279,4 +279,4 @@ def test_service_records_are_compared_without_a_window_of_their_own(make):
     report, _, words = make(service(900, "x"), service(600, "y"))
     found = comparison(report, "j_per_answer")
     assert (found["a"], found["b"]) == (pytest.approx(18), pytest.approx(12))
-    assert not report["paired"] and "Not a paired statement" in words
+    assert not report["paired"] and "no paired statement" in words
