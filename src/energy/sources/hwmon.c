@@ -198,11 +198,12 @@ static bool is_wanted(const found *f, const wish *w)
     return strcmp(f->name, w->name) == 0 && (w->label[0] == '\0' || matches(w->label, f->label));
 }
 
-/* Without a name: drivers that count processors. Without a label: what we know of the driver. */
+/* Without a name: the drivers that count a processor's energy. Without a label: what we know of the
+ * driver. */
 static void complete(const catalogue *c, wish *w)
 {
     for (size_t i = 0; w->name[0] == '\0' && i < c->n; i++)
-        if (parts_of_driver(c->item[i].name) == 1u << VD_PART_CPU)
+        if (c->item[i].energy && parts_of_driver(c->item[i].name) == 1u << VD_PART_CPU)
             memcpy(w->name, c->item[i].name, sizeof(w->name));
     for (size_t i = 0; w->label[0] == '\0' && i < VD_COUNT(known); i++)
         if (strcmp(known[i].name, w->name) == 0)

@@ -122,6 +122,11 @@ static void sensors_that_may_hold_each_other_must_be_named(void **state)
     teardown(&t);
     setup(&t);
     must_fail(&t, vd_source_hwmon_open, "", VD_ERR_NOT_FOUND, "there is none");
+    put(&t, "class/hwmon/hwmon1/name", "fam15h_power\n"); /* a guess of its processor, no counter */
+    put(&t, "class/hwmon/hwmon1/power1_input", "20000000\n");
+    must_fail(&t, vd_source_hwmon_open, "", VD_ERR_NOT_FOUND, "there are: fam15h_power");
+    must_open(&t, vd_source_hwmon_open, "fam15h_power");
+    assert_int_equal(t.source.parts, 1u << VD_PART_CPU);
     teardown(&t);
 }
 
