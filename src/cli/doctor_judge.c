@@ -52,8 +52,9 @@ static void judge_energy(vd_doctor *d)
     if (info->measured && vd_filtering_text(d->energy.filtering)[0] != '\0')
         say(d->note, &d->n_notes, "%s", vd_filtering_text(d->energy.filtering));
     if (info->why != VD_OK)
-        say(d->note, &d->n_notes, "no energy meter is read: joules are modelled, +-%.0f %%",
-            info->uncertainty_pct);
+        say(d->note, &d->n_notes, "no energy meter is read: joules are modelled, +-%.0f %%%s",
+            info->uncertainty_pct,
+            info->calibrated ? "" : "; with a plug meter, doctor --calibrate makes them surer");
     else if (info->why_text[0] != '\0')
         say(d->note, &d->n_notes, "%.240s", info->why_text);
     for (size_t i = 0; i < info->n_zones; i++) {

@@ -91,7 +91,7 @@ VD_NODISCARD vd_status vd_power_fit(const vd_power_base *base, const vd_power_pr
  * unknown mean and spread (conjugate, Gelman et al., Bayesian Data Analysis, ch. 3.3), where the
  * prior counts as VD_POWER_PRIOR_MACHINES machines. n may be 0. */
 enum { VD_POWER_PRIOR_MACHINES = 3 };
-/* What to widen the prior by where machines are fitted to be compared: their points are to speak. */
+/* What to widen the prior by where machines are fitted to be compared: their points shall speak. */
 #define VD_POWER_LEARN_WIDEN 1.5
 void vd_power_learn(const vd_power_prior *prior, const vd_power *machines, size_t n,
                     vd_power_prior *ret_prior);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "energy/calibration.h"
 
 static fake_tree home;
@@ -303,6 +304,30 @@ static void what_cannot_be_written_leaves_nothing(void **state)
     assert_string_equal(text, "kept");
 }
 
+static void short_memory_is_a_status_and_leaks_nothing(void **state)
+{
+    static const char good[] = HEAD "\"threads\": 8, " POINTS "}";
+    vd_machine machine = {.n_cpu = 4};
+    vd_machine_family("", 0, 0, "", &machine);
+    uint64_t live = vd_alloc_stats_get().n_live;
+    for (uint64_t k = 1;; k++) {
+        vd_calibration c = {0};
+        vd_power power;
+        vd_alloc_fail_at(k);
+        vd_status st = vd_calibration_parse(good, sizeof(good) - 1, &c, NULL);
+        if (st == VD_OK)
+            st = vd_calibration_fit(&c, &machine, &power, NULL);
+        vd_alloc_fail_at(0);
+        vd_calibration_done(&c);
+        assert_int_equal(vd_alloc_stats_get().n_live, live);
+        if (st == VD_OK) {
+            assert_true(k > 10);
+            break;
+        }
+        assert_int_equal(st, VD_ERR_NOMEM);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +339,8 @@ int main(void)
         cmocka_unit_test(the_memory_of_a_whole_machine_is_taken_off),
         cmocka_unit_test(the_meter_takes_the_calibration_of_its_processor_and_says_so),
         cmocka_unit_test(what_cannot_be_written_leaves_nothing),
+        cmocka_unit_test(short_memory_is_a_status_and_leaks_nothing),
     };
+    vd_json_init();
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
