@@ -55,6 +55,7 @@ typedef struct vd_rapl_zone {
     char dir[VD_RAPL_PATH_MAX];
     int fd; /* energy_uj or the perf event, or -1 */
     uint64_t last_uj, last_ns, moved_ns;
+    bool ends_line; /* its number had a newline behind it: without one it is cut short */
     size_t index; /* sources/meterd.c: its place in the daemon's list */
     struct { /* sources/perf.c: the event, its last count and the energy since it was opened */
         uint64_t code, factor, raw, uj;

@@ -65,13 +65,19 @@ bool vd_rapl_file_number(const char *dir, const char *file, uint64_t *ret_number
            vd_rapl_parse(text, strlen(text), ret_number);
 }
 
-static int read_counter(int fd, uint64_t *ret_uj)
+/* 0 or an errno. A file that a program is just writing may hold the beginning of a number: where
+ * there was a newline behind it once, there must be one. */
+static int read_counter(vd_rapl_zone *zone, int fd, uint64_t *ret_uj)
 {
     char text[32];
     ssize_t n = pread(fd, text, sizeof(text), 0);
     if (n < 0)
         return errno;
-    return vd_rapl_parse(text, (size_t)n, ret_uj) ? 0 : EBADMSG;
+    bool ends_line = n > 0 && text[n - 1] == '\n';
+    if ((zone->ends_line && !ends_line) || !vd_rapl_parse(text, (size_t)n, ret_uj))
+        return EBADMSG;
+    zone->ends_line = ends_line;
+    return 0;
 }
 
 int vd_rapl_zone_open(const vd_rapl *rapl, vd_rapl_zone *zone, uint64_t *ret_uj)
@@ -83,7 +89,7 @@ int vd_rapl_zone_open(const vd_rapl *rapl, vd_rapl_zone *zone, uint64_t *ret_uj)
                                      : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return errno;
-    int saved = read_counter(fd, ret_uj);
+    int saved = read_counter(zone, fd, ret_uj);
     if (saved != 0) {
         close(fd);
         return saved;
@@ -110,12 +116,12 @@ static bool still_there(int fd)
 int vd_rapl_zone_value(const vd_rapl *rapl, vd_rapl_zone *zone, uint64_t *ret_uj)
 {
     if (zone->fd >= 0 && still_there(zone->fd)) {
-        int saved = read_counter(zone->fd, ret_uj);
-        /* Trees passed in by a host are rewritten by a program: it may just have emptied the file.
-         */
+        int saved = read_counter(zone, zone->fd, ret_uj);
+        /* Trees passed in by a host are rewritten by a program: it may just have emptied the file,
+         * or written a part of the number. */
         for (int i = 0; saved == EBADMSG && i < 4; i++) {
             nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-            saved = read_counter(zone->fd, ret_uj);
+            saved = read_counter(zone, zone->fd, ret_uj);
         }
         if (saved == 0 || saved == EBADMSG)
             return saved;

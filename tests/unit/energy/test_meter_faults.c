@@ -94,6 +94,33 @@ static void a_reopening_that_fails_is_a_gap_and_is_tried_again(void **state)
     }
 }
 
+static void a_number_that_was_cut_short_is_a_gap_and_never_energy_later(void **state)
+{
+    fake_tree tree;
+    tree_make(&tree);
+    zone_add(&tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 12345678);
+    zone_add(&tree, "intel-rapl:0:0", "dram", DRAM_RANGE, 1);
+    vd_meter *meter = tree_meter(&tree);
+    zone_file(&tree, "intel-rapl:0", "energy_uj", "1234"); /* of 12345700 */
+    vd_reading r = read_after(&tree, meter, SECOND);
+    assert_true(r.gap);
+    assert_int_equal(r.uj[VD_PART_CPU], 0);
+    zone_set(&tree, "intel-rapl:0", 12345778);
+    r = read_after(&tree, meter, SECOND);
+    assert_int_equal(r.uj[VD_PART_CPU], 100);
+    vd_meter_close(meter);
+
+    /* One that never has a newline is whole. */
+    zone_file(&tree, "intel-rapl:0", "energy_uj", "2000");
+    meter = tree_meter(&tree);
+    zone_file(&tree, "intel-rapl:0", "energy_uj", "2500");
+    r = read_after(&tree, meter, SECOND);
+    assert_false(r.gap);
+    assert_int_equal(r.uj[VD_PART_CPU], 500);
+    vd_meter_close(meter);
+    tree_remove(&tree);
+}
+
 /* ---- a tree that changes under it ------------------------------------------------------------ */
 
 static uint64_t seed;
@@ -247,6 +274,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_opening_may_fail_and_no_figure_is_a_part_of_one),
         cmocka_unit_test(a_reopening_that_fails_is_a_gap_and_is_tried_again),
+        cmocka_unit_test(a_number_that_was_cut_short_is_a_gap_and_never_energy_later),
         cmocka_unit_test(a_tree_that_changes_under_it_never_makes_energy),
         cmocka_unit_test(a_gap_of_one_source_is_a_gap_of_the_sum),
         cmocka_unit_test(methods_are_joined_once_each_and_the_model_stands_last),
