@@ -125,6 +125,9 @@ static vd_status add_card(vd_sensor_set *set, const vd_source_env *env, const ch
         snprintf(channel.name, sizeof(channel.name), "amdgpu %.40s", card);
         snprintf(path, sizeof(path), "%.450s/%s", folder, files[i].file);
         st = vd_sensor_set_add(set, env, path, files[i].kind, &channel, "amdgpu", err);
+        if (st == VD_OK)
+            snprintf(set->item[set->n - 1].runtime_status, VD_SENSOR_PATH_MAX,
+                     "%.400s/class/drm/%.40s/device/power/runtime_status", env->sysfs, card);
         if (st != VD_ERR_NOT_FOUND)
             return st;
     }

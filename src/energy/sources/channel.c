@@ -112,6 +112,20 @@ void vd_channel_gauge(vd_channel *channel, uint64_t now_ns, uint64_t value_uw, v
     begin(channel, now_ns, value_uw);
 }
 
+void vd_channel_asleep(vd_channel *channel, uint64_t now_ns, vd_sample *sample)
+{
+    if (channel->most_ns == 0) {
+        if (channel->started)
+            vd_channel_counter(channel, now_ns, channel->last, sample);
+        vd_channel_alive(channel, now_ns);
+        return;
+    }
+    bool never_zero = channel->never_zero;
+    channel->never_zero = false;
+    vd_channel_gauge(channel, now_ns, 0, sample);
+    channel->never_zero = never_zero;
+}
+
 void vd_channel_fail(vd_channel *channel, vd_sample *sample, const char *fmt, ...)
 {
     va_list args;

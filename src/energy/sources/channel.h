@@ -56,6 +56,10 @@ void vd_channel_gauge(vd_channel *channel, uint64_t now_ns, uint64_t value_uw, v
 /* The counter's device is known to be alive, though its value is the same as before. */
 void vd_channel_alive(vd_channel *channel, uint64_t now_ns);
 
+/* The device sleeps, draws nothing and was not asked, for that would wake it: 0 W of a gauge, and a
+ * counter may stand still. */
+void vd_channel_asleep(vd_channel *channel, uint64_t now_ns, vd_sample *sample);
+
 /* The sensor said nothing, for this reason. A counter remembers its value, so that what was used
  * meanwhile is counted when it comes back (and reported as a gap); a gauge starts anew. */
 void vd_channel_fail(vd_channel *channel, vd_sample *sample, const char *fmt, ...) VD_PRINTF(3, 4);

@@ -11,6 +11,7 @@
 #include "base/fail.h"
 #include "energy/sources/nvml_choice.h"
 #include "energy/sources/sampler.h"
+#include "energy/sources/sensor.h"
 #include "energy/sources/sources.h"
 
 /* The counter refreshes every 20 to 100 ms; asking as often sees every value but a few. Power is
@@ -33,6 +34,7 @@ typedef struct gpu {
     char uuid[VD_NVML_UUID_MAX];
     void *device; /* NULL: not found again yet */
     bool by_power;
+    char runtime_status[VD_SENSOR_PATH_MAX]; /* "", or see vd_sensor_sleeps */
 } gpu;
 
 typedef struct nvml_meter {
@@ -46,6 +48,10 @@ static void sample_gpu(const vd_nvml *nvml, gpu *g, uint64_t now_ns, vd_sample *
 {
     unsigned long long mj = 0;
     unsigned mw = 0;
+    if (vd_sensor_sleeps(&(vd_source_env){0}, g->runtime_status)) {
+        vd_channel_asleep(&g->channel, now_ns, sample);
+        return;
+    }
     if (g->device == NULL) {
         vd_channel_fail(&g->channel, sample, "is not there");
         return;
@@ -106,8 +112,18 @@ static vd_status cannot_measure(const vd_nvml *nvml, unsigned index, int failed,
     return VD_FAIL(err, VD_ERR_IO, "GPU %u cannot be read: %s", index, vd_nvml_error(nvml, failed));
 }
 
+/* Where the kernel says whether the GPU is switched off. */
+static void find_runtime_status(const vd_nvml *nvml, gpu *g, const char *sysfs)
+{
+    vd_nvml_pci pci = {{0}};
+    if (nvml->pci != NULL && nvml->pci(g->device, &pci) == VD_NVML_SUCCESS)
+        snprintf(g->runtime_status, sizeof(g->runtime_status),
+                 "%.400s/bus/pci/devices/%04x:%02x:%02x.0/power/runtime_status", sysfs, pci.domain,
+                 pci.bus & 0xff, pci.device & 0xff);
+}
+
 /* By its counter where it has one, else by its power. */
-static vd_status add_gpu(nvml_meter *m, unsigned index, vd_err *err)
+static vd_status add_gpu(nvml_meter *m, unsigned index, const char *sysfs, vd_err *err)
 {
     gpu *g = &m->gpu[m->n];
     unsigned long long mj;
@@ -130,6 +146,7 @@ static vd_status add_gpu(nvml_meter *m, unsigned index, vd_err *err)
                               .never_zero = true,
                               .most_ns = g->by_power ? power_most_ns : 0};
     snprintf(g->channel.name, sizeof(g->channel.name), "GPU %u", index);
+    find_runtime_status(&m->nvml, g, sysfs);
     m->n++;
     return VD_OK;
 }
@@ -182,7 +199,7 @@ vd_status vd_source_nvml_open(const vd_source_env *env, vd_source *ret_source, v
     if (st == VD_OK)
         st = vd_nvml_choose(&m->nvml, env->spec, index, &n, err);
     for (size_t i = 0; st == VD_OK && i < n; i++)
-        st = add_gpu(m, index[i], err);
+        st = add_gpu(m, index[i], env->sysfs, err);
     if (st == VD_OK)
         st = start(m, env, ret_source, err);
     if (st != VD_OK)

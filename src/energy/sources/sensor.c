@@ -153,6 +153,14 @@ const char *vd_sensor_error(int failed)
     return failed == EBADMSG ? "not a number" : strerror(failed);
 }
 
+bool vd_sensor_sleeps(const vd_source_env *env, const char *runtime_status)
+{
+    char text[16];
+    bool known = runtime_status[0] != '\0' &&
+                 vd_sensor_text(env, runtime_status, text, sizeof(text));
+    return known && strcmp(text, "suspended") == 0;
+}
+
 bool vd_sensor_text(const vd_source_env *env, const char *path, char *text, size_t size)
 {
     text[0] = '\0';

@@ -39,6 +39,10 @@ void vd_sensor_follow(vd_sensor *sensor, const char *driver);
 /* What went wrong, for people. Static storage. */
 const char *vd_sensor_error(int failed);
 
+/* A device that is switched off while nobody uses it, by its file power/runtime_status
+ * (Documentation/ABI/testing/sysfs-devices-power of the kernel). Reading a sensor would wake it. */
+bool vd_sensor_sleeps(const vd_source_env *env, const char *runtime_status);
+
 /* The first line of a file; "" and false when unreadable, empty or longer. */
 bool vd_sensor_text(const vd_source_env *env, const char *path, char *text, size_t size);
 

@@ -59,6 +59,11 @@ void vd_sensor_set_sample(void *self, uint64_t now_ns, vd_sample *sample)
     for (size_t i = 0; i < set->n; i++) {
         vd_sensor *file = &set->item[i].file;
         vd_channel *channel = &set->item[i].channel;
+        const vd_source_env env = {.open_file = file->open_file, .ctx = file->ctx};
+        if (vd_sensor_sleeps(&env, set->item[i].runtime_status)) {
+            vd_channel_asleep(channel, now_ns, sample);
+            continue;
+        }
         int64_t value = 0, written_ns = file->mtime_ns;
         int failed = vd_sensor_read(file, &value);
         bool written = set->item[i].kind == VD_SENSOR_REWRITTEN && file->mtime_ns != written_ns;

@@ -23,6 +23,7 @@ typedef struct vd_sensor_set {
         vd_sensor_kind kind;
         vd_sensor file;
         vd_channel channel;
+        char runtime_status[VD_SENSOR_PATH_MAX]; /* "", or see vd_sensor_sleeps */
     } item[VD_SENSOR_SET_MAX];
 } vd_sensor_set;
 
@@ -38,7 +39,7 @@ VD_NODISCARD vd_status vd_sensor_set_add(vd_sensor_set *set, const vd_source_env
                                          const vd_channel *channel, const char *driver,
                                          vd_err *err);
 
-/* Reads all of them. */
+/* Reads all of them, but for those whose device sleeps. */
 void vd_sensor_set_sample(void *set, uint64_t now_ns, vd_sample *sample);
 
 #endif

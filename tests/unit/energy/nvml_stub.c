@@ -17,6 +17,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "energy/sources/nvml_library.h"
+
 #define EXPORT __attribute__((visibility("default")))
 #define GPUS_MAX 8
 
@@ -79,6 +81,14 @@ EXPORT int nvmlDeviceGetUUID(void *device, char *uuid, unsigned size);
 EXPORT int nvmlDeviceGetName(void *device, char *name, unsigned size);
 EXPORT int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *ret_mj);
 EXPORT int nvmlDeviceGetPowerUsage(void *device, unsigned *ret_mw);
+EXPORT int nvmlDeviceGetPciInfo_v3(void *device, vd_nvml_pci *ret_pci);
+
+/* GPU 0 at 0000:3b:00.0, GPU 1 at 0000:3c:00.0, ... */
+int nvmlDeviceGetPciInfo_v3(void *device, vd_nvml_pci *ret_pci)
+{
+    *ret_pci = (vd_nvml_pci){.bus = 0x3b + (unsigned)((uintptr_t)device & 0xff) - 1};
+    return 0;
+}
 
 int nvmlInit_v2(void)
 {

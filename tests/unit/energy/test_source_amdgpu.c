@@ -82,7 +82,7 @@ static void an_energy_counter_goes_before_power(void **state)
     teardown(&t);
 }
 
-static void a_board_that_sleeps_or_is_pulled_is_a_gap(void **state)
+static void a_board_that_is_pulled_is_a_gap(void **state)
 {
     source_test t;
     make_desktop(&t);
@@ -95,6 +95,29 @@ static void a_board_that_sleeps_or_is_pulled_is_a_gap(void **state)
     assert_int_equal(t.source.lost_since_ns, 0);
     assert_true(read_source(&t, SECOND));
     assert_int_equal(t.uj[VD_PART_GPU], 100000000);
+    teardown(&t);
+}
+
+static void a_board_that_is_switched_off_draws_nothing_and_is_not_woken(void **state)
+{
+    source_test t;
+    make_desktop(&t);
+    put(&t, "class/drm/card0/device/power/runtime_status", "active\n");
+    must_open(&t, vd_source_amdgpu_open, "card0");
+    assert_true(read_source(&t, SECOND));
+    assert_int_equal(t.uj[VD_PART_GPU], 100000000);
+    put(&t, "class/drm/card0/device/power/runtime_status", "suspended\n");
+    put(&t, "class/drm/card0/device/hwmon/hwmon7/power1_average", "would wake it\n");
+    assert_true(read_source(&t, SECOND));
+    assert_int_equal(t.uj[VD_PART_GPU], 50000000); /* from 100 W to nothing */
+    for (int i = 0; i < 20; i++) {
+        assert_true(read_source(&t, SECOND));
+        assert_int_equal(t.uj[VD_PART_GPU], 0);
+    }
+    put(&t, "class/drm/card0/device/power/runtime_status", "active\n");
+    put(&t, "class/drm/card0/device/hwmon/hwmon7/power1_average", "100000000\n");
+    assert_true(read_source(&t, SECOND));
+    assert_int_equal(t.uj[VD_PART_GPU], 50000000);
     teardown(&t);
 }
 
@@ -132,7 +155,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_power_of_boards_is_integrated_and_that_of_processors_is_not),
         cmocka_unit_test(an_energy_counter_goes_before_power),
-        cmocka_unit_test(a_board_that_sleeps_or_is_pulled_is_a_gap),
+        cmocka_unit_test(a_board_that_is_pulled_is_a_gap),
+        cmocka_unit_test(a_board_that_is_switched_off_draws_nothing_and_is_not_woken),
         cmocka_unit_test(what_cannot_be_measured_is_an_error),
         cmocka_unit_test(opening_without_memory_is_a_status),
     };

@@ -347,6 +347,26 @@ static void closing_wakes_the_thread(void **state)
     teardown(&t);
 }
 
+static void a_gpu_that_is_switched_off_draws_nothing_and_is_not_woken(void **state)
+{
+    static const char status[] = "bus/pci/devices/0000:3c:00.0/power/runtime_status";
+    source_test t;
+    setup(&t, "0 1\nGPU-aa H100 5000 1 0\nGPU-bb H100 100 1 0\n");
+    put(&t, status, "active\n");
+    must_open(&t, vd_source_nvml_open, "1");
+    put(&t, status, "suspended\n");
+    stub_says(&t, "0 1\nGPU-aa H100 5000 1 0\nGPU-bb H100 -999 1 0\n"); /* if it were asked */
+    for (int i = 0; i < 20; i++) {
+        assert_true(read_source(&t, SECOND));
+        assert_int_equal(t.uj[VD_PART_GPU], 0);
+    }
+    put(&t, status, "active\n");
+    stub_says(&t, "0 1\nGPU-aa H100 5000 1 0\nGPU-bb H100 103 1 0\n");
+    assert_true(read_source(&t, SECOND));
+    assert_int_equal(t.uj[VD_PART_GPU], 3000);
+    teardown(&t);
+}
+
 static void the_meter_adds_the_gpu_to_the_host(void **state)
 {
     source_test t;
@@ -398,6 +418,7 @@ int main(void)
         cmocka_unit_test(the_gpus_of_this_process_are_counted),
         cmocka_unit_test(a_slow_driver_holds_up_neither_readings_nor_the_end),
         cmocka_unit_test(closing_wakes_the_thread),
+        cmocka_unit_test(a_gpu_that_is_switched_off_draws_nothing_and_is_not_woken),
         cmocka_unit_test(the_meter_adds_the_gpu_to_the_host),
         cmocka_unit_test(opening_without_memory_is_a_status),
     };
