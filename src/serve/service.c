@@ -97,8 +97,9 @@ static size_t most_residents(const vd_service_options *o)
 
 static void log_meter(const vd_meter_info *info)
 {
-    if (info->calibration[0] != '\0' && !info->calibrated)
-        vd_log(VD_LOG_WARN, "energy", "calibration unused why=\"%s\"", info->calibration);
+    if (info->calibration[0] != '\0')
+        vd_log(info->calibrated ? VD_LOG_INFO : VD_LOG_WARN, "energy", "%s",
+               info->calibration);
     if (info->why == VD_OK)
         vd_log(VD_LOG_INFO, "energy", "meter method=%s uncertainty_pct=%.3g", info->method,
                info->uncertainty_pct);
