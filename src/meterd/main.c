@@ -1,5 +1,4 @@
 /* main.c - verdant-meterd: options, then the steps of meterd.h. See README.md. */
-#include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/log.h"
 #include "meterd/meterd.h"
 
@@ -70,26 +70,35 @@ static bool parse_mode(const char *text, vd_meterd_options *o)
     return true;
 }
 
+/* One option and its value; false after saying what is wrong. */
+static bool take(const char *name, const char *value, vd_meterd_options *o)
+{
+    if (strcmp(name, "--socket") == 0)
+        o->socket = value;
+    else if (strcmp(name, "--sysfs") == 0)
+        o->sysfs = value;
+    else if (strcmp(name, "--group") == 0)
+        return parse_group(value, o);
+    else if (strcmp(name, "--mode") == 0)
+        return parse_mode(value, o);
+    else
+        return parse_user(value, o);
+    return true;
+}
+
 static bool parse(int argc, char **argv, vd_meterd_options *o)
 {
-    for (int i = 1; i < argc; i++) {
-        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
-        bool known = strcmp(name, "--socket") == 0 || strcmp(name, "--sysfs") == 0 ||
-                     strcmp(name, "--group") == 0 || strcmp(name, "--mode") == 0 ||
-                     strcmp(name, "--user") == 0;
-        if (!known)
-            return misuse("this is not understood: ", name);
-        if (value == NULL)
-            return misuse("a value is missing behind ", name);
-        if (strcmp(name, "--socket") == 0)
-            o->socket = value;
-        else if (strcmp(name, "--sysfs") == 0)
-            o->sysfs = value;
-        else if (!(strcmp(name, "--group") == 0  ? parse_group(value, o)
-                   : strcmp(name, "--mode") == 0 ? parse_mode(value, o)
-                                                 : parse_user(value, o)))
+    static const char *const known[] = {"--socket", "--sysfs", "--group", "--mode", "--user"};
+    for (int i = 1; i < argc; i += 2) {
+        bool is_known = false;
+        for (size_t k = 0; k < VD_COUNT(known); k++)
+            is_known |= strcmp(argv[i], known[k]) == 0;
+        if (!is_known)
+            return misuse("this is not understood: ", argv[i]);
+        if (i + 1 == argc)
+            return misuse("a value is missing behind ", argv[i]);
+        if (!take(argv[i], argv[i + 1], o))
             return false;
-        i++;
     }
     return true;
 }
