@@ -102,7 +102,8 @@ vd_energy_text vd_energy_joules(uint64_t uj)
 static int energy_main(int argc, char **argv)
 {
     if (argc < 2)
-        return vd_cli_misuse("energy", "say what: show, audit, export, record, resettle, key or verify");
+        return vd_cli_misuse("energy", "say what: show, audit, export, record, resettle, key or "
+                             "verify");
     for (size_t i = 0; i < VD_COUNT(words); i++)
         if (strcmp(argv[1], words[i].name) == 0)
             return words[i].main(argc - 1, argv + 1);

@@ -136,8 +136,10 @@ vd_status vd_energy_sums(vd_exchange *r, const char *argument, vd_buf *out, vd_a
     vd_db_close(db);
     if (st != VD_OK)
         return fail_query(r, &err, error);
-    if (json_object_set_new(sums, "object", json_string("energy")) != 0)
-        st = VD_ERR_NOMEM;
+    if (json_object_set_new(sums, "object", json_string("energy")) != 0) {
+        json_decref(sums);
+        sums = NULL; /* which put_json says */
+    }
     return put_json(sums, out, error);
 }
 
@@ -202,7 +204,7 @@ static json_t *entry_json(const vd_entry *e, json_t *sequences)
                      when(e->end_ns), "usage", "prompt_tokens", (json_int_t)e->prompt_tokens,
                      "cached_tokens", (json_int_t)e->cached_tokens, "completion_tokens",
                      (json_int_t)e->completion_tokens, "total_tokens",
-                     (json_int_t)(e->prompt_tokens + e->completion_tokens), "energy", energy,
+                     (json_int_t)e->prompt_tokens + (json_int_t)e->completion_tokens, "energy", energy,
                      "sequences", sequences);
 }
 
@@ -225,7 +227,7 @@ static vd_status find(vd_exchange *r, const char *id, vd_entry *ret_entry, json_
 
 vd_status vd_energy_request(vd_exchange *r, const char *argument, vd_buf *out, vd_api_error *error)
 {
-    vd_entry entry;
+    vd_entry entry = {0};
     json_t *sequences = NULL;
     vd_status st = find(r, argument, &entry, &sequences, error);
     return st == VD_OK ? put_json(entry_json(&entry, sequences), out, error) : st;
@@ -241,7 +243,7 @@ static vd_status no_key(vd_api_error *error)
 
 vd_status vd_energy_receipt(vd_exchange *r, const char *argument, vd_buf *out, vd_api_error *error)
 {
-    vd_entry entry;
+    vd_entry entry = {0};
     const vd_receipt_key *key = vd_books_key(r->server->options.books);
     vd_err err = {0};
     char *text = NULL;

@@ -294,24 +294,10 @@ void vd_ledger_answer_ended(vd_ledger *l, const vd_ledger_answer *answer)
     pthread_mutex_unlock(&l->lock);
 }
 
-void vd_ledger_set_intensity(vd_ledger *l, const vd_ledger_intensity *i)
+void vd_ledger_set_intensity(vd_ledger *l, const vd_ledger_intensity *intensity)
 {
-    vd_ledger_intensity clean; /* all of it, for it is compared by its bytes */
-    memset(&clean, 0, sizeof(clean));
-    clean.g_per_kwh = i->g_per_kwh;
-    clean.from_s = i->from_s;
-    clean.to_s = i->to_s;
-    clean.estimated = i->estimated;
-    clean.stale = i->stale;
-    snprintf(clean.zone, sizeof(clean.zone), "%s", i->zone);
-    snprintf(clean.kind, sizeof(clean.kind), "%s", i->kind);
-    snprintf(clean.scope, sizeof(clean.scope), "%s", i->scope);
-    snprintf(clean.basis, sizeof(clean.basis), "%s", i->basis);
-    snprintf(clean.boundary, sizeof(clean.boundary), "%s", i->boundary);
-    snprintf(clean.source, sizeof(clean.source), "%s", i->source);
-    snprintf(clean.version, sizeof(clean.version), "%s", i->version);
     pthread_mutex_lock(&l->lock);
-    memcpy(&l->intensity, &clean, sizeof(clean));
+    l->intensity = *intensity;
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -120,10 +120,19 @@ static void merge_window(vd_row_window *row, const vd_row_window *next)
         row->method = "mixed";
 }
 
+static bool same_intensity(const vd_ledger_intensity *a, const vd_ledger_intensity *b)
+{
+    return a->g_per_kwh == b->g_per_kwh && a->from_s == b->from_s && a->to_s == b->to_s &&
+           a->estimated == b->estimated && a->stale == b->stale && strcmp(a->zone, b->zone) == 0 &&
+           strcmp(a->kind, b->kind) == 0 && strcmp(a->scope, b->scope) == 0 &&
+           strcmp(a->basis, b->basis) == 0 && strcmp(a->boundary, b->boundary) == 0 &&
+           strcmp(a->source, b->source) == 0 && strcmp(a->version, b->version) == 0;
+}
+
 static uint32_t intensity_index(vd_pending *p, const vd_ledger_intensity *intensity)
 {
     size_t n = p->n_intensities;
-    if (n > 0 && memcmp(&p->intensity[n - 1], intensity, sizeof(*intensity)) == 0)
+    if (n > 0 && same_intensity(&p->intensity[n - 1], intensity))
         return (uint32_t)(n - 1);
     if (n == VD_PENDING_INTENSITIES) /* hours without a disk: the last one has to serve */
         return (uint32_t)(n - 1);
@@ -192,17 +201,16 @@ void vd_pending_window(vd_pending *p, const vd_window *w, uint64_t wall_offset_n
         next.requests_uj += w->share[i].uj;
     int64_t end_s = (int64_t)((next.begin_ns + next.length_ns) / NS_PER_S);
     next.slot_s = end_s - end_s % VD_SLOT_S;
-    vd_row_window *last = p->n_windows > 0 ? &p->window[p->n_windows - 1] : NULL;
-    if (last != NULL && (p->n_windows == p->max_windows || alike(last, &next))) {
-        merge_window(last, &next);
-    } else {
-        last = &p->window[p->n_windows++];
-        *last = next;
-    }
+    size_t n = p->n_windows;
+    if (n > 0 && (n == p->max_windows || alike(&p->window[n - 1], &next)))
+        merge_window(&p->window[n - 1], &next);
+    else
+        p->window[p->n_windows++] = next;
+    int64_t slot_s = p->window[p->n_windows - 1].slot_s;
     if (w->n_share > 0) {
         uint32_t index = intensity_index(p, intensity);
         for (size_t i = 0; i < w->n_share; i++)
-            add_share(p, w->share[i].request_id, w->share[i].uj, last->slot_s, index);
+            add_share(p, w->share[i].request_id, w->share[i].uj, slot_s, index);
     }
     touch(p, w->n_share > 0);
 }

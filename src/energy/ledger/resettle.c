@@ -125,7 +125,8 @@ static vd_status run_in_slots(sqlite3 *db, const char *sql, int64_t from_s, int6
     sqlite3_stmt *s = NULL;
     vd_status st = vd_db_prepare(db, sql, &s, err);
     const int64_t bound[] = {from_s, to_s, (int64_t)vd_wall_ns()};
-    for (int i = 0; st == VD_OK && i < sqlite3_bind_parameter_count(s); i++)
+    int n = sqlite3_bind_parameter_count(s);
+    for (int i = 0; st == VD_OK && i < VD_MIN(n, 3); i++)
         sqlite3_bind_int64(s, i + 1, bound[i]);
     if (st == VD_OK)
         st = vd_db_finish(s, err);
