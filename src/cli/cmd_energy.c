@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/fail.h"
 #include "cli/energy.h"
 #include "energy/ledger/sums.h"
 #include "serve/books.h"
@@ -74,10 +75,12 @@ bool vd_energy_args_read(const char *command, const char *allowed, int *argc, ch
     }
     vd_err err = {0};
     vd_status st = VD_OK;
-    if (path == NULL && strchr(allowed, 'l') != NULL)
-        st = vd_books_home("ledger.db", &a->path, &err);
-    else if (path != NULL && (a->path = vd_strdup(path)) == NULL)
-        st = VD_ERR_NOMEM;
+    if (path == NULL)
+        st = vd_books_path(&a->path, &err);
+    else if ((a->path = vd_strdup(path)) == NULL)
+        st = VD_FAIL(&err, VD_ERR_NOMEM, "no memory for a path");
+    if (st == VD_OK && a->path == NULL)
+        st = VD_FAIL(&err, VD_ERR_NOT_FOUND, "VERDANT_LEDGER is off; --ledger F names a ledger");
     if (st != VD_OK)
         *ret_status = vd_cli_failed(command, &err);
     return st == VD_OK;
@@ -145,7 +148,7 @@ const vd_command vd_cmd_energy = {
         "\n"
         "  --since T, --until T  2026-11-28, 2026-11-28T10:30, today, yesterday, 90m, 24h or 7d\n"
         "                        (ago); UTC. Default: everything\n"
-        "  --ledger F            default: ledger.db in VERDANT_HOME\n"
+        "  --ledger F            default: VERDANT_LEDGER, or ledger.db in VERDANT_HOME\n"
         "  --json                figures as JSON, in microjoules\n"
         "\n"
         "Example:\n"

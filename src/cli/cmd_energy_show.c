@@ -1,9 +1,11 @@
 /* cmd_energy_show.c - `verdant energy show`: what was used, in a table. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/fail.h"
 #include "cli/energy.h"
 #include "cli/format.h"
 #include "energy/ledger/schema.h"
@@ -57,6 +59,9 @@ static void put_table(json_t *sums, vd_sums_by by, bool all_models)
 vd_status vd_energy_open(const char *path, bool write, sqlite3 **ret_db, vd_err *err)
 {
     sqlite3 *db = NULL;
+    if (access(path, F_OK) != 0) /* a writer would make one */
+        return VD_FAIL(err, VD_ERR_NOT_FOUND, "%s: there is no ledger; `verdant serve` makes one",
+                       path);
     vd_status st = vd_db_open(path, !write, &db, err);
     if (st == VD_OK)
         st = vd_schema_check(db, err);

@@ -2,6 +2,7 @@
 #include "serve/books.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <verdant/verdant.h>
 
@@ -40,6 +41,17 @@ vd_status vd_books_home(const char *name, char **ret_path, vd_err *err)
     return st;
 }
 
+vd_status vd_books_path(char **ret_path, vd_err *err)
+{
+    const char *named = getenv("VERDANT_LEDGER");
+    if (named == NULL || named[0] == '\0')
+        return vd_books_home("ledger.db", ret_path, err);
+    if (strcmp(named, "off") == 0)
+        return VD_OK;
+    *ret_path = vd_strdup(named);
+    return *ret_path != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for a path");
+}
+
 /* Without a key there are no receipts, and the rest goes on. */
 static void open_key(vd_books *b, const char *folder)
 {
@@ -59,13 +71,10 @@ static void open_key(vd_books *b, const char *folder)
 vd_status vd_books_open(const vd_books_options *o, vd_books **ret_books, vd_err *err)
 {
     vd_books *b = NULL;
-    char *path = NULL;
     vd_status st = vd_alloc_array(1, sizeof(*b), "the books", &b, err);
-    if (st == VD_OK && o->path == NULL)
-        st = vd_books_home("ledger.db", &path, err);
     if (st != VD_OK)
-        goto out;
-    vd_ledger_options options = {.path = o->path != NULL ? o->path : path,
+        return st;
+    vd_ledger_options options = {.path = o->path,
                                  .program = "verdant " VD_VERSION,
                                  .method = o->method,
                                  .pue = o->pue,
@@ -80,7 +89,6 @@ vd_status vd_books_open(const vd_books_options *o, vd_books **ret_books, vd_err 
     *ret_books = b;
     b = NULL;
 out:
-    vd_free(path);
     vd_books_close(b);
     return st;
 }

@@ -20,7 +20,7 @@ struct vd_spent;
 typedef struct vd_books vd_books;
 
 typedef struct vd_books_options {
-    const char *path;   /* of the ledger; NULL: ledger.db in VERDANT_HOME */
+    const char *path;   /* of the ledger */
     const char *method; /* of the meter */
     const char *keys;   /* folder of the key of receipts; NULL: keys in VERDANT_HOME */
     bool no_receipts;
@@ -33,6 +33,9 @@ VD_NODISCARD vd_status vd_books_open(const vd_books_options *options, vd_books *
                                      vd_err *err);
 void vd_books_close(vd_books *books); /* writes the rest; NULL is a no-op */
 
+/* Where the ledger lies that nothing else names: VERDANT_LEDGER, else ledger.db in VERDANT_HOME;
+ * vd_free. *ret_path is NULL where VERDANT_LEDGER is "off". */
+VD_NODISCARD vd_status vd_books_path(char **ret_path, vd_err *err);
 /* "NAME in VERDANT_HOME"; vd_free. VD_ERR_NOT_FOUND without a home directory. */
 VD_NODISCARD vd_status vd_books_home(const char *name, char **ret_path, vd_err *err);
 

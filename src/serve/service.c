@@ -134,16 +134,22 @@ static void on_settled(void *ctx, uint64_t request_id, const vd_energy *energy)
 
 static vd_status open_books(vd_service *s, vd_err *err)
 {
-    if (s->options.no_ledger)
-        return VD_OK;
     vd_meter_info meter;
+    char *path = NULL;
+    vd_status st = VD_OK;
+    if (!s->options.no_ledger && s->options.ledger == NULL)
+        st = vd_books_path(&path, err);
+    const char *ledger = s->options.ledger != NULL ? s->options.ledger : path;
+    if (ledger == NULL || s->options.no_ledger)
+        return st;
     vd_meter_info_get(s->meter, &meter);
-    vd_status st = vd_books_open(&(vd_books_options){.path = s->options.ledger,
-                                                     .method = meter.method,
-                                                     .keys = s->options.keys,
-                                                     .no_receipts = s->options.no_receipts,
-                                                     .pue = s->options.site.pue},
-                                 &s->books, err);
+    st = vd_books_open(&(vd_books_options){.path = ledger,
+                                           .method = meter.method,
+                                           .keys = s->options.keys,
+                                           .no_receipts = s->options.no_receipts,
+                                           .pue = s->options.site.pue},
+                       &s->books, err);
+    vd_free(path);
     if (st != VD_OK)
         vd_err_prefix(err, "the energy ledger");
     return st;

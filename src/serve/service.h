@@ -30,7 +30,7 @@ typedef struct vd_service_options {
     vd_site site;
     vd_hardware_facts parts; /* what of it is configured; the rest is the machine's */
     vd_hardware hardware;    /* 0 in a field: guessed from the machine */
-    const char *ledger; /* where the ledger lies; NULL: ledger.db in VERDANT_HOME */
+    const char *ledger; /* where the ledger lies; NULL: vd_books_path */
     const char *keys;   /* folder of the key of receipts; NULL: keys in VERDANT_HOME */
     bool no_ledger, no_receipts;
     uint64_t drain_ns;       /* 0: 30 s */

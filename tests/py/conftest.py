@@ -17,6 +17,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "soak: minutes; only in ./check soak")
     config.addinivalue_line("markers", "threads: ./check full runs it over the servers of the "
                                        "sanitizer builds too")
+    # Servers of the tests write no ledger but one that a test names in its configuration.
+    os.environ["VERDANT_LEDGER"] = "off"
     # A shell starts what runs in the background with SIGINT ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

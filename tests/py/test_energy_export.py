@@ -86,4 +86,4 @@ def test_a_period_without_answers_has_a_head_and_no_rows(verdant, books):
 
 def test_misuse(verdant):
     for words in (["--format", "xml"], ["-o"], ["--format"], ["x"]):
-        assert verdant("energy", "export", *words).returncode == 2
+        assert verdant("energy", "export", *words, env={"VERDANT_LEDGER": "x"}).returncode == 2

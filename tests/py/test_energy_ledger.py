@@ -134,10 +134,31 @@ def test_what_is_wrong_on_the_command_line_is_said(verdant, tmp_path):
     for words in (["energy"], ["energy", "frobnicate"], ["energy", "audit", "--since", "soon"],
                   ["energy", "audit", "more"], ["energy", "audit", "--since"],
                   ["energy", "audit", "--since", "today", "--until", "yesterday"]):
-        done = verdant(*words)
+        done = verdant(*words, env={"VERDANT_LEDGER": str(tmp_path / "none.db")})
         assert done.returncode == 2 and done.stdout == "" and "Try: verdant energy" in done.stderr
     done = verdant("energy", "audit", "--ledger", tmp_path / "none.db")
     assert done.returncode == 1 and "there is no ledger" in done.stderr
+
+
+def test_the_environment_names_the_ledger(build, verdant, model, tmp_path):
+    from raw_http import Server
+    command = [build / "verdant", "serve", "--model", f"tiny={model}", "--listen", "127.0.0.1:0"]
+    for name, there in (("here.db", True), ("off", False)):
+        path = tmp_path / name
+        env = {**os.environ, "VERDANT_HOME": str(tmp_path / "home"),
+               "VERDANT_LEDGER": str(path) if there else "off"}
+        with Server(command, env=env) as server:
+            while server.ask("GET", "/readyz")[0] != 200:
+                time.sleep(0.02)
+            ask(server, 1)
+        assert path.exists() is there and not (tmp_path / "home" / "ledger.db").exists()
+        done = verdant("energy", "audit", env=env)
+        assert done.returncode == (0 if there else 1), done.stderr
+    env.pop("VERDANT_LEDGER")
+    with Server(command, env=env) as server:
+        assert server.stop() == 0
+    done = verdant("energy", "audit", env={**env, "VERDANT_LEDGER": ""})
+    assert done.returncode == 0 and (tmp_path / "home" / "ledger.db").exists()
 
 
 def load(server, ending, i):

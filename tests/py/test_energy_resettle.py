@@ -56,7 +56,7 @@ def test_estimates_are_replaced_and_both_values_kept(build, verdant, tmp_path):
 
 
 def test_resettle_says_what_it_needs(verdant, tmp_path):
-    done = verdant("energy", "resettle")
+    done = verdant("energy", "resettle", env={"VERDANT_LEDGER": "x"})
     assert done.returncode == 2 and "--provider" in done.stderr
     done = verdant("energy", "resettle", "--provider", "table", "--ledger", tmp_path / "no.db")
     assert done.returncode == 1
