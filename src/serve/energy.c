@@ -204,7 +204,8 @@ static json_t *entry_json(const vd_entry *e, json_t *sequences)
                      when(e->end_ns), "usage", "prompt_tokens", (json_int_t)e->prompt_tokens,
                      "cached_tokens", (json_int_t)e->cached_tokens, "completion_tokens",
                      (json_int_t)e->completion_tokens, "total_tokens",
-                     (json_int_t)e->prompt_tokens + (json_int_t)e->completion_tokens, "energy", energy,
+                     (json_int_t)e->prompt_tokens + (json_int_t)e->completion_tokens,
+                     "energy", energy,
                      "sequences", sequences);
 }
 
