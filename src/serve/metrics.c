@@ -169,6 +169,8 @@ static void write_account(vd_account *account, vd_buf *out)
     for (size_t i = 0; i < VD_COUNT(parts); i++)
         labelled(out, "verdant_account_joules_total", "booked", parts[i].booked,
                  (double)parts[i].uj / 1e6);
+    GAUGE("verdant_requests_unsettled",
+          "Requests that ended and whose window of a slow meter is still open.", t.n_departed);
     COUNTER("verdant_meter_gaps_total", "Windows in which the meter missed something.", t.n_gaps);
     head(out, "verdant_meter_info", "gauge", "Always 1; the label says how energy is measured.");
     labelled(out, "verdant_meter_info", "method", t.method, 1);

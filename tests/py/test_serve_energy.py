@@ -286,6 +286,8 @@ def test_a_slow_meter_settles_after_the_answer(build, tmp_path, model):
             assert energy["method"] == "hwmon"
         late = [e for e in energies if e.get("settled") is False]
         assert len(late) >= 3  # a window may close in between
+        assert re.search(rb"^verdant_requests_unsettled [1-9]", server.ask("GET", "/metrics")[2],
+                         re.M)
         assert all(e["uncertainty"]["independent_pct"] > 0 for e in energies)
         deadline = time.monotonic() + 60
         while True:
@@ -296,4 +298,5 @@ def test_a_slow_meter_settles_after_the_answer(build, tmp_path, model):
             time.sleep(0.5)
         assert sums["ended"] == sums["requests"] > 0
         told = sum(uj(e["total_j"]) for e in energies)
+        assert b"\nverdant_requests_unsettled 0\n" in server.ask("GET", "/metrics")[2]
         assert sums["requests"] / 5 < told < 5 * sums["requests"]  # the first window: a guess
