@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -163,7 +164,9 @@ void vd_run_facts_meter(const vd_meter *meter, vd_run_facts *facts, vd_run *run)
                                     .cpu = facts->cpu,
                                     .virtual_machine = info.machine.virtual_machine,
                                     .logical_cpus = info.machine.n_cpu,
-                                    .memory_bytes = info.machine.memory_bytes};
+                                    .memory_bytes = info.machine.memory_bytes,
+                                    .load_average = NAN};
+    (void)getloadavg(&run->machine.load_average, 1);
     run->meter.method = info.method;
     run->meter.common_pct = info.common_pct;
     run->meter.independent_pct = info.independent_pct;

@@ -81,8 +81,9 @@ void vd_table_comparisons(const json_t *report, vd_buf *out)
     for (size_t i = 0; i < n; i++) {
         const char *unit = vd_report_string(report, "comparisons.%zu.unit", i);
         const char *verdict = vd_report_string(report, "comparisons.%zu.verdict", i);
-        if (strcmp(verdict, "unknown") == 0)
-            continue;
+        bool window = i == 1 && strcmp(vd_report_string(report, "kind"), "bench") != 0;
+        if (window || strcmp(verdict, "unknown") == 0)
+            continue; /* in one window the machine time of both sides is one and the same */
         row_head(out, vd_report_string(report, "comparisons.%zu.title", i));
         vd_buf_puts(out, "<td>");
         put_path(report, unit, out, "comparisons.%zu.a", i);
@@ -295,6 +296,7 @@ void vd_table_facts(const json_t *report, vd_buf *out)
     both_texts(report, "Processor", "machine.cpu", out);
     both(report, "Hardware threads", "sides", "machine.logical_cpus", "", out);
     both(report, "Memory of the machine", "sides", "machine.memory_bytes", "B", out);
+    both(report, "Load average before", "sides", "machine.load_average", "", out);
     both_texts(report, "Meter", "meter.method", out);
     both(report, "Uncertainty of joules, \xc2\xb1", "sides", "uncertainty_pct", "%", out);
     both(report, "of it common to both sides, \xc2\xb1", "sides", "meter.common_pct", "%", out);

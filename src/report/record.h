@@ -37,6 +37,7 @@ typedef struct vd_run_machine {
     bool virtual_machine;
     double logical_cpus; /* those that the program may use */
     uint64_t memory_bytes;
+    double load_average; /* over the minute before: what else was running */
 } vd_run_machine;
 
 typedef struct vd_run_settings {

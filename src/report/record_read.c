@@ -134,6 +134,7 @@ static void read_place(reader *r, vd_run *run)
     flag(&p, "virtual", &m->virtual_machine);
     real(&p, "logical_cpus", MAY, 0, 1e6, &m->logical_cpus);
     count(&p, "memory_bytes", MAY, 0, &m->memory_bytes);
+    real(&p, "load_average", MAY, 0, 1e9, &m->load_average);
     back(r, &p);
 
     vd_run_settings *s = &run->settings;

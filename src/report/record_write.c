@@ -13,7 +13,7 @@
 void vd_run_init(vd_run *run)
 {
     *run = (vd_run){.kind = "bench"};
-    run->machine.logical_cpus = NAN;
+    run->machine.logical_cpus = run->machine.load_average = NAN;
     run->meter.common_pct = run->meter.independent_pct = run->meter.idle_w = NAN;
     run->quality.ppl = run->quality.ppl_stderr = NAN;
     run->quality.kl_mean = run->quality.kl_stderr = NAN;
@@ -187,6 +187,7 @@ static void put_place(object *o, const vd_run *run)
     put(&part, "virtual", json_boolean(m->virtual_machine));
     put_real(&part, "logical_cpus", m->logical_cpus);
     put_count(&part, "memory_bytes", m->memory_bytes);
+    put_real(&part, "load_average", m->load_average);
     put_object(o, "machine", &part);
 
     const vd_run_settings *s = &run->settings;

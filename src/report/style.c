@@ -61,7 +61,7 @@ const char *const vd_report_style[] = {
     "@page{size:A4;margin:14mm}\n"
     "@media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#333;"
     "--line:#bbb;--a:#999;--b:#333;--read:#bbb;--write:#555;--good:#000;--bad:#000;--warn:#fff;"
-    "--warnline:#000;--hatch:rgba(255,255,255,.8)}body{font-size:10.5pt}"
+    "--warnline:#000;--hatch:rgba(255,255,255,.8)}body{font-size:10pt;line-height:1.4}"
     "*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
     "header,main,footer{max-width:none;padding:0}section{border:0;border-top:1px solid #999;"
     "border-radius:0;padding:.6rem 0;margin:.5rem 0}"

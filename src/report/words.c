@@ -122,6 +122,12 @@ static void say_notes(sentences *s, const vd_pairs *p)
         say(s, "A and B stand for different grids (%s g/kWh and %s g/kWh): part of the difference "
             "in grams is the grid's.", vd_number_text(c->g_per_kwh).text,
             vd_number_text(d->g_per_kwh).text);
+    double load = fmax(a->machine.load_average, b->machine.load_average);
+    if (load > 0.3 * fmax(a->machine.logical_cpus, 1))
+        say(s, "Other programs were running: the load average before the measurement was %s on %s "
+            "hardware threads. Pairs share that, but figures of one side hold for a busy machine, "
+            "and more processes get more of one.", vd_number_text(load).text,
+            vd_number_text(a->machine.logical_cpus).text);
     if (common > 0)
         say(s, "Joules and grams by themselves are sure to \xc2\xb1%s %% only; that part is the "
                "same on "

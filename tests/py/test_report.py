@@ -198,6 +198,14 @@ def test_break_even(make, tmp_path):
     assert "requests" not in report["break_even"] and "do not save" in words
 
 
+def test_a_busy_machine_is_noted(make):
+    busy, quiet = {"load_average": 3.5}, {"load_average": 0.1}
+    report, _, _ = make(record("one", 0.1, 0.01, machine=busy), record("two", 0.07, 0.01))
+    assert any("load average before the measurement was 3.50" in n for n in report["notes"])
+    report, _, _ = make(record("one", 0.1, 0.01, machine=quiet), record("two", 0.07, 0.01))
+    assert not any("load average" in n for n in report["notes"])
+
+
 def test_quality_is_joined_by_the_model_file(make, verdant, tmp_path):
     a, b = record("one", 0.1, 0.01), record("two", 0.07, 0.01)
     evals = []
