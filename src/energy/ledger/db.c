@@ -5,8 +5,10 @@
 #include <sodium.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/fail.h"
 
 enum { BUSY_MS = 5000, HEADER = 16 };
@@ -133,17 +135,13 @@ vd_status vd_db_fail(sqlite3 *db, int code, const char *what, vd_err *err)
                    path != NULL ? ": " : "", what, why);
 }
 
-vd_status vd_db_open(const char *path, bool read_only, sqlite3 **ret_db, vd_err *err)
+static vd_status open_once(const char *name, int flags, sqlite3 **ret_db, vd_err *err)
 {
     sqlite3 *db = NULL;
-    pthread_once(&once, set_up);
-    if (!ready)
-        return VD_FAIL(err, VD_ERR_NOMEM, "SQLite or libsodium cannot start");
-    int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
-    int code = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    int code = sqlite3_open_v2(name, &db, flags | SQLITE_OPEN_NOMUTEX, NULL);
     vd_status st = VD_OK;
     if (code != SQLITE_OK) {
-        st = VD_FAIL(err, (code & 0xff) == SQLITE_NOMEM ? VD_ERR_NOMEM : VD_ERR_IO, "%s: %s", path,
+        st = VD_FAIL(err, (code & 0xff) == SQLITE_NOMEM ? VD_ERR_NOMEM : VD_ERR_IO, "%s: %s", name,
                      db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code));
         goto out;
     }
@@ -164,6 +162,57 @@ vd_status vd_db_open(const char *path, bool read_only, sqlite3 **ret_db, vd_err 
 out:
     vd_db_close(db);
     return st;
+}
+
+/* A reader of a file in WAL mode makes small files beside it. Where it may not, and no writer has
+ * left one, the file is read as one that nobody changes. */
+static vd_status open_immutable(const char *path, sqlite3 **ret_db, vd_err *err)
+{
+    vd_buf uri;
+    vd_buf_init(&uri, 16384);
+    vd_buf_puts(&uri, "file:");
+    for (const char *c = path; *c != '\0'; c++)
+        if (strchr("%?#", *c) != NULL)
+            vd_buf_printf(&uri, "%%%02x", (unsigned char)*c);
+        else
+            vd_buf_putc(&uri, *c);
+    vd_buf_puts(&uri, "?immutable=1");
+    vd_status st = vd_buf_status(&uri, "a path", err);
+    if (st == VD_OK)
+        st = open_once(vd_buf_text(&uri), SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, ret_db, err);
+    vd_buf_done(&uri);
+    return st;
+}
+
+static bool has_wal(const char *path)
+{
+    vd_buf name;
+    vd_buf_init(&name, 16384);
+    vd_buf_printf(&name, "%s-wal", path);
+    bool has = name.failed != VD_OK || access(vd_buf_text(&name), F_OK) == 0;
+    vd_buf_done(&name);
+    return has;
+}
+
+vd_status vd_db_open(const char *path, bool read_only, sqlite3 **ret_db, vd_err *err)
+{
+    sqlite3 *db = NULL;
+    pthread_once(&once, set_up);
+    if (!ready)
+        return VD_FAIL(err, VD_ERR_NOMEM, "SQLite or libsodium cannot start");
+    int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    vd_status st = open_once(path, flags, &db, err);
+    if (st != VD_OK)
+        return st;
+    if (read_only && access(path, R_OK) == 0 && !has_wal(path)) {
+        int code = sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL) & 0xff;
+        if (code == SQLITE_CANTOPEN || code == SQLITE_READONLY) {
+            vd_db_close(db);
+            return open_immutable(path, ret_db, err);
+        }
+    }
+    *ret_db = db;
+    return VD_OK;
 }
 
 void vd_db_close(sqlite3 *db)

@@ -147,6 +147,29 @@ static void a_full_file_system_is_waited_for(void **state)
     rig_done(&r);
 }
 
+/* An auditor's copy lies where nothing can be written. */
+static void a_file_on_a_read_only_place_is_audited(void **state)
+{
+    rig r;
+    char folder[64];
+    rig_make(&r);
+    if (mount("none", r.folder, "tmpfs", 0, "size=4m") != 0) {
+        rig_done(&r);
+        skip();
+    }
+    snprintf(folder, sizeof(folder), "%s", r.folder);
+    snprintf(r.path, sizeof(r.path), "%s/a %%41?#.db", folder); /* a name that an URI would read */
+    rig_open(&r);
+    for (int i = 0; i < 5; i++)
+        rig_request(&r, 2, true);
+    vd_ledger_close(r.ledger);
+    r.ledger = NULL;
+    assert_int_equal(mount("none", folder, "tmpfs", MS_REMOUNT | MS_RDONLY, "size=4m"), 0);
+    rig_sound(&r);
+    assert_int_equal(umount(folder), 0);
+    rig_done(&r);
+}
+
 /* ---- many threads ----------------------------------------------------------------------------*/
 
 typedef struct teller {
@@ -207,6 +230,7 @@ int main(void)
         cmocka_unit_test(any_failed_write_is_made_good),
         cmocka_unit_test(any_failed_allocation_is_made_good),
         cmocka_unit_test(a_full_file_system_is_waited_for),
+        cmocka_unit_test(a_file_on_a_read_only_place_is_audited),
         cmocka_unit_test(many_threads_tell_and_look_at_once),
     };
     sqlite3 *db = NULL;
