@@ -135,7 +135,7 @@ static void stretch(scale *s, double ratio)
 /* In one window the machine time of both sides is one and the same: nothing to draw. */
 static bool is_drawn(const json_t *report, size_t i)
 {
-    bool window = i == 1 && strcmp(vd_report_string(report, "kind"), "bench") != 0;
+    bool window = i == 1 && strcmp(vd_report_string(report, "kind"), "trace") == 0;
     return !window && isfinite(vd_report_number(report, "comparisons.%zu.ratio", i));
 }
 

@@ -148,11 +148,29 @@ static const vd_metric of_whole[] = {
      whole_memory},
 };
 
+/* A service's hours stand for themselves: no twin, no common window. */
+static const vd_metric of_service[] = {
+    {"j_per_answer", "Energy per answer", "J", true, false, "needs", "joules per answer",
+     whole_j_answer_own},
+    {"s_per_answer", "Machine time per answer", "s", false, false, "needs",
+     "machine time per answer", whole_s_answer},
+    {"j_per_token", "Energy per written token", "J", true, false, "needs",
+     "joules per written token", whole_j_token},
+    {"ttft_p50_s", "First token, median", "s", false, false, "needs",
+     "median time to the first token", ttft_p50},
+    {"latency_p50_s", "Last token, median", "s", false, false, "needs",
+     "median time to the last token", latency_p50},
+    {"latency_p95_s", "Last token, 95th percentile", "s", false, false, "needs",
+     "95th percentile of the time to the last token", latency_p95},
+};
+
 const vd_metric *vd_metrics_of(const char *kind, size_t *ret_n)
 {
-    bool bench = strcmp(kind, "bench") == 0;
-    *ret_n = bench ? VD_COUNT(of_bench) : VD_COUNT(of_whole);
-    return bench ? of_bench : of_whole;
+    bool bench = strcmp(kind, "bench") == 0, service = strcmp(kind, "service") == 0;
+    *ret_n = bench     ? VD_COUNT(of_bench)
+             : service ? VD_COUNT(of_service)
+                       : VD_COUNT(of_whole);
+    return bench ? of_bench : service ? of_service : of_whole;
 }
 
 double vd_figure(const vd_pairs *p, const vd_metric *metric, int side)

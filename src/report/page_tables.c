@@ -81,7 +81,7 @@ void vd_table_comparisons(const json_t *report, vd_buf *out)
     for (size_t i = 0; i < n; i++) {
         const char *unit = vd_report_string(report, "comparisons.%zu.unit", i);
         const char *verdict = vd_report_string(report, "comparisons.%zu.verdict", i);
-        bool window = i == 1 && strcmp(vd_report_string(report, "kind"), "bench") != 0;
+        bool window = i == 1 && strcmp(vd_report_string(report, "kind"), "trace") == 0;
         if (window || strcmp(verdict, "unknown") == 0)
             continue; /* in one window the machine time of both sides is one and the same */
         row_head(out, vd_report_string(report, "comparisons.%zu.title", i));

@@ -288,3 +288,5 @@ def test_service_records_are_compared_without_a_window_of_their_own(make):
     found = comparison(report, "j_per_answer")
     assert (found["a"], found["b"]) == (pytest.approx(18), pytest.approx(12))
     assert not report["paired"] and "no paired statement" in words
+    assert found["title"] == "Energy per answer"
+    assert "j_per_answer_own_window" not in [c["id"] for c in report["comparisons"]]
