@@ -5,35 +5,41 @@
 
 static const double z95 = 1.959963984540054, z90 = 1.6448536269514722;
 
-/* P(T > t) for df degrees of freedom, by Simpson's rule on the density after t = tan(u) sqrt(df):
- * the density becomes a power of a cosine on a finite interval, so that 2,000 steps give ten
- * digits. */
-static double upper_tail(double t, size_t df)
+/* Student's density is scale x (1 + t^2/df)^(-(df+1)/2). */
+static double scale_of(double df)
 {
-    enum { STEPS = 2000 };
-    double n = (double)df;
-    double begin = atan(t / sqrt(n)), end = acos(-1.0) / 2, h = (end - begin) / STEPS, sum = 0;
-    for (int i = 0; i <= STEPS; i++) {
-        double weight = i == 0 || i == STEPS ? 1 : i % 2 != 0 ? 4 : 2;
-        sum += weight * pow(fmax(cos(begin + i * h), 0), n - 1);
-    }
-    double scale = exp(lgamma((n + 1) / 2) - lgamma(n / 2)) / sqrt(acos(-1.0));
-    return scale * sum * h / 3;
+    return exp(lgamma((df + 1) / 2) - lgamma(df / 2)) / sqrt(acos(-1.0));
 }
 
-double vd_t_quantile(size_t df)
+/* P(T > t) for df degrees of freedom, by Simpson's rule on the density after t = tan(u) sqrt(df):
+ * the density becomes a power of a cosine on a finite interval, so that 200 steps give ten digits
+ * up to a hundred degrees of freedom. */
+static double upper_tail(double t, double df)
 {
-    double low = 1, high = 20;
-    if (df == 0)
+    enum { STEPS = 200 };
+    double begin = atan(t / sqrt(df)), end = acos(-1.0) / 2, h = (end - begin) / STEPS, sum = 0;
+    for (int i = 0; i <= STEPS; i++) {
+        double weight = i == 0 || i == STEPS ? 1 : i % 2 != 0 ? 4 : 2;
+        sum += weight * pow(fmax(cos(begin + i * h), 0), df - 1);
+    }
+    return scale_of(df) * sum * h / 3;
+}
+
+/* Newton's method from the normal quantile, which lies below: the tail is convex, so the steps
+ * never overshoot. */
+double vd_t_quantile(size_t degrees)
+{
+    double df = (double)degrees, t = z95;
+    if (degrees == 0)
         return INFINITY;
     for (int i = 0; i < 60; i++) {
-        double middle = (low + high) / 2;
-        if (upper_tail(middle, df) > 0.025)
-            low = middle;
-        else
-            high = middle;
+        double density = scale_of(df) / sqrt(df) * pow(1 + t * t / df, -(df + 1) / 2);
+        double step = (upper_tail(t, df) - 0.025) / density;
+        t += step;
+        if (fabs(step) < 1e-11 * t)
+            break;
     }
-    return (low + high) / 2;
+    return t;
 }
 
 double vd_geometric_mean(const double *x, size_t n)

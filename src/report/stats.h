@@ -26,8 +26,8 @@ typedef struct vd_ratio {
     size_t n;
 } vd_ratio;
 
-/* The 97.5 % quantile of Student's t with `df` >= 1 degrees of freedom. */
-double vd_t_quantile(size_t df);
+/* The 97.5 % quantile of Student's t with `degrees` >= 1 of freedom. */
+double vd_t_quantile(size_t degrees);
 
 /* exp(mean(ln x)); all x > 0, n >= 1. */
 double vd_geometric_mean(const double *x, size_t n);
