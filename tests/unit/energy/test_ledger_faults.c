@@ -6,11 +6,14 @@
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "energy/ledger/entry.h"
+#include "energy/ledger/receipt.h"
 #include "energy/ledger/schema.h"
+#include "energy/ledger/sums.h"
 #include "fault_vfs.h"
 #include "ledger_rig.h"
 
-enum { ROUNDS_MAX = 3000 };
+enum { ROUNDS_MAX = 20000 };
 
 static void rig_open_options(rig *r)
 {
@@ -70,20 +73,23 @@ static void any_failed_write_is_made_good(void **state)
 static void any_failed_allocation_is_made_good(void **state)
 {
     for (int phase = 0; phase < 2; phase++) {
-        bool failed = true;
+        bool reached = true; /* some failures SQLite lives with */
+        size_t n_failed = 0;
         uint64_t k = 1;
-        for (; failed && k < ROUNDS_MAX; k++) {
+        for (; reached && k < ROUNDS_MAX; k += 1 + k / 100) {
             rig r;
             vd_err err = {0};
             rig_make(&r);
             rig_open_options(&r);
             uint64_t live = vd_alloc_stats_get().n_live;
             if (phase == 0) {
+                uint64_t before = vd_alloc_stats_get().n_calls;
                 vd_alloc_fail_at(k);
                 vd_status st = vd_ledger_open(&r.options, &r.ledger, &err);
                 vd_alloc_fail_at(0);
-                failed = st != VD_OK;
-                if (failed) {
+                reached = vd_alloc_stats_get().n_calls - before >= k;
+                n_failed += st != VD_OK;
+                if (st != VD_OK) {
                     assert_int_equal(st, VD_ERR_NOMEM);
                     assert_int_equal(vd_alloc_stats_get().n_live, live);
                     r.ledger = NULL;
@@ -95,19 +101,102 @@ static void any_failed_allocation_is_made_good(void **state)
             } else {
                 rig_open(&r);
                 rig_request(&r, 2, true);
+                uint64_t before = vd_alloc_stats_get().n_calls;
                 vd_alloc_fail_at(k);
                 vd_status st = vd_ledger_flush(r.ledger, 20 * SECOND, &err);
                 vd_alloc_fail_at(0);
-                failed = st != VD_OK;
-                if (failed)
+                reached = vd_alloc_stats_get().n_calls - before >= k;
+                n_failed += st != VD_OK;
+                if (st != VD_OK)
                     assert_int_equal(st, VD_ERR_NOMEM);
             }
             rig_flush(&r);
             rig_sound(&r);
             rig_done(&r);
         }
-        assert_true(k > 5 && k < ROUNDS_MAX);
+        assert_true(n_failed >= (phase == 0 ? 10 : 1) && k < ROUNDS_MAX);
     }
+}
+
+static vd_status audit_once(rig *r, vd_err *err)
+{
+    json_t *report = NULL;
+    vd_status st = vd_audit_run(&(vd_audit_options){.path = r->path}, &report, err);
+    assert_true(st != VD_OK || json_is_true(json_object_get(report, "ok")));
+    json_decref(report);
+    return st;
+}
+
+static vd_status sum_once(rig *r, vd_err *err)
+{
+    sqlite3 *db = NULL;
+    json_t *sums = NULL;
+    vd_status st = vd_db_open(r->path, true, &db, err);
+    if (st == VD_OK)
+        st = vd_sums_run(db, 0, 0, NULL, VD_SUMS_HOUR, &sums, err);
+    assert_true(st != VD_OK || rig_number(sums, "meter_uj") == r->meter_uj);
+    json_decref(sums);
+    vd_db_close(db);
+    return st;
+}
+
+static vd_status sign_once(rig *r, vd_err *err)
+{
+    sqlite3 *db = NULL;
+    vd_receipt_key *key = NULL;
+    vd_entry entry = {0};
+    json_t *payload = NULL, *verified = NULL;
+    char *text = NULL;
+    vd_status st = vd_receipt_key_open(r->folder, true, &key, err);
+    if (st == VD_OK)
+        st = vd_db_open(r->path, true, &db, err);
+    if (st == VD_OK)
+        st = vd_entry_find(db, "req_3", &entry, err);
+    if (st == VD_OK && (payload = vd_entry_payload(&entry)) == NULL)
+        st = VD_ERR_NOMEM;
+    if (st == VD_OK)
+        st = vd_receipt_sign(key, payload, &text, err);
+    if (st == VD_OK)
+        st = vd_receipt_verify(text, strlen(text), NULL, &verified, err);
+    json_decref(payload);
+    json_decref(verified);
+    vd_free(text);
+    vd_receipt_key_close(key);
+    vd_db_close(db);
+    return st;
+}
+
+/* Reading: where memory is short it says so, holds nothing, and never says something else. */
+static void readers_with_too_little_memory_say_so(void **state)
+{
+    vd_status (*const readers[])(rig *, vd_err *) = {audit_once, sum_once, sign_once};
+    rig r;
+    rig_make(&r);
+    rig_open(&r);
+    for (int i = 0; i < 5; i++)
+        rig_request(&r, 2, true);
+    rig_flush(&r);
+    vd_ledger_close(r.ledger);
+    r.ledger = NULL;
+    for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {
+        vd_err err = {0};
+        assert_int_equal(readers[i](&r, &err), VD_OK);
+        uint64_t live = vd_alloc_stats_get().n_live, n_failed = 0;
+        bool reached = true;
+        for (uint64_t k = 1; reached; k += 1 + k / 100) { /* some failures SQLite lives with */
+            uint64_t before = vd_alloc_stats_get().n_calls;
+            vd_alloc_fail_at(k);
+            vd_status st = readers[i](&r, &err);
+            reached = vd_alloc_stats_get().n_calls - before >= k;
+            vd_alloc_fail_at(0);
+            if (st != VD_OK && st != VD_ERR_NOMEM)
+                fail_msg("reader %zu, allocation %llu: %s", i, (unsigned long long)k, err.message);
+            assert_int_equal(vd_alloc_stats_get().n_live, live);
+            n_failed += st != VD_OK;
+        }
+        assert_true(n_failed > 10);
+    }
+    rig_done(&r);
 }
 
 /* A file system that is really full (a small tmpfs), where we may mount one. */
@@ -229,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_failed_write_is_made_good),
         cmocka_unit_test(any_failed_allocation_is_made_good),
+        cmocka_unit_test(readers_with_too_little_memory_say_so),
         cmocka_unit_test(a_full_file_system_is_waited_for),
         cmocka_unit_test(a_file_on_a_read_only_place_is_audited),
         cmocka_unit_test(many_threads_tell_and_look_at_once),
