@@ -1,9 +1,9 @@
 /* fetch.c - see fetch.h. */
 #include "base/fetch.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -62,10 +62,11 @@ static bool parts_of(const char *url, bool *ret_tls, char host[HOST_MAX])
     return good;
 }
 
-static bool is_loopback(const char *host)
+bool vd_fetch_is_loopback(const char *host)
 {
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-           strcmp(host, "[::1]") == 0;
+    unsigned char address[4]; /* not by its first letters: 127.example.org is anywhere */
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+           (inet_pton(AF_INET, host, address) == 1 && address[0] == 127);
 }
 
 static CURLcode set_up(CURL *c, const vd_fetch *f, struct curl_slist *lines, sink *s, bool loopback,
@@ -90,6 +91,9 @@ static CURLcode set_up(CURL *c, const vd_fetch *f, struct curl_slist *lines, sin
         SET(CURLOPT_NOPROGRESS, 0L);
         SET(CURLOPT_XFERINFOFUNCTION, on_progress);
         SET(CURLOPT_XFERINFODATA, (void *)(uintptr_t)f->stop); /* only read */
+#if LIBCURL_VERSION_NUM >= 0x075700
+        SET(CURLOPT_QUICK_EXIT, 1L); /* nor wait for a name server that is silent */
+#endif
     }
     if (f->user_password != NULL) {
         SET(CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
@@ -138,14 +142,15 @@ vd_status vd_fetch_get(const vd_fetch *f, vd_buf *body, long *ret_code, vd_err *
         *f->ret_retry_after_s = 0;
     if (!parts_of(f->url, &tls, host))
         return VD_FAIL(err, VD_ERR_ARG, "not an http:// or https:// address: %.200s", f->url);
-    if (secret && !tls && !is_loopback(host))
+    bool loopback = vd_fetch_is_loopback(host);
+    if (secret && !tls && !loopback)
         return VD_FAIL(err, VD_ERR_ARG, "a token for %s would travel unencrypted: use https://",
                        host);
     vd_status st = make_lines(f, &lines, err);
     if (st != VD_OK)
         return st;
     CURL *c = curl_easy_init();
-    result = c == NULL ? CURLE_OUT_OF_MEMORY : set_up(c, f, lines, &s, is_loopback(host), message);
+    result = c == NULL ? CURLE_OUT_OF_MEMORY : set_up(c, f, lines, &s, loopback, message);
     if (result == CURLE_OK)
         result = curl_easy_perform(c);
     if (s.too_long)

@@ -9,6 +9,7 @@
 #define VD_BASE_FETCH_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <verdant/status.h>
@@ -32,5 +33,8 @@ typedef struct vd_fetch {
  * not loopback; VD_ERR_CANCELLED where `stop` ended it, VD_ERR_LIMIT, VD_ERR_NOMEM. */
 VD_NODISCARD vd_status vd_fetch_get(const vd_fetch *fetch, vd_buf *body, long *ret_code,
                                     vd_err *err);
+
+/* "localhost", "127.x.y.z" or "[::1]": what is sent there stays on this machine. */
+bool vd_fetch_is_loopback(const char *host);
 
 #endif

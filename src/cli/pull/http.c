@@ -1,7 +1,6 @@
 /* http.c - see http.h. */
 #include "cli/pull/http.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -13,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/fetch.h"
 #include "cli/pull/head.h"
 
 enum { REDIRECTS_MAX = 8, CONNECT_TIMEOUT_S = 30 };
@@ -266,10 +266,8 @@ static void url_part(const char *url, CURLUPart which, char *out, size_t n_out)
 bool vd_http_is_loopback(const char *url)
 {
     char host[256];
-    unsigned char address[4];
     url_part(url, CURLUPART_HOST, host, sizeof(host));
-    return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-           (inet_pton(AF_INET, host, address) == 1 && address[0] == 127);
+    return vd_fetch_is_loopback(host);
 }
 
 bool vd_http_same_origin(const char *a, const char *b)
