@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -373,11 +374,12 @@ static vd_status csv_open(vd_provider *p, const vd_provider_options *o, vd_err *
     return st;
 }
 
-/* What changes when a file is written again or replaced. */
+/* What changes when a file is written again or replaced; 0 for what is no regular file: a pipe would
+ * make the thread that reads it wait for its writer. */
 static uint64_t mark_of(const char *path)
 {
     struct stat about;
-    if (stat(path, &about) != 0)
+    if (stat(path, &about) != 0 || !S_ISREG(about.st_mode))
         return 0;
     uint64_t mark = (uint64_t)about.st_mtim.tv_sec * 1000000000u + (uint64_t)about.st_mtim.tv_nsec;
     return (mark ^ (uint64_t)about.st_ino << 40 ^ (uint64_t)about.st_size << 20) | 1;
@@ -392,6 +394,8 @@ static vd_status refresh(vd_provider *p, vd_err *err)
     vd_series fresh = {0};
     if (mark != 0 && mark == p->file_mark)
         return VD_OK;
+    if (mark == 0 && access(p->file, R_OK) == 0)
+        return VD_FAIL(err, VD_ERR_ARG, "%s is not a regular file", p->file);
     vd_status st = vd_file_read(p->file, FILE_MAX, &text, &n, err);
     if (st == VD_OK)
         st = vd_csv_read(p, p->file, text, n, &fresh, err);

@@ -22,10 +22,10 @@ static const vd_part_kg parts[] = {
     {"dram-gb", 533.0 / 384, CCF},   /* after Dell's statement for the R740: 533 kg for 384 GB */
     {"ssd", 100, CCF},
     {"hdd", 50, CCF},
-    {"gpu", 150, CCF},               /* one that is not named below */
-    {"a100", 150, BLOOM},
-    {"h100", 164, NVIDIA},
-    {"h200", 164, NVIDIA},           /* the same board with other memory: the nearest statement */
+    {"gpu", 150, CCF, true},         /* one that is not named below */
+    {"a100", 150, BLOOM, true},
+    {"h100", 164, NVIDIA, true},
+    {"h200", 164, NVIDIA, true},     /* the same board with other memory: the nearest statement */
     {"gpu-server", 2500, BLOOM},     /* HPE Apollo 6500, without its GPUs */
     {"hgx-server", 5700, "EcoLogits, methodology (2025): server for 8 GPUs, without them"},
 };
@@ -58,12 +58,24 @@ const vd_part_kg *vd_part_list(size_t *ret_n)
     return parts;
 }
 
-double vd_part_weight_kg(const char *part)
+static const vd_part_kg *find_part(const char *part)
 {
     for (size_t i = 0; i < VD_COUNT(parts); i++)
         if (strcasecmp(parts[i].part, part) == 0)
-            return parts[i].kg;
-    return 0;
+            return &parts[i];
+    return NULL;
+}
+
+double vd_part_weight_kg(const char *part)
+{
+    const vd_part_kg *found = find_part(part);
+    return found != NULL ? found->kg : 0;
+}
+
+bool vd_part_is_gpu(const char *part)
+{
+    const vd_part_kg *found = find_part(part);
+    return found != NULL && found->is_gpu;
 }
 
 unsigned vd_socket_threads(const char *cpu)
@@ -91,6 +103,8 @@ vd_hardware vd_hardware_guess(const vd_hardware_facts *f)
     double n_sockets = f->n_sockets > 0 ? (double)f->n_sockets : 1, share = 1;
     if (f->virtual_machine)
         share = share_of(f, &n_sockets);
+    if (f->virtual_machine && f->reserved_share > 0)
+        share = f->reserved_share;
     /* The server's memory and drives are taken to be divided as its threads are. A GPU is handed
      * through whole: at the server's share it must weigh what it weighs. */
     double gb = (double)f->memory_bytes / 1e9 / share;

@@ -27,6 +27,7 @@ typedef struct vd_hardware_facts {
     size_t n_sockets;      /* of a machine that is not virtual; 0: 1 */
     size_t n_ssd, n_gpu;
     const char *gpu; /* a part of the table ("h100"); NULL: "gpu" */
+    double reserved_share; /* RR/ToR where it is known; 0: guess */
 } vd_hardware_facts;
 
 /* The defaults for this machine: TE of the whole server (its memory taken to be shared as its
@@ -41,10 +42,12 @@ typedef struct vd_part_kg {
     const char *part; /* "server", "dram-gb", "h100", ... */
     double kg;
     const char *source;
+    bool is_gpu;
 } vd_part_kg;
 const vd_part_kg *vd_part_list(size_t *ret_n);
 /* Of a part's name, or 0. */
 double vd_part_weight_kg(const char *part);
+bool vd_part_is_gpu(const char *part);
 
 /* Hardware threads of one socket of this processor model, 0 where it is not in the table. */
 unsigned vd_socket_threads(const char *cpu);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -68,6 +69,22 @@ static vd_status find_source(const char *name, const vd_provider_ops **ret_ops, 
                    known);
 }
 
+/* A word that the source cannot follow would be taken for granted. */
+static vd_status check_words(const vd_provider *p, const vd_provider_options *o, vd_err *err)
+{
+    const struct {
+        const char *key, *asked, *is;
+    } words[] = {{"kind", o->kind, p->tags.kind}, {"scope", o->scope, p->tags.scope}};
+    for (size_t i = 0; i < VD_COUNT(words); i++)
+        if (words[i].asked != NULL && strcmp(words[i].asked, words[i].is) != 0)
+            return VD_FAIL(err, VD_ERR_ARG, "the values of %s for %s are %s; carbon.%s says '%.40s'",
+                           p->ops->name, p->tags.zone, words[i].is, words[i].key, words[i].asked);
+    if (p->ops != &vd_source_csv && (o->file != NULL || o->unit != NULL))
+        return VD_FAIL(err, VD_ERR_ARG, "carbon.%s is for the provider csv, not for %s",
+                       o->file != NULL ? "file" : "unit", p->ops->name);
+    return VD_OK;
+}
+
 vd_status vd_provider_open(const vd_provider_options *o, vd_provider **ret_provider, vd_err *err)
 {
     vd_provider *p = NULL;
@@ -80,6 +97,8 @@ vd_status vd_provider_open(const vd_provider_options *o, vd_provider **ret_provi
     p->ops = ops;
     p->timeout_ms = o->timeout_ms;
     st = ops->open(p, o, err);
+    if (st == VD_OK)
+        st = check_words(p, o, err);
     if (st == VD_OK && o->token_file != NULL && (p->token_file = vd_strdup(o->token_file)) == NULL)
         st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a file's name");
     if (st != VD_OK)
@@ -134,12 +153,14 @@ static bool is_hopeless(const vd_provider *p, vd_status st)
                                         st == VD_ERR_NOT_FOUND || st == VD_ERR_ARG);
 }
 
-/* A key that was refused is read again where it stands in a file. */
+/* A key that was refused is read again where it stands in a file; a pipe would only block. */
 static void renew_secret(vd_provider *p)
 {
     char *fresh = NULL;
+    struct stat about;
     const vd_provider_options o = {.token_file = p->token_file};
-    if (!p->refused || p->token_file == NULL || vd_source_secret(&o, "", &fresh, NULL) != VD_OK)
+    if (!p->refused || p->token_file == NULL || stat(p->token_file, &about) != 0 ||
+        !S_ISREG(about.st_mode) || vd_source_secret(&o, "", &fresh, NULL) != VD_OK)
         return;
     free_secret(p->secret);
     free_secret(p->session);

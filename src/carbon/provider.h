@@ -36,12 +36,13 @@ typedef struct vd_provider_options {
                        * (watttime), "GB" or a region's number 1 to 17 (uk, "GB"); for csv the word
                        * to show ("csv") */
     const char *url;  /* where the API lies, without a path, for a proxy or a test (the source's) */
-    const char *file; /* csv: the file */
+    const char *file; /* csv: the file, a regular one */
     const char *token_file; /* a file with the key, or NAME:PASSWORD; else the environment:
                              * VERDANT_ELECTRICITYMAPS_TOKEN, VERDANT_WATTTIME_USER and _PASSWORD.
                              * Read again when the key was refused */
     const char *kind;  /* csv, watttime: "average" or "marginal" (csv average, watttime marginal) */
-    const char *scope; /* csv, electricitymaps: "lifecycle" or "direct" (lifecycle) */
+    const char *scope; /* csv, electricitymaps: "lifecycle" or "direct" (lifecycle). Of a source
+                        * without a choice a word must say what its values are */
     const char *unit;  /* csv: "g/kWh", "kg/MWh", "kg/kWh", "lb/MWh" (what the header says) */
     uint32_t timeout_ms; /* of one request (10,000) */
 } vd_provider_options;

@@ -153,6 +153,15 @@ static int show_now(vd_provider *provider, const args *a, vd_err *err)
     return VD_EXIT_OK;
 }
 
+/* Takes `value`. A list that is short of one becomes NULL, which is said when it is printed. */
+static void append(json_t **list, json_t *value)
+{
+    if (json_array_append_new(*list, value) == 0)
+        return;
+    json_decref(*list);
+    *list = NULL;
+}
+
 static int show_history(vd_provider *provider, const args *a, vd_err *err)
 {
     vd_intensity *values = NULL;
@@ -166,7 +175,7 @@ static int show_history(vd_provider *provider, const args *a, vd_err *err)
         char from[VD_TIME_TEXT];
         vd_time_text(values[i].valid_from_s, from);
         if (a->json)
-            json_array_append_new(list, vd_intensity_json(&values[i]));
+            append(&list, vd_intensity_json(&values[i]));
         else
             printf("%s  %8.4g g CO2e/kWh%s\n", from, values[i].g_per_kwh,
                    values[i].estimated ? "  estimated" : "");
@@ -206,10 +215,10 @@ static int show_zones(const args *a)
             continue;
         n++;
         if (a->json)
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:f, s:i, s:s, s:s}", "code",
-                                                  code, "zone", row->code, "name", row->name,
-                                                  "g_per_kwh", row->g_per_kwh, "year", row->year,
-                                                  "scope", row->scope, "source", row->source));
+            append(&list, json_pack("{s:s, s:s, s:s, s:f, s:i, s:s, s:s}", "code", code, "zone",
+                                    row->code, "name", row->name, "g_per_kwh", row->g_per_kwh,
+                                    "year", row->year, "scope", row->scope, "source",
+                                    row->source));
         else
             printf("%-28s %5.0f g/kWh  %d  %-9s  %s\n", code, row->g_per_kwh, row->year,
                    row->scope, row->name);

@@ -54,7 +54,11 @@ static bool parse(int argc, char **argv, carbon_args *a, int *status)
 static void fill_from(const vd_config *config, vd_provider_options *o)
 {
     const vd_config_carbon *c = &config->carbon;
-    o->name = o->name != NULL ? o->name : c->provider;
+    o->name = o->name != NULL ? o->name : c->provider != NULL ? c->provider : "table";
+    if (c->provider == NULL || strcmp(o->name, c->provider) != 0) {
+        o->zone = o->zone != NULL ? o->zone : config->zone; /* the rest is another provider's */
+        return;
+    }
     o->zone = o->zone != NULL ? o->zone : c->zone != NULL ? c->zone : config->zone;
     o->url = o->url != NULL ? o->url : c->url;
     o->file = o->file != NULL ? o->file : c->file;

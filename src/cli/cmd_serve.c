@@ -198,7 +198,7 @@ static vd_status prepare(setup *s, const args *a, vd_err *err)
     st = vd_config_address(choose(a->listen, c->listen, "127.0.0.1:8080"), &s->host,
                            &s->options.server.port, err);
     if (st == VD_OK)
-        st = vd_zone_find(choose(a->zone, c->zone, NULL), &s->options.zone, err);
+        st = vd_config_zone(c, a->zone, &s->options.zone, err);
     if (a->zone != NULL && c->carbon.zone == NULL)
         s->options.carbon.zone = a->zone;
     if (st == VD_OK)

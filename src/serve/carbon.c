@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "base/clock.h"
 #include "carbon/calendar.h"
 #include "serve/endpoints.h"
@@ -82,6 +83,12 @@ static json_t *time_or_null(int64_t s)
     return json_string(text);
 }
 
+/* Not negative where the clock was set back. */
+static int64_t age_s(const vd_feed_state *s)
+{
+    return VD_MAX(now_s() - s->last_good_s, (int64_t)0);
+}
+
 static json_t *feed_json(const vd_feed_state *s)
 {
     json_t *feed = json_pack("{s:b, s:I, s:I}", "failing", s->failing, "asked",
@@ -89,7 +96,7 @@ static json_t *feed_json(const vd_feed_state *s)
     feed = with(feed, "last_good", time_or_null(s->last_good_s));
     feed = with(feed, "next", time_or_null(s->next_s));
     feed = with(feed, "age_s",
-                s->last_good_s == 0 ? json_null() : json_integer(now_s() - s->last_good_s));
+                s->last_good_s == 0 ? json_null() : json_integer(age_s(s)));
     feed = with(feed, "why", s->why[0] != '\0' ? json_string(s->why) : json_null());
     return with(feed, "note", s->note[0] != '\0' ? json_string(s->note) : json_null());
 }
@@ -179,5 +186,5 @@ void vd_carbon_metrics(vd_feed *feed, vd_buf *out)
           "-1 where none came yet.",
           !state.has_thread        ? 0
           : state.last_good_s == 0 ? -1
-                                   : (double)(now_s() - state.last_good_s));
+                                   : (double)age_s(&state));
 }

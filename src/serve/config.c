@@ -15,6 +15,7 @@
 #include "serve/listen.h"
 
 enum { FILE_BYTES_MAX = 1 << 20, TEXT_MAX = 4096, TOKENS_MAX = 1 << 24 };
+static const double life_min_years = 0.1, share_min = 1e-6; /* of a machine, of a server */
 
 #define OPTIONAL CYAML_FLAG_OPTIONAL
 #define TEXT(key, type, member)                                                                    \
@@ -235,6 +236,11 @@ static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, 
     return VD_OK;
 }
 
+static bool is_table(const vd_config *c)
+{
+    return c->carbon.provider == NULL || strcmp(c->carbon.provider, "table") == 0;
+}
+
 static vd_status check_words(const vd_yaml *yaml, const vd_config *c, vd_err *err)
 {
     vd_err why = {0};
@@ -247,13 +253,22 @@ static vd_status check_words(const vd_yaml *yaml, const vd_config *c, vd_err *er
         st = vd_yaml_fail(yaml, "listen", err, "%s", why.message);
     else if (c->zone != NULL && vd_zone_find(c->zone, &zone, &why) != VD_OK)
         st = vd_yaml_fail(yaml, "zone", err, "%s", why.message);
+    else if (c->carbon.zone != NULL && is_table(c) &&
+             vd_zone_find(c->carbon.zone, &zone, &why) != VD_OK)
+        st = vd_yaml_fail(yaml, "carbon.zone", err, "%s", why.message);
     else if (c->log_level != NULL && !vd_log_level_parse(c->log_level, &level))
         st = vd_yaml_fail(yaml, "log_level", err, "is '%s'; error, warn, info and debug there are",
                           c->log_level);
     if (st == VD_OK && c->carbon.pue != 0 && c->carbon.pue < 1)
         st = vd_yaml_fail(yaml, "carbon.pue", err, "is %g; a building cannot use less than the "
                           "machines in it, so it is 1 or more", c->carbon.pue);
-    if (st == VD_OK && c->hardware.gpu != NULL && vd_part_weight_kg(c->hardware.gpu) <= 0)
+    if (st == VD_OK && c->hardware.life_years != 0 && c->hardware.life_years < life_min_years)
+        st = vd_yaml_fail(yaml, "hardware.life_years", err, "is %g; it must be %g or more",
+                          c->hardware.life_years, life_min_years);
+    if (st == VD_OK && c->hardware.reserved_share != 0 && c->hardware.reserved_share < share_min)
+        st = vd_yaml_fail(yaml, "hardware.reserved_share", err, "is %g; it must be %g or more",
+                          c->hardware.reserved_share, share_min);
+    if (st == VD_OK && c->hardware.gpu != NULL && !vd_part_is_gpu(c->hardware.gpu))
         st = vd_yaml_fail(yaml, "hardware.gpu", err, "is '%s'; gpu, a100, h100 and h200 there are",
                           c->hardware.gpu);
     vd_free(host);
@@ -359,6 +374,22 @@ void vd_config_limits_to(const vd_config *c, vd_service_options *o)
     o->no_ledger = c->ledger.off;
     o->keys = c->ledger.keys;
     o->no_receipts = c->ledger.no_receipts;
+}
+
+vd_status vd_config_zone(const vd_config *c, const char *option, const vd_zone **ret_zone,
+                         vd_err *err)
+{
+    const char *code = option;
+    if (code == NULL && is_table(c))
+        code = c->carbon.zone;
+    if (code == NULL)
+        code = c->zone;
+    if (code == NULL && c->carbon.zone != NULL &&
+        vd_zone_find(c->carbon.zone, ret_zone, NULL) == VD_OK)
+        return VD_OK;
+    if (code == NULL && c->carbon.provider != NULL && strcmp(c->carbon.provider, "uk") == 0)
+        code = "GB";
+    return vd_zone_find(code, ret_zone, err);
 }
 
 vd_engine_options vd_config_engine(const vd_config_model *m)

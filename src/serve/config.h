@@ -72,6 +72,12 @@ void vd_config_free(vd_config *config); /* NULL is fine */
 void vd_config_limits_to(const vd_config *config, vd_service_options *options);
 vd_engine_options vd_config_engine(const vd_config_model *model);
 
+/* The table's row: of `option` (NULL: none was given), else of carbon.zone where the table is the
+ * provider, else of zone. For a live provider it stands in before the first value; without either
+ * it is that of carbon.zone if the table has it, of GB for uk, else the world. VD_ERR_NOT_FOUND. */
+VD_NODISCARD vd_status vd_config_zone(const vd_config *config, const char *option,
+                                      const vd_zone **ret_zone, vd_err *err);
+
 /* "127.0.0.1:8080", "[::1]:8080" or "localhost:0" into host and port. host: vd_free. VD_ERR_ARG. */
 VD_NODISCARD vd_status vd_config_address(const char *listen, char **ret_host, uint16_t *ret_port,
                                          vd_err *err);

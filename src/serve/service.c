@@ -171,9 +171,15 @@ static vd_status open_feed(vd_service *s, vd_err *err)
                                .period_s = s->options.carbon_period_s,
                                .on_change = log_feed,
                                .ctx = s};
-    vd_status st = VD_OK;
-    if (o->name != NULL && strcmp(o->name, "table") != 0)
-        st = vd_provider_open(o, &options.provider, err);
+    vd_provider_options asked = *o;
+    bool table = o->name == NULL || strcmp(o->name, "table") == 0;
+    if (table && s->options.zone != NULL)
+        asked.zone = s->options.zone->code;
+    vd_status st = vd_provider_open(&asked, &options.provider, err);
+    if (st == VD_OK && table) { /* its words were looked at; the feed knows the table itself */
+        vd_provider_close(options.provider);
+        options.provider = NULL;
+    }
     if (options.provider != NULL)
         vd_log(VD_LOG_INFO, "carbon", "intensities asked for provider=%s zone=%s",
                vd_provider_name(options.provider), vd_provider_zone(options.provider));
@@ -193,6 +199,7 @@ static void guess_hardware(vd_service *s, const vd_machine *machine)
     facts.virtual_machine = machine->virtual_machine;
     facts.n_cpu = machine->n_cpu;
     facts.memory_bytes = machine->memory_bytes;
+    facts.reserved_share = h->reserved_share;
     vd_hardware guess = vd_hardware_guess(&facts);
     h->server_kg = h->server_kg != 0 ? h->server_kg : guess.server_kg;
     h->life_years = h->life_years != 0 ? h->life_years : guess.life_years;

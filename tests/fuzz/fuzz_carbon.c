@@ -17,7 +17,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 static vd_provider *open_one(const char *name, const char *zone)
 {
     vd_provider *p = NULL;
-    const vd_provider_options o = {.name = name, .zone = zone, .file = "f"};
+    const vd_provider_options o = {
+        .name = name, .zone = zone, .file = strcmp(name, "csv") == 0 ? "f" : NULL};
     setenv("VERDANT_ELECTRICITYMAPS_TOKEN", "k", 1);
     setenv("VERDANT_WATTTIME_USER", "u", 1);
     setenv("VERDANT_WATTTIME_PASSWORD", "p", 1);

@@ -203,8 +203,14 @@ static void a_virtual_machine_is_a_part_of_a_server(void **state)
     h = vd_hardware_guess(&facts);
     near(h.reserved_share, 0.75, 1e-12);
     near(h.server_kg, 1100, 1e-12);
+    facts.reserved_share = 0.5; /* who knows it better: the server's memory follows */
+    h = vd_hardware_guess(&facts);
+    near(h.reserved_share, 0.5, 0);
+    facts.memory_bytes = UINT64_C(100000000000);
+    near(vd_hardware_guess(&facts).server_kg, 1100 + (200 - 16) * 533.0 / 384, 1e-12);
     facts.virtual_machine = false; /* counters and power are the whole machine's */
     facts.n_sockets = 2;
+    facts.reserved_share = 0;
     facts.memory_bytes = UINT64_C(400000000000);
     h = vd_hardware_guess(&facts);
     assert_true(h.reserved_share == 1);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -253,6 +254,27 @@ static void a_rewritten_file_is_read_again(void **state)
     vd_provider_close(p);
 }
 
+static void a_pipe_is_refused_and_not_waited_for(void **state)
+{
+    char folder[] = "/tmp/verdant-csv-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/pipe", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    vd_provider *p = NULL;
+    vd_intensity *values = NULL;
+    size_t n = 0;
+    vd_err err = {0};
+    const vd_provider_options o = {.name = "csv", .file = path};
+    assert_int_equal(vd_provider_open(&o, &p, &err), VD_OK);
+    alarm(10); /* nobody will ever write into it */
+    assert_int_equal(vd_provider_latest(p, NULL, &values, &n, NULL, &err), VD_ERR_ARG);
+    alarm(0);
+    assert_non_null(strstr(err.message, "is not a regular file"));
+    vd_provider_close(p);
+    unlink(path);
+    rmdir(folder);
+}
+
 static void short_memory_is_a_status(void **state)
 {
     static const char text[] = HEAD "2026-03-01T00:00:00Z,1\n2026-03-01T01:00:00Z,2\n";
@@ -281,6 +303,7 @@ int main(void)
         cmocka_unit_test(a_gap_is_no_value_and_said),
         cmocka_unit_test(doubts_about_a_table_are_errors_with_a_line),
         cmocka_unit_test(a_rewritten_file_is_read_again),
+        cmocka_unit_test(a_pipe_is_refused_and_not_waited_for),
         cmocka_unit_test(short_memory_is_a_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

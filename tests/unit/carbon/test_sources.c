@@ -33,8 +33,7 @@ static vd_provider *open_provider(const char *name, const char *zone, const char
     setenv("VERDANT_ELECTRICITYMAPS_TOKEN", "hush", 1);
     setenv("VERDANT_WATTTIME_USER", "somebody", 1);
     setenv("VERDANT_WATTTIME_PASSWORD", "hush", 1);
-    const vd_provider_options o = {.name = name, .zone = zone, .kind = kind, .scope = scope,
-                                   .file = "a.csv"};
+    const vd_provider_options o = {.name = name, .zone = zone, .kind = kind, .scope = scope};
     if (vd_provider_open(&o, &p, &err) != VD_OK)
         fail_msg("%s", err.message);
     return p;
@@ -297,6 +296,11 @@ static void wrong_words_are_said(void **state)
         {{.name = "watttime", .zone = "DE", .kind = "both"}, "marginal or average"},
         {{.name = "uk", .zone = "18"}, "regions 1 to 17"},
         {{.name = "uk", .zone = "FR"}, "regions 1 to 17"},
+        {{.name = "uk", .kind = "marginal"}, "are average; carbon.kind says 'marginal'"},
+        {{.name = "uk", .scope = "lifecycle"}, "are direct; carbon.scope says 'lifecycle'"},
+        {{.name = "uk", .file = "f"}, "carbon.file is for the provider csv"},
+        {{.name = "table", .zone = "DE", .unit = "g/kWh"}, "carbon.unit is for the provider csv"},
+        {{.name = "table", .zone = "US-CA", .scope = "lifecycle"}, "for US-CA are direct"},
         {{.name = "csv"}, "needs a file"},
         {{.name = "csv", .file = "f", .unit = "kg/h"}, "carbon.unit"},
         {{.name = "table", .zone = "Germny"}, "DE (Germany)"},
@@ -338,6 +342,25 @@ static void keys_come_from_the_environment_or_a_file(void **state)
     assert_int_equal(vd_provider_open(&o, &p, &err), VD_ERR_FORMAT);
     assert_null(strstr(err.message, "hush"));
     unlink(path);
+}
+
+static void a_key_stays_on_this_machine_or_is_encrypted(void **state)
+{
+    static const char *const far[] = {"http://127.0.0.1.example.org", "http://127.example.org",
+                                      "http://192.0.2.1", "http://localhost.example.org"};
+    setenv("VERDANT_ELECTRICITYMAPS_TOKEN", "hush-hush", 1);
+    for (size_t i = 0; i < VD_COUNT(far); i++) {
+        const vd_provider_options o = {.name = "electricitymaps", .zone = "DE", .url = far[i]};
+        vd_provider *p = NULL;
+        vd_intensity *values = NULL;
+        size_t n = 0;
+        vd_err err = {0};
+        assert_int_equal(vd_provider_open(&o, &p, &err), VD_OK);
+        assert_int_equal(vd_provider_latest(p, NULL, &values, &n, NULL, &err), VD_ERR_ARG);
+        assert_non_null(strstr(err.message, "would travel unencrypted"));
+        vd_provider_close(p);
+    }
+    unsetenv("VERDANT_ELECTRICITYMAPS_TOKEN");
 }
 
 static void the_table_has_no_final_values(void **state)
@@ -467,6 +490,7 @@ int main(void)
         cmocka_unit_test(short_memory_is_a_status),
         cmocka_unit_test(wrong_words_are_said),
         cmocka_unit_test(keys_come_from_the_environment_or_a_file),
+        cmocka_unit_test(a_key_stays_on_this_machine_or_is_encrypted),
         cmocka_unit_test(the_table_has_no_final_values),
         cmocka_unit_test(a_series_is_tidy_and_searched_right),
         cmocka_unit_test(a_value_past_its_time_is_estimated_then_stale),

@@ -173,6 +173,11 @@ static const struct {
     {"carbon:\n  pue: 0.9\n", ":2: carbon.pue: ", "cannot use less"},
     {"carbon:\n  provider: [csv]\n", ":2: carbon.provider: ", "a text"},
     {"hardware:\n  gpu: voodoo\n", ":2: hardware.gpu: ", "h100"},
+    {"hardware:\n  gpu: server\n", ":2: hardware.gpu: ", "h100"},
+    {"hardware:\n  life_years: 5e-324\n", ":2: hardware.life_years: ", "0.1 or more"},
+    {"hardware:\n  reserved_share: 1e-300\n", ":2: hardware.reserved_share: ", "or more"},
+    {"carbon:\n  zone: XX\n", ":2: carbon.zone: ", "no grid zone 'XX'"},
+    {"carbon:\n  provider: table\n  zone: XX\n", ":3: carbon.zone: ", "no grid zone 'XX'"},
     {"hardware:\n  server_kg: -1\n", ":2: hardware.server_kg: ", "in 0 to 1000000"},
     {"limits:\n  choices: 129\n", ":2: limits.choices: ", "is 129; it must lie in 0 to 128"},
     {"drain_seconds: 86401\n", ":1: drain_seconds: ", "in 0 to 86400"},
@@ -220,6 +225,37 @@ static void what_is_wrong_is_said_with_its_line_and_key(void **state)
             fail_msg("%s--> %d \"%s\", not \"%s\" and \"%s\"", bad[i].text, st, err.message,
                      bad[i].place, bad[i].words);
         assert_null(c);
+    }
+}
+
+static void the_zone_is_the_nearest_word_for_it(void **state)
+{
+    static const struct {
+        const char *text, *option, *code;
+    } cases[] = {
+        {"drain_seconds: 1\n", NULL, "WORLD"},
+        {"zone: DE\n", NULL, "DE"},
+        {"zone: DE\n", "FR", "FR"},
+        {"carbon: {zone: DE}\n", NULL, "DE"},
+        {"zone: FR\ncarbon: {provider: table, zone: DE}\n", NULL, "DE"},
+        {"carbon: {zone: DE}\n", "FR", "FR"},
+        /* of a live source: what stands in before its first value */
+        {"carbon: {provider: electricitymaps, zone: DE}\n", NULL, "DE"},
+        {"zone: FR\ncarbon: {provider: electricitymaps, zone: DE}\n", NULL, "FR"},
+        {"carbon: {provider: watttime, zone: CAISO_NORTH}\n", NULL, "WORLD"},
+        {"carbon: {provider: uk}\n", NULL, "GB"},
+        {"carbon: {provider: uk, zone: '13'}\n", NULL, "GB"},
+    };
+    for (size_t i = 0; i < VD_COUNT(cases); i++) {
+        vd_config *c = NULL;
+        vd_err err = {0};
+        const vd_zone *zone = NULL;
+        if (load(cases[i].text, strlen(cases[i].text), &c, &err) != VD_OK ||
+            vd_config_zone(c, cases[i].option, &zone, &err) != VD_OK)
+            fail_msg("%s--> %s", cases[i].text, err.message);
+        if (strcmp(zone->code, cases[i].code) != 0)
+            fail_msg("%s--> %s, not %s", cases[i].text, zone->code, cases[i].code);
+        vd_config_free(c);
     }
 }
 
@@ -289,6 +325,7 @@ int main(void)
         cmocka_unit_test(the_example_shows_the_defaults),
         cmocka_unit_test(every_key_arrives),
         cmocka_unit_test(what_is_wrong_is_said_with_its_line_and_key),
+        cmocka_unit_test(the_zone_is_the_nearest_word_for_it),
         cmocka_unit_test(a_hostile_file_costs_little),
         cmocka_unit_test(short_memory_is_a_status),
         cmocka_unit_test(addresses_are_split),
