@@ -374,8 +374,8 @@ static vd_status csv_open(vd_provider *p, const vd_provider_options *o, vd_err *
     return st;
 }
 
-/* What changes when a file is written again or replaced; 0 for what is no regular file: a pipe would
- * make the thread that reads it wait for its writer. */
+/* What changes when a file is written again or replaced; 0 for what is no regular file: a pipe
+ * would make the thread that reads it wait for its writer. */
 static uint64_t mark_of(const char *path)
 {
     struct stat about;

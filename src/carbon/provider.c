@@ -77,8 +77,9 @@ static vd_status check_words(const vd_provider *p, const vd_provider_options *o,
     } words[] = {{"kind", o->kind, p->tags.kind}, {"scope", o->scope, p->tags.scope}};
     for (size_t i = 0; i < VD_COUNT(words); i++)
         if (words[i].asked != NULL && strcmp(words[i].asked, words[i].is) != 0)
-            return VD_FAIL(err, VD_ERR_ARG, "the values of %s for %s are %s; carbon.%s says '%.40s'",
-                           p->ops->name, p->tags.zone, words[i].is, words[i].key, words[i].asked);
+            return VD_FAIL(err, VD_ERR_ARG, "the values of %s for %s are %s; carbon.%s says "
+                           "'%.40s'", p->ops->name, p->tags.zone, words[i].is, words[i].key,
+                           words[i].asked);
     if (p->ops != &vd_source_csv && (o->file != NULL || o->unit != NULL))
         return VD_FAIL(err, VD_ERR_ARG, "carbon.%s is for the provider csv, not for %s",
                        o->file != NULL ? "file" : "unit", p->ops->name);

@@ -24,7 +24,8 @@ static vd_filtering find(fake_tree *tree, const char *cpuinfo)
 
 static void only_what_can_be_known_is_said(void **state)
 {
-    static const char intel[] = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sgx_lc\n";
+    static const char intel[] =
+        "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sgx_lc\n";
     static const char sgx[] = "vendor_id\t: GenuineIntel\nflags\t\t: fpu sgx sgx_lc\n";
     static const char amd[] = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sgx\n";
     fake_tree tree;
