@@ -48,7 +48,7 @@ typedef struct args {
     vd_provider_options provider;
     const char *action, *word;
     int64_t from_s, to_s;
-    bool final, json;
+    bool source, period, final, json; /* source, period: a word about it was given */
 } args;
 
 enum { OPT_ZONE = 256, OPT_PROVIDER, OPT_FILE, OPT_UNIT, OPT_KIND, OPT_SCOPE, OPT_TOKEN, OPT_URL,
@@ -69,8 +69,10 @@ static bool take(int c, args *a)
                  {OPT_KIND, &a->provider.kind},   {OPT_SCOPE, &a->provider.scope},
                  {OPT_TOKEN, &a->provider.token_file}, {OPT_URL, &a->provider.url}};
     for (size_t i = 0; i < VD_COUNT(words); i++)
-        if (words[i].option == c)
+        if (words[i].option == c) {
             *words[i].to = optarg;
+            a->source = true;
+        }
     if (c == OPT_FINAL)
         a->final = true;
     else if (c == OPT_JSON)
@@ -79,6 +81,24 @@ static bool take(int c, args *a)
              !vd_time_parse(optarg, strlen(optarg), c == OPT_FROM ? &a->from_s : &a->to_s))
         return vd_cli_misuse("carbon", "'%s' is no time with a zone, such as 2026-03-01T00:00:00Z",
                              optarg) == VD_EXIT_OK;
+    a->period |= c == OPT_FROM || c == OPT_TO;
+    return true;
+}
+
+/* What would be passed over in silence. */
+static bool check(const args *a)
+{
+    if (strcmp(a->action, "now") != 0 && strcmp(a->action, "history") != 0 &&
+        strcmp(a->action, "zones") != 0)
+        return vd_cli_misuse("carbon", "what is asked for: now, history or zones") == VD_EXIT_OK;
+    if (strcmp(a->action, "history") != 0 && (a->period || a->final))
+        return vd_cli_misuse("carbon", "--from, --to and --final are for: verdant carbon history") ==
+               VD_EXIT_OK;
+    if (strcmp(a->action, "zones") == 0 && a->source)
+        return vd_cli_misuse("carbon", "zones lists the built-in table; the only thing to choose by "
+                             "is a word: verdant carbon zones ire") == VD_EXIT_OK;
+    if (a->from_s >= a->to_s)
+        return vd_cli_misuse("carbon", "--from must lie before --to") == VD_EXIT_OK;
     return true;
 }
 
@@ -112,12 +132,7 @@ static bool parse(int argc, char **argv, args *a)
         a->word = argv[optind++];
     if (optind < argc)
         return vd_cli_misuse("carbon", "'%s' is not understood", argv[optind]) == VD_EXIT_OK;
-    if (strcmp(a->action, "now") != 0 && strcmp(a->action, "history") != 0 &&
-        strcmp(a->action, "zones") != 0)
-        return vd_cli_misuse("carbon", "what is asked for: now, history or zones") == VD_EXIT_OK;
-    if (a->from_s >= a->to_s)
-        return vd_cli_misuse("carbon", "--from must lie before --to") == VD_EXIT_OK;
-    return true;
+    return check(a);
 }
 
 /* ---- now and history -------------------------------------------------------------------------*/
@@ -141,6 +156,10 @@ static int show_now(vd_provider *provider, const args *a, vd_err *err)
     if (vd_provider_latest(provider, NULL, &values, &n, NULL, err) != VD_OK)
         return vd_cli_failed("carbon", err);
     bool found = vd_intensity_at(values, n, now_s(), false, &now);
+    const vd_zone *row = NULL; /* of a year, and not of this hour */
+    if (strcmp(vd_provider_name(provider), "table") == 0 &&
+        vd_zone_find(vd_provider_zone(provider), &row, NULL) == VD_OK)
+        now = vd_zone_intensity(row, now_s());
     vd_free(values);
     if (!found) {
         (void)VD_FAIL(err, VD_ERR_NOT_FOUND, "%s has no value for %s now",

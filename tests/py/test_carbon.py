@@ -67,11 +67,15 @@ def test_a_value_of_the_table_has_every_tag(verdant):
     assert set(value) == TAGS
     assert value["intensity_g_per_kwh"] == 344 and value["version"] == "2024"
     assert value["estimated"] is True and value["stale"] is False
+    assert value["valid_from"] == "2024-01-01T00:00:00Z"  # of its year, not of this hour
+    assert value["valid_to"] == "2025-01-01T00:00:00Z"
     assert ask(verdant, "history", "--zone", "DE", "--final")["values"] == []
 
 
 def test_misuse_and_help(verdant):
     for args in ((), ("tomorrow",), ("now", "then"), ("now", "--zone"), ("now", "--zone", "Germny"),
+                 ("now", "--from", "2026-01-01T00:00:00Z"), ("now", "--final"),
+                 ("zones", "--zone", "DE"), ("now", "--provider", "uk", "--kind", "marginal"),
                  ("now", "--provider", "oracle"), ("history", "--from", "2026-01-01"),
                  ("history", "--from", "2026-01-02T00:00:00Z", "--to", "2026-01-01T00:00:00Z")):
         done = verdant("carbon", *args)
