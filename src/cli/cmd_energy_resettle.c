@@ -8,6 +8,7 @@
 #include "cli/energy.h"
 #include "cli/format.h"
 #include "energy/ledger/resettle.h"
+#include "serve/books.h"
 #include "serve/config.h"
 
 enum { PIECE_S = 300 * 86400 }; /* a provider is asked for at most 400 days */
@@ -68,23 +69,6 @@ static void fill_from(const vd_config *config, vd_provider_options *o)
     o->unit = o->unit != NULL ? o->unit : c->unit;
 }
 
-static vd_ledger_intensity to_row(const vd_intensity *from)
-{
-    vd_ledger_intensity i = {.g_per_kwh = from->g_per_kwh,
-                             .from_s = from->valid_from_s,
-                             .to_s = from->valid_to_s,
-                             .estimated = from->estimated,
-                             .stale = from->stale};
-    snprintf(i.zone, sizeof(i.zone), "%s", from->zone);
-    snprintf(i.kind, sizeof(i.kind), "%s", from->kind);
-    snprintf(i.scope, sizeof(i.scope), "%s", from->scope);
-    snprintf(i.basis, sizeof(i.basis), "%s", from->basis);
-    snprintf(i.boundary, sizeof(i.boundary), "%s", from->boundary);
-    snprintf(i.source, sizeof(i.source), "%s", from->source);
-    snprintf(i.version, sizeof(i.version), "%s", from->version);
-    return i;
-}
-
 static vd_status apply(sqlite3 *db, vd_provider *provider, int64_t from_s, int64_t to_s,
                        vd_resettle_done *sum, vd_err *err)
 {
@@ -97,7 +81,7 @@ static vd_status apply(sqlite3 *db, vd_provider *provider, int64_t from_s, int64
     if (st == VD_OK && n > 0)
         st = vd_alloc_array(n, sizeof(*rows), "intensities", &rows, err);
     for (size_t i = 0; st == VD_OK && i < n; i++)
-        rows[i] = to_row(&values[i]);
+        rows[i] = vd_books_intensity(&values[i]);
     if (st == VD_OK)
         st = vd_resettle_apply(db, from_s, to_s, rows, n, &done, err);
     sum->n_shares += done.n_shares;

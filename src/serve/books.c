@@ -128,7 +128,7 @@ void vd_books_tick(vd_books *b)
     }
 }
 
-static vd_ledger_intensity intensity_of(const vd_intensity *from)
+vd_ledger_intensity vd_books_intensity(const vd_intensity *from)
 {
     vd_ledger_intensity i = {.g_per_kwh = from->g_per_kwh,
                              .from_s = from->valid_from_s,
@@ -150,7 +150,7 @@ void vd_books_window(vd_books *b, const vd_window *window, const vd_intensity *i
     if (b == NULL)
         return;
     if (window->n_share > 0) {
-        vd_ledger_intensity i = intensity_of(intensity);
+        vd_ledger_intensity i = vd_books_intensity(intensity);
         vd_ledger_set_intensity(b->ledger, &i);
     }
     vd_ledger_on_window(b->ledger, window);

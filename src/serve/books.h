@@ -39,6 +39,8 @@ VD_NODISCARD vd_status vd_books_path(char **ret_path, vd_err *err);
 /* "NAME in VERDANT_HOME"; vd_free. VD_ERR_NOT_FOUND without a home directory. */
 VD_NODISCARD vd_status vd_books_home(const char *name, char **ret_path, vd_err *err);
 
+/* A value in the ledger's words. */
+vd_ledger_intensity vd_books_intensity(const vd_intensity *intensity);
 void vd_books_window(vd_books *books, const vd_window *window, const vd_intensity *intensity);
 void vd_books_settled(vd_books *books, uint64_t request_id, const vd_energy *energy);
 /* About once a second: says in the log, once a minute, that the ledger cannot be written. */
