@@ -92,11 +92,10 @@ static bool check(const args *a)
         strcmp(a->action, "zones") != 0)
         return vd_cli_misuse("carbon", "what is asked for: now, history or zones") == VD_EXIT_OK;
     if (strcmp(a->action, "history") != 0 && (a->period || a->final))
-        return vd_cli_misuse("carbon", "--from, --to and --final are for: verdant carbon history") ==
-               VD_EXIT_OK;
+        return vd_cli_misuse("carbon", "--from, --to and --final are for history") == VD_EXIT_OK;
     if (strcmp(a->action, "zones") == 0 && a->source)
-        return vd_cli_misuse("carbon", "zones lists the built-in table; the only thing to choose by "
-                             "is a word: verdant carbon zones ire") == VD_EXIT_OK;
+        return vd_cli_misuse("carbon", "zones lists the built-in table; choose by a word: verdant "
+                             "carbon zones ire") == VD_EXIT_OK;
     if (a->from_s >= a->to_s)
         return vd_cli_misuse("carbon", "--from must lie before --to") == VD_EXIT_OK;
     return true;

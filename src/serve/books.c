@@ -248,7 +248,7 @@ char *vd_books_receipt(const vd_books *b, const vd_exchange *r)
                   .pue = carbon->pue > 0 ? carbon->pue : 1,
                   .operational_ug = carbon->operational_g * 1e6,
                   .embodied_ug = carbon->embodied_g * 1e6,
-                  .intensity = intensity_of(&carbon->intensity)};
+                  .intensity = vd_books_intensity(&carbon->intensity)};
     snprintf(e.id, sizeof(e.id), "%s", r->id);
     snprintf(e.body_id, sizeof(e.body_id), "%s", r->ask.id);
     snprintf(e.model, sizeof(e.model), "%s", model_name(r));
