@@ -33,7 +33,7 @@ typedef struct vd_meter_options {
     /* Opens a file for reading, for tests (as root nothing is EACCES). NULL: open(2). */
     int (*open_file)(void *ctx, const char *path);
     /* Opens a perf event counter, for tests; see vd_source_env. */
-    int (*open_perf)(void *ctx, uint32_t type, uint64_t config, int cpu);
+    int (*open_perf)(void *ctx, uint32_t type, uint64_t config, int cpu, int group);
     void *ctx;
 } vd_meter_options;
 

@@ -61,6 +61,7 @@ typedef struct vd_rapl_zone {
         uint64_t code, factor, raw, uj;
         uint32_t rest; /* of a microjoule, 32 bits */
         int cpu;
+        size_t group, member; /* where in the groups that are read together */
     } perf;
 } vd_rapl_zone;
 

@@ -9,20 +9,19 @@
  *
  * The kernel reads the registers itself before they wrap and counts in 64 bits of 2^-32 J, so that
  * nothing of a wrap is seen here: 99 days at 500 W, and the difference of two readings is right
- * even then. Counting starts at 0 when it is opened. One reading is one system call; the kernel
- * asks the package's CPU. System-wide counting needs CAP_PERFMON or perf_event_paranoid <= 0.
+ * even then. Counting starts at 0 when it is opened. The counters of one CPU are a group, whose
+ * reading is one system call; the kernel asks the package's CPU. Those that will not be grouped are
+ * read one by one. System-wide counting needs CAP_PERFMON or perf_event_paranoid <= 0.
  *
  * The PMU has one CPU per die. Intel's dies have counters of their own. AMD's (and Hygon's) show
  * that of the socket, and kernels of 2024 took a core complex for a die: the first CPU of each
  * package is read, the others are its twins.
  */
 #include <errno.h>
-#include <linux/perf_event.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -30,11 +29,12 @@
 #include "base/fail.h"
 #include "energy/rapl_file.h"
 #include "energy/sources/counters.h"
+#include "energy/sources/perf_group.h"
 #include "energy/sources/rapl.h"
 
 __extension__ typedef unsigned __int128 wide;
 
-enum { CPUS_MAX = 64 };
+enum { CPUS_MAX = 64, GROUPS_MAX = 2 * CPUS_MAX };
 
 /* vd_rapl.self: what is needed to open a counter, now and again after it was lost. */
 typedef struct pmu {
@@ -43,16 +43,11 @@ typedef struct pmu {
     int cpu[CPUS_MAX];
     size_t n_cpus;
     bool shared_dies; /* all dies of a package show one counter */
-    int (*open_perf)(void *ctx, uint32_t type, uint64_t config, int cpu);
+    vd_perf_open_fn open_perf;
     void *ctx;
+    size_t n_groups;
+    vd_perf_group group[GROUPS_MAX];
 } pmu;
-
-static int open_event(void *ctx, uint32_t type, uint64_t config, int cpu)
-{
-    (void)ctx;
-    struct perf_event_attr attr = {.size = sizeof(attr), .type = type, .config = config};
-    return (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
-}
 
 /* "0,28" or "0-1,4"; false when it is anything else. */
 static bool parse_cpus(const char *text, int *cpu, size_t *ret_n)
@@ -97,7 +92,7 @@ static vd_status find_pmu(const vd_source_env *env, pmu *p, vd_err *err)
         !parse_cpus(text, p->cpu, &p->n_cpus))
         return VD_FAIL(err, VD_ERR_FORMAT, "%s: type or cpumask is malformed", p->dir);
     p->type = (uint32_t)type;
-    p->open_perf = env->open_perf != NULL ? env->open_perf : open_event;
+    p->open_perf = env->open_perf;
     p->ctx = env->ctx;
     char cpus[VD_RAPL_PATH_MAX];
     snprintf(cpus, sizeof(cpus), "%.480s/devices/system/cpu", env->sysfs);
@@ -141,47 +136,110 @@ malformed:
                    e->name);
 }
 
-/* 0 or an errno; `ret` gets the raw count. */
-static int read_raw(int fd, uint64_t *ret)
+/* A new group of the zone's CPU; NULL: more than any machine has. */
+static vd_perf_group *new_group(pmu *p, int cpu)
 {
-    uint64_t count;
-    ssize_t n = read(fd, &count, sizeof(count));
-    if (n < 0)
-        return errno;
-    if (n != (ssize_t)sizeof(count))
-        return n == 0 ? ENODEV : EBADMSG; /* the kernel says so of an event in error */
-    *ret = count;
+    if (p->n_groups == GROUPS_MAX)
+        return NULL;
+    vd_perf_group *group = &p->group[p->n_groups++];
+    *group = (vd_perf_group){
+        .fd = -1, .cpu = cpu, .type = p->type, .open = p->open_perf, .ctx = p->ctx};
+    return group;
+}
+
+static int join(vd_rapl_zone *zone, pmu *p, vd_perf_group *group)
+{
+    int saved = vd_perf_group_add(group, zone->perf.code, &zone->fd);
+    if (saved != 0)
+        return saved;
+    zone->perf.group = (size_t)(group - p->group);
+    zone->perf.member = group->n - 1;
+    zone->perf.raw = group->count[zone->perf.member];
     return 0;
 }
 
-static int open_zone(const pmu *p, vd_rapl_zone *zone)
+/* Opens the zone's event in the group of its CPU, or by itself where it cannot stand in that. */
+static int open_zone(pmu *p, vd_rapl_zone *zone)
 {
-    int fd = p->open_perf(p->ctx, p->type, zone->perf.code, zone->perf.cpu);
-    if (fd < 0)
-        return errno;
-    int saved = read_raw(fd, &zone->perf.raw);
-    if (saved != 0) {
-        close(fd);
-        return saved;
+    for (size_t i = 0; i < p->n_groups; i++)
+        if (p->group[i].cpu == zone->perf.cpu && p->group[i].fd >= 0 &&
+            join(zone, p, &p->group[i]) == 0)
+            return 0;
+    vd_perf_group *group = new_group(p, zone->perf.cpu);
+    if (group == NULL)
+        return ENOSPC;
+    int saved = join(zone, p, group);
+    if (saved != 0)
+        p->n_groups--;
+    return saved;
+}
+
+/* The zone that is this member of the group, or NULL. */
+static vd_rapl_zone *find_member(vd_rapl *rapl, size_t group, size_t member)
+{
+    for (size_t i = 0; i < rapl->n_zones; i++) {
+        vd_rapl_zone *zone = &rapl->zone[i];
+        if (zone->info.use == VD_RAPL_READ && zone->perf.group == group &&
+            zone->perf.member == member)
+            return zone;
     }
-    zone->fd = fd;
-    return 0;
+    return NULL;
+}
+
+static void close_group(vd_rapl *rapl, size_t index)
+{
+    const pmu *p = rapl->self;
+    for (size_t i = p->group[index].n; i-- > 0;) { /* the leader last */
+        vd_rapl_zone *zone = find_member(rapl, index, i);
+        if (zone != NULL)
+            vd_rapl_zone_close(zone);
+    }
+}
+
+/* Opens all members of a group that was lost; 0 or an errno, and none is open. */
+static int open_group_again(vd_rapl *rapl, size_t index)
+{
+    pmu *p = rapl->self;
+    vd_perf_group *group = &p->group[index];
+    size_t n = group->n;
+    int saved = 0;
+    group->n = 0;
+    for (size_t i = 0; i < n && saved == 0; i++) {
+        vd_rapl_zone *zone = find_member(rapl, index, i);
+        saved = zone != NULL ? join(zone, p, group) : ENODEV;
+    }
+    if (saved != 0) {
+        close_group(rapl, index);
+        group->fd = -1;
+        group->n = n; /* to be tried again */
+    }
+    return saved;
+}
+
+/* vd_rapl.refresh: asks each group once. */
+static void perf_refresh(vd_rapl *rapl)
+{
+    pmu *p = rapl->self;
+    for (size_t i = 0; i < p->n_groups; i++) {
+        vd_perf_group *group = &p->group[i];
+        if (group->fd < 0) { /* it was lost: counts from now on, and what was before is unseen */
+            int saved = open_group_again(rapl, i);
+            group->error = saved != 0 ? saved : ENODATA;
+        } else if (vd_perf_group_read(group) == ENODEV) {
+            close_group(rapl, i);
+            group->fd = -1;
+        }
+    }
 }
 
 /* vd_rapl.value: what was counted since it was opened, in microjoules. */
 static int perf_value(vd_rapl *rapl, vd_rapl_zone *zone, uint64_t *ret_uj)
 {
-    uint64_t raw = 0;
-    if (zone->fd < 0) { /* it was lost: counts from now on, and what was before is unseen */
-        int saved = open_zone(rapl->self, zone);
-        return saved != 0 ? saved : ENODATA;
-    }
-    int saved = read_raw(zone->fd, &raw);
-    if (saved != 0) {
-        if (saved == ENODEV)
-            vd_rapl_zone_close(zone);
-        return saved;
-    }
+    const pmu *p = rapl->self;
+    const vd_perf_group *group = &p->group[zone->perf.group];
+    if (group->error != 0)
+        return group->error;
+    uint64_t raw = group->count[zone->perf.member];
     wide fraction = (wide)(raw - zone->perf.raw) * zone->perf.factor + zone->perf.rest;
     zone->perf.raw = raw;
     zone->perf.rest = (uint32_t)fraction;
@@ -222,7 +280,7 @@ static void name_zone(const vd_source_env *env, const pmu *p, size_t i, uint64_t
 /* Adds the event as a zone of the i-th CPU's package and opens it. 0 or an errno. */
 static int add_zone(const vd_source_env *env, vd_rapl *rapl, const event *e, size_t i)
 {
-    const pmu *p = rapl->self;
+    pmu *p = rapl->self;
     char id[VD_RAPL_ID_MAX], name[32];
     uint64_t package = topology(env, p->cpu[i], "physical_package_id", i);
     snprintf(id, sizeof(id), "power:%s:%d", e->name, p->cpu[i]);
@@ -289,6 +347,7 @@ vd_status vd_perf_open(const vd_source_env *env, bool psys, vd_source *ret_sourc
     }
     rapl->psys = psys;
     rapl->relative = true;
+    rapl->refresh = perf_refresh;
     rapl->value = perf_value;
     rapl->self = p;
     rapl->free_self = vd_free;

@@ -70,9 +70,9 @@ typedef struct vd_source_env {
      * now_ns. */
     bool sample_in_read;
     int (*open_file)(void *ctx, const char *path); /* for tests; NULL: open(2), read only */
-    /* A counter of the perf event PMU `type`, on one CPU; a descriptor or -1 and errno. For tests;
+    /* A counter of the perf event PMU `type`, on one CPU; see sources/perf_group.h. For tests;
      * NULL: perf_event_open(2). */
-    int (*open_perf)(void *ctx, uint32_t type, uint64_t config, int cpu);
+    int (*open_perf)(void *ctx, uint32_t type, uint64_t config, int cpu, int group);
     void *ctx;
 } vd_source_env;
 

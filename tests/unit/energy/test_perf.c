@@ -1,10 +1,13 @@
 /*
- * test_perf.c - RAPL by perf events, on a PMU whose counters are pipes.
+ * test_perf.c - RAPL by perf events, on a PMU whose counters are pipes. But for the tests of groups
+ * it lets no event into one, so that each has a pipe of its own.
  *
  * Layout: arch/x86/events/rapl.c of the kernel (attribute groups of the PMU "power"), and
  * Documentation/ABI/testing/sysfs-bus-event_source-devices-events.
  */
 #include "fake_tree.h"
+
+#include <signal.h>
 
 #include "base/alloc.h"
 
@@ -16,23 +19,53 @@ typedef struct fake_pmu {
     fake_tree tree; /* first: its callbacks get this struct */
     struct {
         uint64_t code;
-        int cpu, write_fd;
+        int cpu, read_fd, write_fd;
+        size_t n_members; /* of the group it leads; 0: it is a member itself */
     } event[EVENTS_MAX];
     size_t n_events;
+    bool groups;
     uint64_t first_raw; /* what a counter shows when it is opened */
     int refuse;         /* errno of every opening, 0: none */
     uint64_t refuse_code; /* of this event alone, 0: of all */
     uint32_t type;
 } fake_pmu;
 
-static void raw_write(int fd, uint64_t raw, size_t n)
+/* What a group of `n` members reads next, in as many bytes. */
+static void record_write(int fd, const uint64_t *raw, size_t n, size_t bytes)
 {
-    assert_int_equal(write(fd, &raw, n), n);
+    uint64_t record[1 + EVENTS_MAX] = {n};
+    memcpy(record + 1, raw, n * sizeof(*raw));
+    assert_int_equal(write(fd, record, bytes), bytes);
 }
 
-static int pmu_open(void *ctx, uint32_t type, uint64_t config, int cpu)
+static void raw_write(int fd, uint64_t raw)
+{
+    record_write(fd, &raw, 1, 16);
+}
+
+/* Lets the newest event into the group of `leader_fd`, all of whose counters begin alike. */
+static void join_group(fake_pmu *pmu, int leader_fd)
+{
+    uint64_t raw[EVENTS_MAX];
+    for (size_t i = 0; i < EVENTS_MAX; i++)
+        raw[i] = pmu->first_raw;
+    for (size_t i = pmu->n_events - 1; i-- > 0;) /* the newest: descriptors are used again */
+        if (pmu->event[i].read_fd == leader_fd && pmu->event[i].write_fd >= 0) {
+            pmu->event[pmu->n_events - 1].n_members = 0;
+            size_t n = ++pmu->event[i].n_members;
+            record_write(pmu->event[i].write_fd, raw, n, (1 + n) * 8);
+            return;
+        }
+    fail_msg("descriptor %d leads no group", leader_fd);
+}
+
+static int pmu_open(void *ctx, uint32_t type, uint64_t config, int cpu, int group)
 {
     fake_pmu *pmu = ctx;
+    if (group >= 0 && !pmu->groups) {
+        errno = EINVAL;
+        return -1;
+    }
     if (pmu->refuse != 0 && (pmu->refuse_code == 0 || pmu->refuse_code == config)) {
         errno = pmu->refuse;
         return -1;
@@ -42,9 +75,14 @@ static int pmu_open(void *ctx, uint32_t type, uint64_t config, int cpu)
     assert_true(pmu->n_events < EVENTS_MAX);
     pmu->event[pmu->n_events].code = config;
     pmu->event[pmu->n_events].cpu = cpu;
+    pmu->event[pmu->n_events].read_fd = ends[0];
+    pmu->event[pmu->n_events].n_members = 1;
     pmu->event[pmu->n_events++].write_fd = ends[1];
     pmu->type = type;
-    raw_write(ends[1], pmu->first_raw, 8);
+    if (group >= 0)
+        join_group(pmu, group);
+    else
+        raw_write(ends[1], pmu->first_raw);
     return ends[0];
 }
 
@@ -61,7 +99,7 @@ static int *pipe_of(fake_pmu *pmu, uint64_t code, int cpu)
 /* What the next reading of that counter will be. */
 static void show(fake_pmu *pmu, uint64_t code, int cpu, uint64_t raw)
 {
-    raw_write(*pipe_of(pmu, code, cpu), raw, 8);
+    raw_write(*pipe_of(pmu, code, cpu), raw);
 }
 
 static void pmu_event(fake_pmu *pmu, const char *name, unsigned code)
@@ -131,7 +169,7 @@ static vd_meter *pmu_meter(fake_pmu *pmu, const char *spec)
 static void show_all(fake_pmu *pmu, uint64_t raw)
 {
     for (size_t i = 0; i < pmu->n_events; i++)
-        raw_write(pmu->event[i].write_fd, raw, 8);
+        raw_write(pmu->event[i].write_fd, raw);
 }
 
 static void two_sockets_add_packages_and_memory_in_microjoules(void **state)
@@ -210,7 +248,8 @@ static void a_reading_that_fails_is_a_gap_and_the_event_is_opened_anew(void **st
     show_all(&pmu, JOULE);
     assert_false(read_after(&pmu.tree, meter, SECOND).gap);
     show(&pmu, PKG, 0, 2 * JOULE);
-    raw_write(*pipe_of(&pmu, PKG, 28), 2 * JOULE, 3); /* a short read */
+    uint64_t raw = 2 * JOULE;
+    record_write(*pipe_of(&pmu, PKG, 28), &raw, 1, 11); /* a short read */
     show(&pmu, RAM, 0, 2 * JOULE);
     show(&pmu, RAM, 28, 2 * JOULE);
     vd_reading r = read_after(&pmu.tree, meter, SECOND);
@@ -250,6 +289,74 @@ static void a_reading_that_fails_is_a_gap_and_the_event_is_opened_anew(void **st
     assert_false(r.gap);
     assert_int_equal(r.uj[VD_PART_CPU], 13000000);
     vd_meter_close(meter);
+    pmu_remove(&pmu);
+}
+
+/* What the package and the memory of that CPU show at the next reading. */
+static void show_group(fake_pmu *pmu, int cpu, uint64_t package, uint64_t memory)
+{
+    uint64_t raw[] = {package, memory};
+    record_write(*pipe_of(pmu, PKG, cpu), raw, 2, sizeof(raw) + 8);
+}
+
+static void one_reading_takes_all_counters_of_a_package(void **state)
+{
+    fake_pmu pmu;
+    pmu_make(&pmu);
+    pmu.groups = true;
+    pmu.first_raw = 777;
+    vd_meter *meter = pmu_meter(&pmu, "auto");
+    assert_int_equal(pmu.n_events, 4);
+    for (int round = 1; round < 4; round++) {
+        uint64_t raw = 777 + (uint64_t)round * JOULE;
+        show_group(&pmu, 0, raw, raw);
+        show_group(&pmu, 28, raw, 777 + (uint64_t)round * JOULE / 4);
+        vd_reading r = read_after(&pmu.tree, meter, SECOND);
+        assert_false(r.gap);
+        assert_int_equal(r.uj[VD_PART_CPU], round * 2000000);
+        assert_int_equal(r.uj[VD_PART_DRAM], round * 1250000);
+    }
+    char one; /* it asked each leader once, and no member by itself */
+    for (size_t i = 0; i < pmu.n_events; i++) {
+        assert_int_equal(pmu.event[i].n_members, pmu.event[i].code == PKG ? 2 : 0);
+        assert_int_equal(read(pmu.event[i].read_fd, &one, 1), -1);
+    }
+    vd_meter_close(meter);
+    pmu_remove(&pmu);
+}
+
+static void a_group_that_is_lost_is_opened_again_whole(void **state)
+{
+    fake_pmu pmu;
+    pmu_make(&pmu);
+    pmu.groups = true;
+    vd_meter *meter = pmu_meter(&pmu, "auto");
+    show_group(&pmu, 0, JOULE, JOULE);
+    close(*pipe_of(&pmu, PKG, 28)); /* in error, and its opening fails at first */
+    *pipe_of(&pmu, PKG, 28) = -1;
+    vd_reading r = read_after(&pmu.tree, meter, SECOND);
+    assert_true(r.gap);
+    assert_int_equal(r.uj[VD_PART_CPU], 1000000);
+    pmu.refuse = ENODEV;
+    pmu.refuse_code = RAM;
+    show_group(&pmu, 0, 2 * JOULE, 2 * JOULE);
+    assert_true(read_after(&pmu.tree, meter, SECOND).gap);
+    pmu.refuse = 0;
+    show_group(&pmu, 0, 3 * JOULE, 3 * JOULE);
+    assert_true(read_after(&pmu.tree, meter, SECOND).gap); /* counts from here */
+    show_group(&pmu, 0, 4 * JOULE, 4 * JOULE);
+    show_group(&pmu, 28, JOULE, JOULE);
+    assert_true(read_after(&pmu.tree, meter, SECOND).gap); /* is back */
+    show_group(&pmu, 0, 5 * JOULE, 5 * JOULE);
+    show_group(&pmu, 28, 3 * JOULE, 2 * JOULE);
+    r = read_after(&pmu.tree, meter, SECOND);
+    assert_false(r.gap);
+    assert_int_equal(r.uj[VD_PART_CPU], 8000000);
+    assert_int_equal(r.uj[VD_PART_DRAM], 7000000);
+    vd_meter_close(meter);
+    for (size_t i = 0; i < pmu.n_events; i++) /* all are closed: nobody is left at the other end */
+        if (pmu.event[i].write_fd >= 0)
+            assert_int_equal(write(pmu.event[i].write_fd, "x", 1), -1);
     pmu_remove(&pmu);
 }
 
@@ -425,6 +532,9 @@ static void the_kernel_s_own_counters_are_read_where_it_allows_them(void **state
     tree_file(&tree, "bus/event_source/devices/power/events/energy-pkg", "event=0x00\n");
     tree_file(&tree, "bus/event_source/devices/power/events/energy-pkg.scale", "1e-9\n");
     tree_file(&tree, "bus/event_source/devices/power/events/energy-pkg.unit", "Joules\n");
+    tree_file(&tree, "bus/event_source/devices/power/events/energy-ram", "event=0x01\n");
+    tree_file(&tree, "bus/event_source/devices/power/events/energy-ram.scale", "1e-9\n");
+    tree_file(&tree, "bus/event_source/devices/power/events/energy-ram.unit", "Joules\n");
     vd_meter_options options = {.sysfs = tree.root, .spec = "rapl-perf"};
     vd_meter *meter = NULL;
     vd_err err = {0};
@@ -441,17 +551,22 @@ static void the_kernel_s_own_counters_are_read_where_it_allows_them(void **state
     double seconds = (double)(to.at_ns - from.at_ns) * 1e-9;
     double joules = (double)(to.uj[VD_PART_CPU] - from.uj[VD_PART_CPU]) * 1e-6;
     assert_true(joules > seconds * 0.5 && joules < seconds * 2);
+    assert_false(to.gap);
+    assert_int_equal(info_of(meter).n_zones, 2);
     vd_meter_close(meter);
     tree_remove(&tree);
 }
 
 int main(void)
 {
+    signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_sockets_add_packages_and_memory_in_microjoules),
         cmocka_unit_test(fractions_of_a_microjoule_are_never_lost),
         cmocka_unit_test(a_count_past_64_bits_goes_on_and_one_that_goes_back_is_a_gap),
         cmocka_unit_test(a_reading_that_fails_is_a_gap_and_the_event_is_opened_anew),
+        cmocka_unit_test(one_reading_takes_all_counters_of_a_package),
+        cmocka_unit_test(a_group_that_is_lost_is_opened_again_whole),
         cmocka_unit_test(dies_of_amd_share_a_counter_and_those_of_intel_do_not),
         cmocka_unit_test(psys_by_perf_is_read_once_and_alone),
         cmocka_unit_test(perf_and_powercap_are_held_against_each_other),
