@@ -19,6 +19,7 @@
 
 #include "base/checked.h"
 #include "base/fail.h"
+#include "base/log.h"
 #include "meterd/meterd.h"
 
 static vd_status fail_step(const char *step, vd_err *err)
@@ -100,15 +101,19 @@ static vd_status filter_calls(vd_err *err)
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     struct sock_fprog program = {.len = (unsigned short)n, .filter = code};
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) != 0 && errno != EINVAL)
-        return fail_step("filtering system calls", err); /* EINVAL: a kernel without filters */
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0)
+        return VD_OK;
+    if (errno != EINVAL)
+        return fail_step("filtering system calls", err);
+    vd_log(VD_LOG_WARN, "meterd", "this kernel filters no system calls");
     return VD_OK;
 }
 #else
 static vd_status filter_calls(vd_err *err)
 {
     (void)err;
-    return VD_OK; /* no list for this architecture, or none wanted */
+    vd_log(VD_LOG_WARN, "meterd", "this build filters no system calls");
+    return VD_OK; /* no list for this architecture, or a sanitizer's build */
 }
 #endif
 

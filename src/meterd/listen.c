@@ -1,5 +1,6 @@
 /* listen.c - the socket in the file system: who may connect, and whose it was before. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,6 +35,33 @@ static vd_status remove_stale(const struct sockaddr_un *address, vd_err *err)
     return VD_OK;
 }
 
+/* Gives the socket that was just made to the group; 0 or an errno. Through a descriptor: who can
+ * write in its folder may put another file, or a link to one, in its place at any moment. */
+static int give_to_group(const vd_meterd_options *options)
+{
+    struct stat info;
+    int saved = 0, fd = open(options->socket, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    if (fstat(fd, &info) != 0)
+        saved = errno;
+    else if (!S_ISSOCK(info.st_mode) || info.st_uid != geteuid())
+        saved = ESTALE; /* not what we made */
+    else if (fchownat(fd, "", (uid_t)-1, options->group, AT_EMPTY_PATH) != 0)
+        saved = errno;
+    close(fd);
+    return saved;
+}
+
+/* Makes it with its mode at once; before listen() nobody can connect. 0 or an errno. */
+static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode)
+{
+    mode_t before = umask(0777 & ~mode);
+    int saved = bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ? 0 : errno;
+    umask(before);
+    return saved;
+}
+
 vd_status vd_meterd_listen(const vd_meterd_options *options, int *ret_fd, vd_err *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -46,19 +74,19 @@ vd_status vd_meterd_listen(const vd_meterd_options *options, int *ret_fd, vd_err
     if (st != VD_OK)
         return st;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t before = umask(0177); /* nobody else until its mode and group are set */
-    bool bound = fd >= 0 && bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
-    int saved = errno;
-    umask(before);
-    if (bound && (!options->has_group ||
-                  chown(options->socket, (uid_t)-1, options->group) == 0) &&
-        chmod(options->socket, options->mode) == 0 && listen(fd, SOMAXCONN) == 0) {
+    if (fd < 0)
+        return VD_FAIL(err, VD_ERR_IO, "a socket: %s", strerror(errno));
+    int saved = bind_with_mode(fd, &address, options->mode);
+    bool bound = saved == 0;
+    if (saved == 0 && options->has_group)
+        saved = give_to_group(options);
+    if (saved == 0 && listen(fd, SOMAXCONN) != 0)
+        saved = errno;
+    if (saved == 0) {
         *ret_fd = fd;
         return VD_OK;
     }
-    saved = bound ? errno : saved;
-    if (fd >= 0)
-        close(fd);
+    close(fd);
     if (bound)
         unlink(options->socket);
     return VD_FAIL(err, saved == EADDRINUSE ? VD_ERR_EXISTS : VD_ERR_IO,

@@ -43,7 +43,7 @@ VD_NODISCARD vd_status vd_meterd_listen(const vd_meterd_options *options, int *r
 /* Gives up root, all capabilities, and all system calls but those of the loop. */
 VD_NODISCARD vd_status vd_meterd_confine(const vd_meterd_options *options, vd_err *err);
 
-/* SIGTERM and SIGINT end the loop below. */
+/* SIGTERM and SIGINT end the loop below; SIGPIPE is ignored. */
 void vd_meterd_catch_signals(void);
 /* Serves until then. */
 VD_NODISCARD vd_status vd_meterd_serve(int listening, vd_meterd_counters *counters, vd_err *err);

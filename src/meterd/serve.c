@@ -24,7 +24,8 @@
 enum {
     CLIENTS_MAX = 64,
     CLIENTS_OF_ONE_USER = 32,
-    LOGGED_PER_SECOND = 10
+    LOGGED_PER_SECOND = 10,
+    PAUSE_NS = 100000000 /* when there are no descriptors or no memory for one more client */
 };
 
 typedef struct client {
@@ -141,16 +142,18 @@ static client *find_place(uid_t uid)
     return n_of_user < CLIENTS_OF_ONE_USER ? place : NULL;
 }
 
-static void welcome(int listening)
+/* False when the one that waits cannot be taken now: it goes on waiting, which must not keep us
+ * awake. */
+static bool welcome(int listening)
 {
     struct ucred who = {0};
     socklen_t size = sizeof(who);
     int fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
-        return;
+        return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) != 0) {
         close(fd);
-        return;
+        return true;
     }
     client *place = find_place(who.uid);
     if (place == NULL) {
@@ -158,10 +161,11 @@ static void welcome(int listening)
         log_client(&who, "refused");
         (void)send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         close(fd);
-        return;
+        return true;
     }
     *place = (client){.fd = fd, .uid = who.uid};
     log_client(&who, "connected");
+    return true;
 }
 
 static void serve_events(const struct pollfd *polled, const size_t *which, size_t n,
@@ -193,6 +197,8 @@ vd_status vd_meterd_serve(int listening, vd_meterd_counters *counters, vd_err *e
     sigdelset(&waiting, SIGINT);
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         clients[i].fd = -1;
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    uint64_t welcoming_ns = 0; /* from when on */
     vd_status st = VD_OK;
     while (!stopped && st == VD_OK) {
         struct pollfd polled[CLIENTS_MAX + 1];
@@ -203,15 +209,16 @@ vd_status vd_meterd_serve(int listening, vd_meterd_counters *counters, vd_err *e
                                             .events = clients[i].n_out > 0 ? POLLOUT : POLLIN};
                 which[n++] = i;
             }
-        polled[n] = (struct pollfd){.fd = listening, .events = POLLIN};
-        int ready = ppoll(polled, n + 1, NULL, &waiting);
+        bool welcoming = vd_now_ns() >= welcoming_ns;
+        polled[n] = (struct pollfd){.fd = welcoming ? listening : -1, .events = POLLIN};
+        int ready = ppoll(polled, n + 1, welcoming ? NULL : &pause, &waiting);
         if (ready < 0 && errno != EINTR)
             st = VD_FAIL(err, VD_ERR_IO, "waiting for clients: %s", strerror(errno));
         if (ready <= 0)
             continue;
         serve_events(polled, which, n, counters);
-        if (polled[n].revents & POLLIN)
-            welcome(listening);
+        if ((polled[n].revents & POLLIN) && !welcome(listening))
+            welcoming_ns = vd_now_ns() + PAUSE_NS;
     }
     for (size_t i = 0; i < CLIENTS_MAX; i++)
         if (clients[i].fd >= 0)
@@ -224,4 +231,6 @@ void vd_meterd_catch_signals(void)
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+    action.sa_handler = SIG_IGN; /* a log that nobody reads any more */
+    sigaction(SIGPIPE, &action, NULL);
 }

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import resource
 import signal
 import socket
 import stat
@@ -249,6 +250,74 @@ def test_mode_and_group_of_the_socket_are_as_told(program, folder):
     info = running.path.stat()
     assert stat.S_IMODE(info.st_mode) == 0o600 and info.st_gid == group
     assert running.end() == 0
+
+
+def test_group_of_the_socket_is_set_by_root_on_the_socket_itself(program, folder):
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files to other groups")
+    group = next((g for g in grp.getgrall() if g.gr_gid not in (0, os.getgid())), None)
+    running = Daemon(program, folder, "--group", group.gr_name)
+    info = running.path.stat()
+    assert info.st_gid == group.gr_gid and stat.S_IMODE(info.st_mode) == 0o660
+    assert running.end() == 0
+
+
+def cpu_seconds(pid) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_descriptors_for_one_more_client_it_does_not_spin(program, folder):
+    limit = 12
+    path = folder / "few.sock"
+    process = subprocess.Popen(
+        [program, "--socket", path, "--sysfs", folder / "sys"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+
+    def connect():
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(10)
+        for _ in range(500):
+            try:
+                client.connect(str(path))
+                return client
+            except OSError:
+                time.sleep(0.01)
+        pytest.fail("nothing listens")
+
+    try:
+        served = []
+        while len(os.listdir(f"/proc/{process.pid}/fd")) < limit:
+            served.append(connect())
+            assert len(ask(served[-1], b"read\n", 4)) == 4
+        waits = connect()  # in the queue of the socket
+        waits.sendall(b"read\n")
+        before = cpu_seconds(process.pid)
+        time.sleep(1)
+        assert cpu_seconds(process.pid) - before < 0.2
+        assert len(ask(served[0], b"read\n", 4)) == 4  # others are served
+        served.pop().close()
+        assert len(receive(waits, 4)) == 4  # and it gets the place that is free now
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_log_that_nobody_reads_does_not_end_it(program, folder):
+    reading, writing = os.pipe()
+    process = subprocess.Popen([program, "--socket", folder / "p.sock", "--sysfs", folder / "sys"],
+                               stderr=writing)
+    os.close(writing)
+    try:
+        assert b"started" in os.read(reading, 4096)
+        os.close(reading)
+        for _ in range(3):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(folder / "p.sock"))
+                assert len(ask(client, b"read\n", 4)) == 4
+    finally:
+        process.terminate()
+        assert process.wait(10) == 0
 
 
 def test_a_living_daemon_is_not_replaced_and_a_dead_one_is(program, folder, daemon):
