@@ -1,8 +1,9 @@
 /*
  * perf_group.h - perf events of one CPU that are read by one system call.
  *
- * The kernel asks a CPU for the counters of its package by an interrupt; a group (PERF_FORMAT_GROUP)
- * costs one of them however many members it has. perf_event_open(2), "Reading results":
+ * The kernel asks a CPU for the counters of its package by an interrupt; a group
+ * (PERF_FORMAT_GROUP) costs one of them however many members it has. perf_event_open(2), "Reading
+ * results":
  *
  *   u64 n   u64 count[n]      in the order in which they were opened, the leader first
  *
