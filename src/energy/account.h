@@ -30,7 +30,8 @@
 
 typedef struct vd_account vd_account;
 
-/* Steps of models numbered higher share the last one's coefficients. */
+/* Steps of models numbered higher share the last one's coefficients; of several of them that run at
+ * once the one that began first counts as announced. */
 enum { VD_ACCOUNT_MODELS_MAX = 32 };
 
 /* {0} means the defaults. */

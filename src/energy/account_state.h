@@ -36,6 +36,7 @@ enum {
 typedef struct vd_stepper {
     vd_cost_fit cost;
     bool running;       /* a step was announced and has not ended */
+    uint32_t model;     /* whose it is: the last stepper serves several */
     bool stepped;       /* some of its work is in this window */
     uint64_t busy_from; /* the busy clock when the step began, or the window */
     uint64_t stranger;  /* the part of the running step whose requests are not here */
@@ -115,7 +116,8 @@ void vd_account_settle(vd_account *account, const vd_reading *now, bool others_s
 void vd_account_bill(const vd_resident *resident, const vd_reading *now, vd_energy *ret_energy);
 void vd_account_estimate(const vd_account *account, vd_resident *resident, const vd_reading *now,
                          vd_energy *ret_energy);
-/* Bills everyone who departed and lets them go; the bill of `id` also to *ret_energy. */
+/* Bills everyone who departed and lets them go; the bill of `id` also to *ret_energy, unless that
+ * is NULL. */
 void vd_account_release(vd_account *account, const vd_reading *now, uint64_t id,
                         vd_energy *ret_energy);
 

@@ -20,6 +20,8 @@ static const double edge90 = 0.684;
  * of closed windows to go by, and without. */
 static const double estimate_start = 0.3, estimate_blind = 1;
 enum { FEW_ESTIMATES = 10, RECENT_ESTIMATES = 100 };
+/* A gigajoule: what a meter's jump makes of a power may not fit an integer. */
+static const double most_uj = 1e15;
 
 static double estimate_unsure(const vd_account *a)
 {
@@ -113,7 +115,7 @@ void vd_account_estimate(const vd_account *a, vd_resident *resident, const vd_re
         r.part_uj[c] += uj;
     }
     double added = r.prefill_uj + r.decode_uj + r.idle_uj - before;
-    r.total_uj += (uint64_t)(added + 0.5);
+    r.total_uj += (uint64_t)(VD_MIN(added, most_uj) + 0.5);
     if (a->observer.g_per_kwh != NULL)
         r.operational_ug += added * a->observer.g_per_kwh(a->observer.ctx, now->at_ns) / 3.6e6;
     r.machine_time += time;
@@ -156,7 +158,7 @@ void vd_account_release(vd_account *a, const vd_reading *now, uint64_t id, vd_en
         a->n_departed--;
         if (a->observer.on_settled != NULL)
             a->observer.on_settled(a->observer.ctx, whose, &energy);
-        if (whose == id)
+        if (ret_energy != NULL && whose == id)
             *ret_energy = energy;
     }
 }

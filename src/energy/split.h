@@ -16,11 +16,14 @@ __extension__ typedef unsigned __int128 vd_wide;
 
 enum { VD_SPLIT_BITS = 20 }; /* shares are fixed-point numbers with so many bits of fraction */
 
-/* floor(2^20 * amount * weight / sum): a share with its fraction. weight <= sum; amount < 2^50 (a
- * gigajoule in microjoules) and weight < 2^57. */
+/* floor(2^20 * amount * weight / sum): a share with its fraction; 0 where sum is. weight <= sum;
+ * otherwise any numbers: the product may need all 128 bits, so its fraction comes from the rest. */
 static inline vd_wide vd_split_share(uint64_t amount, uint64_t weight, uint64_t sum)
 {
-    return sum == 0 ? 0 : ((vd_wide)amount << VD_SPLIT_BITS) * weight / sum;
+    if (sum == 0)
+        return 0;
+    vd_wide product = (vd_wide)amount * weight;
+    return (product / sum << VD_SPLIT_BITS) + (product % sum << VD_SPLIT_BITS) / sum;
 }
 
 typedef struct vd_split_entry {

@@ -14,11 +14,13 @@
 
 #include "base/checked.h"
 
+/* Ten hours: windows last a second, but a process that was stopped may make one longer. */
+static const uint64_t longest_ns = UINT64_C(1) << 45;
+
 void vd_account_move_clocks(vd_account *a, uint64_t now_ns)
 {
     uint64_t elapsed = now_ns > a->clock_ns ? now_ns - a->clock_ns : 0;
-    /* 2^45 ns are ten hours: windows last a second, but a stopped process may make one longer. */
-    elapsed = VD_MIN(elapsed, UINT64_C(1) << 45) << VD_CLOCK_BITS;
+    elapsed = VD_MIN(elapsed, longest_ns) << VD_CLOCK_BITS;
     if (vd_account_n_present(a) == 0)
         a->empty += elapsed;
     else
@@ -73,6 +75,8 @@ void vd_account_begin_step(vd_account *a, const vd_step *step)
     vd_stepper *s = stepper_of(a, step);
     uint32_t number = (uint32_t)(s - a->stepper) + 1;
     vd_account_move_clocks(a, step->begin_ns);
+    if (s->running && s->model != step->model)
+        return; /* of two models beyond the table, only one is announced at a time */
     if (s->running) { /* its last step never ended: what it did counts, the rest is unknown */
         vd_account_cut_steps(a);
         for (size_t i = 0; i < a->residents.n; i++)
@@ -81,6 +85,7 @@ void vd_account_begin_step(vd_account *a, const vd_step *step)
     }
     a->n_running += !s->running;
     s->running = true;
+    s->model = step->model;
     s->busy_from = a->busy;
     s->stranger = step->n_share == 0 ? UINT64_C(1) << VD_PART_BITS : 0;
     const vd_step_cost cost = vd_cost_get(&s->cost);
@@ -102,9 +107,9 @@ void vd_account_begin_step(vd_account *a, const vd_step *step)
 void vd_account_end_step(vd_account *a, const vd_step *step)
 {
     vd_stepper *s = stepper_of(a, step);
-    double time = (double)vd_cost_step_ns(step) * (1 << VD_CLOCK_BITS);
+    double time = (double)(VD_MIN(vd_cost_step_ns(step), longest_ns) << VD_CLOCK_BITS);
     vd_account_move_clocks(a, step->end_ns);
-    if (s->running) {
+    if (s->running && s->model == step->model) {
         time = (double)(a->busy - s->busy_from);
         s->running = false;
         a->n_running--;

@@ -121,6 +121,27 @@ static void steps_at_the_same_time_share_every_nanosecond(void **state)
     plant_close(&p);
 }
 
+/* More models than the account tells apart share the last place: a step that begins beside another
+ * of them ends neither, and weighs its whole length. */
+static void models_beyond_the_table_do_not_end_each_others_steps(void **state)
+{
+    plant p;
+    plant_open(&p);
+    join(&p, 1);
+    join(&p, 2);
+    vd_step a = begin(&p, VD_ACCOUNT_MODELS_MAX + 3, one);
+    draw_power(&p, SECOND / 10, 30);
+    vd_step b = begin(&p, VD_ACCOUNT_MODELS_MAX + 7, two);
+    draw_power(&p, SECOND / 10, 30);
+    end(&p, b);
+    draw_power(&p, SECOND / 10, 30);
+    end(&p, a);
+    vd_energy first = leave(&p, 1), second = leave(&p, 2);
+    assert_int_equal(first.active_uj, 4500000); /* of 6 J: 0.3 s of 0.4 */
+    assert_int_equal(second.active_uj, 1500000);
+    plant_close(&p);
+}
+
 /* One engine answers many short requests, each of which closes a window, while a long step of the
  * other runs: it pays half in each of them, not all or nothing at its end. */
 static void a_long_step_pays_in_every_window_that_closes_meanwhile(void **state)
@@ -233,6 +254,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_model_learns_its_own_cost),
         cmocka_unit_test(steps_at_the_same_time_share_every_nanosecond),
+        cmocka_unit_test(models_beyond_the_table_do_not_end_each_others_steps),
         cmocka_unit_test(a_long_step_pays_in_every_window_that_closes_meanwhile),
         cmocka_unit_test(a_step_whose_end_was_never_told_counts_up_to_the_next),
         cmocka_unit_test(a_step_that_has_ended_is_no_part_of_the_next),

@@ -127,6 +127,32 @@ static void leaving_gives_an_estimate_and_the_closed_window_the_exact_bill(void 
     slow_close(&s);
 }
 
+/* A request may have any number, those of the lines of `idle` and `unattributed` among them. */
+static void every_number_is_a_requests(void **state)
+{
+    static const uint64_t ids[] = {0, UINT64_MAX, UINT64_MAX - 1};
+    slow s;
+    slow_open(&s, SECOND / 10, 0);
+    s.books->any_id = true;
+    quiet_time(&s);
+    uint64_t before_uj = books_check(s.books, s.account).requests_uj;
+    for (size_t i = 0; i < 3; i++)
+        join(&s, ids[i]);
+    for (int i = 0; i < 20; i++)
+        step(&s, (vd_step_share[]){{0, 0, 1, 9}, {UINT64_MAX, 0, 1, 9}, {UINT64_MAX - 1, 0, 1, 9}},
+             3, SECOND / 20, 30);
+    for (size_t i = 0; i < 3; i++)
+        leave(&s, ids[i]);
+    draw_power(&s, SECOND, 10);
+    vd_account_tick(s.account);
+    vd_account_totals t;
+    vd_account_totals_get(s.account, &t);
+    assert_int_equal(t.n_left, 3);
+    assert_int_equal(t.requests_uj - before_uj, 30000000);
+    assert_true(t.requests_uj + t.idle_uj + t.unattributed_uj == t.meter_uj);
+    slow_close(&s);
+}
+
 static void windows_last_a_second_and_ten_refreshes(void **state)
 {
     for (uint64_t refresh = SECOND / 50; refresh <= SECOND / 2; refresh *= 5) {
@@ -361,6 +387,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaving_gives_an_estimate_and_the_closed_window_the_exact_bill),
+        cmocka_unit_test(every_number_is_a_requests),
         cmocka_unit_test(windows_last_a_second_and_ten_refreshes),
         cmocka_unit_test(who_left_slows_nobodys_clock),
         cmocka_unit_test(who_left_in_the_middle_of_its_step_pays_for_the_step),

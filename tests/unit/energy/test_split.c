@@ -59,6 +59,29 @@ static void nothing_is_lost_or_made_whatever_the_weights(void **state)
     }
 }
 
+/* A meter that jumps by more than any machine draws, steps as long as a clock that was wrong. */
+static void numbers_of_any_size_are_handed_out_whole(void **state)
+{
+    for (int round = 0; round < 5000; round++) {
+        uint64_t weight[8];
+        vd_split_entry entry[8];
+        size_t n, n_weight = 1 + draw(8);
+        uint64_t amount = draw(2) == 0 ? UINT64_MAX - draw(1000) : UINT64_MAX / (1 + draw(1000));
+        for (size_t i = 0; i < n_weight; i++)
+            weight[i] = draw(4) == 0 ? 1 : UINT64_MAX / 8 - draw(1000);
+        fill(entry, &n, amount, weight, n_weight);
+        vd_split(amount, entry, n);
+        uint64_t left = amount;
+        for (size_t i = 0; i < n; i++) {
+            assert_true(entry[i].got <= left);
+            left -= entry[i].got;
+        }
+        assert_true(left == 0);
+    }
+    assert_true(vd_split_share(UINT64_MAX, UINT64_MAX, UINT64_MAX) ==
+                (vd_wide)UINT64_MAX << VD_SPLIT_BITS);
+}
+
 static void the_order_of_payers_does_not_matter(void **state)
 {
     for (int round = 0; round < 2000; round++) {
@@ -129,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_lost_or_made_whatever_the_weights),
+        cmocka_unit_test(numbers_of_any_size_are_handed_out_whole),
         cmocka_unit_test(the_order_of_payers_does_not_matter),
         cmocka_unit_test(equal_payers_never_drift_apart),
         cmocka_unit_test(small_splits_sum_exactly_also_beyond_what_doubles_hold),
