@@ -248,6 +248,9 @@ static vd_status check_outputs(const args *a, vd_err *err)
             if (vd_file_same(output[k], input))
                 return VD_FAIL(err, VD_ERR_ARG, "%s is read; write the report elsewhere", input);
         }
+    if (a->html != NULL && a->json != NULL &&
+        (strcmp(a->html, a->json) == 0 || vd_file_same(a->html, a->json)))
+        return VD_FAIL(err, VD_ERR_ARG, "%s cannot be both the page and the JSON", a->html);
     return VD_OK;
 }
 

@@ -193,6 +193,10 @@ static vd_status check_kinds(const vd_run *a, const vd_run *b, vd_err *err)
     if (strcmp(a->kind, b->kind) != 0)
         return VD_FAIL(err, VD_ERR_ARG, "A is a %s and B a %s: these measure different things and "
                        "cannot be compared", a->kind, b->kind);
+    if (a->json != NULL && json_equal(json_object_get(a->json, "samples"),
+                                      json_object_get(b->json, "samples")))
+        return VD_FAIL(err, VD_ERR_ARG, "A and B hold the very same measurements: a record cannot "
+                       "be compared with itself");
     return VD_OK;
 }
 

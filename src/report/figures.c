@@ -173,6 +173,19 @@ const vd_metric *vd_metrics_of(const char *kind, size_t *ret_n)
     return bench ? of_bench : service ? of_service : of_whole;
 }
 
+double vd_tokens_per_answer(const vd_pairs *p, int side)
+{
+    const vd_run *run = p->run[side];
+    double tokens = 0, answers = 0;
+    if (strcmp(run->kind, "bench") == 0)
+        return p->load.answer_tokens;
+    for (size_t i = 0; i < run->n_samples; i++) {
+        tokens += (double)run->sample[i].whole.tokens;
+        answers += (double)run->sample[i].answers;
+    }
+    return tokens / answers;
+}
+
 double vd_figure(const vd_pairs *p, const vd_metric *metric, int side)
 {
     const vd_run *run = p->run[side];

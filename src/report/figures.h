@@ -46,6 +46,9 @@ void vd_pairs_done(vd_pairs *pairs);
 /* The geometric mean over the paired samples, or all where there are none; NAN where unknown. */
 double vd_figure(const vd_pairs *pairs, const vd_metric *metric, int side);
 
+/* Written tokens of an answer: the stated ones of a bench, else the side's own mean. */
+double vd_tokens_per_answer(const vd_pairs *pairs, int side);
+
 /* {"joules":...,"seconds":...} per answer become grams, litres, SCI and a year: the objects
  * "footprint" [2] and "break_even" of the report. */
 VD_NODISCARD vd_status vd_footprint_put(const vd_pairs *pairs, const vd_report_options *options,

@@ -49,7 +49,7 @@ static json_t *footprint_json(const vd_pairs *p, int side, const footprint *f)
                 put(answer, "operational_g", f->operational_g) &&
                 put(answer, "embodied_g", f->embodied_g) && put(answer, "sci_g", f->sci_g) &&
                 put(answer, "water_l", f->water_l) &&
-                put(answer, "sci_g_per_token", f->sci_g / p->load.answer_tokens);
+                put(answer, "sci_g_per_token", f->sci_g / vd_tokens_per_answer(p, side));
     good = good && put(year, "requests", requests) && put(year, "kwh", f->kwh * requests) &&
            put(year, "operational_kg", f->operational_g * requests / 1000) &&
            put(year, "embodied_kg", f->embodied_g * requests / 1000) &&

@@ -79,6 +79,8 @@ static void judge(vd_pairs *p, json_t *reasons, bool *bad)
                    or_unknown(b->machine.cpu), b->machine.logical_cpus);
     }
     bool one_trace = a->trace.requests == b->trace.requests && a->trace.seed == b->trace.seed &&
+                     (a->trace.speedup == b->trace.speedup ||
+                      (isnan(a->trace.speedup) && isnan(b->trace.speedup))) &&
                      same_text(a->trace.name, b->trace.name);
     if (!one_trace) {
         p->same_time = false;

@@ -58,7 +58,8 @@ static void real(reader *r, const char *key, need n, double min, double max, dou
     }
 }
 
-/* What must be above 0 for a ratio to mean anything. */
+/* What must be above 0 for a ratio to mean anything, and not so near to it that a quotient leaves
+ * the range of a double. */
 static void above_zero(reader *r, const char *key, need n, double *ret)
 {
     double number = NAN;
@@ -68,6 +69,9 @@ static void above_zero(reader *r, const char *key, need n, double *ret)
     if (number == 0)
         r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s is 0: nothing was measured, so nothing can "
                         "be compared", r->where, key);
+    else if (number < 1e-9)
+        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be a number of at least 1e-9", r->where,
+                        key);
     else
         *ret = number;
 }

@@ -43,11 +43,20 @@ vd_report_text vd_number_text(double value)
     return out;
 }
 
+/* What is not 1 does not read as 1: near it there are more digits, up to six. */
+static int ratio_digits(double value)
+{
+    int n = value < 0.9995 ? 3 : 2;
+    while (n < 6 && value != 1 && fabs(value - 1) < 0.5 * pow(10, -n))
+        n++;
+    return n;
+}
+
 vd_report_text vd_ratio_text(double value)
 {
     vd_report_text out = {"unknown"};
     if (isfinite(value) && value >= 0.0995 && value < 10)
-        snprintf(out.text, sizeof(out.text), "%.*f", value < 0.9995 ? 3 : 2, value);
+        snprintf(out.text, sizeof(out.text), "%.*f", ratio_digits(value), value);
     else if (isfinite(value))
         out = vd_number_text(value);
     return out;

@@ -67,7 +67,7 @@ static void say_quality(sentences *s, const vd_run *a, const vd_run *b)
     if (isfinite(p->ppl) && isfinite(q->ppl) && one_text)
         say(s, "Quality: B's perplexity is %s, A's %s (lower is better).",
             vd_number_text(q->ppl).text, vd_number_text(p->ppl).text);
-    else if (isfinite(q->kl_mean))
+    else if (isfinite(q->top1))
         say(s, "Quality: B finds the same likeliest token as %s %s %% of the time.",
             q->against != NULL ? q->against : "its base", vd_number_text(100 * q->top1).text);
     if (isfinite(p->accuracy) && isfinite(q->accuracy))
@@ -107,6 +107,46 @@ static bool other(const char *a, const char *b)
     return a != NULL && b != NULL && strcmp(a, b) != 0;
 }
 
+static const char *known(const char *text)
+{
+    return text != NULL ? text : "unknown";
+}
+
+/* A load that the machine cannot carry: its year is that of several machines. */
+static void say_capacity(sentences *s, const json_t *report)
+{
+    double per_day = real(json_object_get(report, "load"), "requests_per_day");
+    for (size_t side = 0; side < 2; side++) {
+        const json_t *f = json_array_get(json_object_get(report, "footprint"), side);
+        double busy = real(json_object_get(f, "per_year"), "busy_share");
+        double seconds = real(json_object_get(f, "per_answer"), "machine_s");
+        if (busy > 1)
+            say(s, "One machine cannot serve the stated load with %s: it gives at most %s of the "
+                "%s answers a day at the measured speed, so the year is that of %s machines.",
+                side == 0 ? "A" : "B", vd_number_text(floor(86400 / seconds)).text,
+                vd_number_text(per_day).text, vd_number_text(ceil(busy)).text);
+    }
+}
+
+/* What makes an answer of A and one of B different things, though each is "an answer". */
+static void say_answer_sizes(sentences *s, const vd_pairs *p)
+{
+    const vd_run_settings *a = &p->run[0]->settings, *b = &p->run[1]->settings;
+    if (strcmp(p->run[0]->kind, "bench") == 0) {
+        if (a->prompt_tokens != b->prompt_tokens || a->answer_tokens != b->answer_tokens)
+            say(s, "A was benched with %llu + %llu tokens and B with %llu + %llu: another length "
+                "of the context changes the joules per token.",
+                (unsigned long long)a->prompt_tokens, (unsigned long long)a->answer_tokens,
+                (unsigned long long)b->prompt_tokens, (unsigned long long)b->answer_tokens);
+        return;
+    }
+    double of_a = vd_tokens_per_answer(p, 0), of_b = vd_tokens_per_answer(p, 1);
+    if (fabs(of_b - of_a) > 0.01 * of_a)
+        say(s, "An answer of A has %s written tokens on average and one of B %s: the joules per "
+            "written token say more than those per answer.", vd_number_text(of_a).text,
+            vd_number_text(of_b).text);
+}
+
 static void say_notes(sentences *s, const vd_pairs *p)
 {
     const vd_run *a = p->run[0], *b = p->run[1];
@@ -117,11 +157,14 @@ static void say_notes(sentences *s, const vd_pairs *p)
                "one).");
     else if (other(c->kind, d->kind) || other(c->scope, d->scope) || other(c->basis, d->basis))
         say(s, "The grams of A and B are of different kinds (%s %s; %s %s) and must not be "
-            "compared.", c->kind, c->scope, d->kind, d->scope);
+            "compared.", known(c->kind), known(c->scope), known(d->kind), known(d->scope));
     else if (other(c->zone, d->zone) || c->g_per_kwh != d->g_per_kwh)
         say(s, "A and B stand for different grids (%s g/kWh and %s g/kWh): part of the difference "
             "in grams is the grid's.", vd_number_text(c->g_per_kwh).text,
             vd_number_text(d->g_per_kwh).text);
+    if (!isfinite(c->server_kg) || !isfinite(d->server_kg))
+        say(s, "A record says nothing of making the machine, so its SCI holds the electricity "
+               "alone.");
     double load = fmax(a->machine.load_average, b->machine.load_average);
     if (load > 0.3 * fmax(a->machine.logical_cpus, 1))
         say(s, "Other programs were running: the load average before the measurement was %s on %s "
@@ -142,6 +185,7 @@ static void say_notes(sentences *s, const vd_pairs *p)
     if (other(a->settings.precision, b->settings.precision) ||
         other(a->settings.kernels, b->settings.kernels))
         say(s, "A and B computed differently: kernels or precision are not the same.");
+    say_answer_sizes(s, p);
     if (strcmp(a->kind, "bench") == 0)
         say(s, "The energy of an answer is that of %s read and %s written tokens, at the joules "
             "per token measured here; a longer context costs more per token.",
@@ -176,6 +220,7 @@ vd_status vd_words_put(const vd_pairs *p, json_t *report, vd_err *err)
     say_answers(&summary, json_object_get(report, "answers"));
     say_quality(&summary, p->run[0], p->run[1]);
     say_break_even(&summary, report);
+    say_capacity(&summary, report);
     say_notes(&notes, p);
     vd_status st = put(report, "summary", &summary, err);
     vd_status and = put(report, "notes", &notes, st == VD_OK ? err : NULL);

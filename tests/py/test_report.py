@@ -290,3 +290,60 @@ def test_service_records_are_compared_without_a_window_of_their_own(make):
     assert not report["paired"] and "no paired statement" in words
     assert found["title"] == "Energy per answer"
     assert "j_per_answer_own_window" not in [c["id"] for c in report["comparisons"]]
+
+
+def test_a_record_is_not_compared_with_itself(verdant, tmp_path):
+    made = record("one", 0.1, 0.01)
+    a, b = write(tmp_path, "a", made), write(tmp_path, "b", {**made, "label": "renamed"})
+    result = verdant("report", a, b, "-o", tmp_path / "r.html")
+    assert result.returncode == 1 and "very same measurements" in result.stderr
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_a_ratio_that_is_not_one_does_not_read_as_one(make):
+    a, b = record("one", 0.1, 0.01), record("two", 0.1, 0.01)
+    for x in b["samples"]:
+        x["prefill"]["joules"] *= 1.002
+        x["decode"]["joules"] *= 1.002
+    report, page, words = make(a, b)
+    assert comparison(report, "j_per_answer")["verdict"] == "worse"
+    assert "B needs 1.002x the joules per answer of A (95 % interval 1.002 to 1.002)" in words
+
+
+@pytest.mark.parametrize("joules", [1e-320, 1e-300, 1e-10])
+def test_joules_too_small_for_a_quotient_are_refused_by_name(verdant, tmp_path, joules):
+    bad = record("one", 0.1, 0.01)
+    bad["samples"][3]["decode"]["joules"] = joules
+    result = verdant("report", write(tmp_path, "a", bad), write(tmp_path, "b", record("two", 1, 1)))
+    assert result.returncode == 1
+    assert "samples[3].decode.joules must be a number of at least 1e-9" in result.stderr
+
+
+def test_a_load_that_no_single_machine_can_carry_is_said(make):
+    a, b = record("one", 0.1, 0.01), record("two", 0.07, 0.001)
+    report, _, words = make(a, b, "--requests-per-day", "200000")
+    busy = [side["per_year"]["busy_share"] for side in report["footprint"]]
+    assert busy[0] > 1 > busy[1]
+    most = math.floor(86400 / report["footprint"][0]["per_answer"]["machine_s"])
+    assert f"with A: it gives at most {most:,} of the 200,000 answers a day" in words
+    assert f"that of {math.ceil(busy[0])} machines" in words
+    assert "serve the stated load with B" not in words
+
+
+def test_page_and_json_need_two_names(verdant, tmp_path):
+    out = tmp_path / "r"
+    result = verdant("report", write(tmp_path, "a", record("one", 0.1, 0.01)),
+                     write(tmp_path, "b", record("two", 0.1, 0.01, seed=2)), "-o", out, "--json",
+                     out)
+    assert result.returncode == 1 and "both the page and the JSON" in result.stderr
+    assert not out.exists()
+
+
+def test_what_a_record_does_not_say_of_quality_and_grid_is_no_figure(make):
+    a = record("one", 0.1, 0.01)
+    del a["carbon"]["scope"], a["carbon"]["server_kg"]
+    b = record("two", 0.1, 0.01, seed=2, carbon={"kind": "marginal"}, quality={"kl_mean": 0.1})
+    report, _, words = make(a, b)
+    assert "(null)" not in json.dumps(report) and "unknown %" not in words
+    assert any("average unknown; marginal lifecycle" in note for note in report["notes"])
+    assert any("SCI holds the electricity alone" in note for note in report["notes"])

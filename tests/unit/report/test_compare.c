@@ -131,6 +131,9 @@ static void numbers_have_three_digits_and_a_prefix(void **state)
     assert_string_equal(vd_number_text(NAN).text, "unknown");
     assert_string_equal(vd_ratio_text(0.72).text, "0.720");
     assert_string_equal(vd_ratio_text(1.5).text, "1.50");
+    assert_string_equal(vd_ratio_text(1).text, "1.00"); /* and nothing else reads so */
+    assert_string_equal(vd_ratio_text(1.0021).text, "1.002");
+    assert_string_equal(vd_ratio_text(0.99991).text, "0.9999");
 }
 
 static void foreign_text_cannot_leave_its_place(void **state)
