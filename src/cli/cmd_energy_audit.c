@@ -7,6 +7,8 @@
 #include "cli/format.h"
 #include "energy/ledger/audit.h"
 
+enum { SESSIONS_SHOWN = 10 };
+
 static uint64_t number(json_t *report, const char *key)
 {
     return (uint64_t)json_integer_value(json_object_get(report, key));
@@ -24,25 +26,42 @@ static void put_sum(json_t *report, const char *label, const char *key)
     printf("%-14s %20llu uJ   %s\n", label, (unsigned long long)uj, vd_energy_joules(uj).text);
 }
 
+static void put_session(json_t *s, bool is_first)
+{
+    const char *end = word(s, "end");
+    double before_s = (double)json_integer_value(json_object_get(s, "unmetered_before_ns")) / 1e9;
+    if (before_s < 0)
+        printf("  %.1f s at once with a session before: both counted the machine\n", -before_s);
+    else if (!is_first)
+        printf("  %.1f s that nobody metered\n", before_s);
+    printf("session %-4lld %s to %s, %s%s\n",
+           (long long)json_integer_value(json_object_get(s, "session")), word(s, "from"),
+           word(s, "to"), word(s, "method"),
+           strcmp(end, "clean") == 0     ? ""
+           : strcmp(end, "running") == 0 ? ", running"
+                                         : ", ended without notice");
+}
+
+/* The last ones of all and of those that ended without notice; --json has all. */
 static void put_sessions(json_t *report)
 {
     json_t *list = json_object_get(report, "sessions"), *s;
-    size_t i;
+    size_t i, n = json_array_size(list), n_left = 0;
+    uint64_t n_killed = number(report, "unclean_ends"), killed = 0;
     json_array_foreach(list, i, s) {
-        double before_s = (double)json_integer_value(json_object_get(s, "unmetered_before_ns")) /
-                          1e9;
-        if (before_s < 0)
-            printf("  %.1f s at once with the session before: both counted the machine\n",
-                   -before_s);
-        else if (i > 0)
-            printf("  %.1f s that nobody metered\n", before_s);
-        printf("session %-4lld %s to %s, %s%s\n",
-               (long long)json_integer_value(json_object_get(s, "session")), word(s, "from"),
-               word(s, "to"), word(s, "method"),
-               strcmp(word(s, "end"), "clean") == 0     ? ""
-               : strcmp(word(s, "end"), "running") == 0 ? ", running"
-                                                        : ", ended without notice");
+        bool is_killed = strcmp(word(s, "end"), "killed") == 0;
+        killed += is_killed;
+        if (i + SESSIONS_SHOWN >= n || (is_killed && killed + SESSIONS_SHOWN > n_killed))
+            put_session(s, i == 0);
+        else
+            n_left++;
     }
+    if (n_left > 0)
+        printf("%zu sessions, of which %llu ended without notice; %zu are left out here, --json "
+               "has all\n", n, (unsigned long long)n_killed, n_left);
+    if (number(report, "unmetered_ns") != 0)
+        printf("%.1f s between sessions that nobody metered\n",
+               (double)number(report, "unmetered_ns") / 1e9);
 }
 
 static void put_report(json_t *report)

@@ -96,6 +96,29 @@ def test_a_wrong_ledger_is_told_row_by_row(build, verdant, model, tmp_path):
     assert "window.shares" in done.stdout
 
 
+def test_of_many_sessions_the_last_are_shown(build, verdant, model, tmp_path):
+    path, n = tmp_path / "ledger.db", 60
+    with start(build, tmp_path, {"tiny": (model, {})}) as server:
+        ask(server, 0)
+    db = sqlite3.connect(path)
+    for i in range(n):  # an hour apart, the first half of them killed; their marks are wrong
+        at = i * 3600 * 10**9
+        db.execute("INSERT INTO session(begin_ns, mono_ns, boot_id, pid, pid_start, program, method,"
+                   " pue, clean) VALUES(?, 0, 'x', 1, 1, 'p', 'rapl', 1, ?)", [at, i >= n // 2])
+        db.execute("INSERT INTO window(session, slot_s, begin_ns, mono_ns, length_ns, meter_uj,"
+                   " cpu_uj, dram_uj, gpu_uj, requests_uj, idle_uj, unattributed_uj, method,"
+                   " common_pct, independent_pct, merged, gap) SELECT max(id), ?, ?, 0, 10, 5, 5, 0,"
+                   " 0, 0, 5, 0, 'rapl', 1, 1, 1, 0 FROM session", [i * 3600, at])
+    db.commit()
+    assert len(audit(verdant, path, ok=False)["sessions"]) == n + 1
+    lines = verdant("energy", "audit", "--ledger", path).stdout.splitlines()
+    shown = [line for line in lines if line.startswith("session ")]
+    assert len(shown) == 20 and sum("without notice" in line for line in shown) == 10
+    assert shown[-1].startswith("session 1 ") and "session 61 " in shown[-2]
+    assert f"{n + 1} sessions, of which {n // 2} ended without notice; {n + 1 - 20} are" in (
+        "\n".join(lines))
+
+
 def test_a_service_that_cannot_write_its_ledger_goes_on(build, verdant, model, tmp_path):
     """The ledger's folder is a file first, and a folder later."""
     place = tmp_path / "place"

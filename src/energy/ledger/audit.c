@@ -255,6 +255,8 @@ static bool is_running(sqlite3_stmt *s)
         return false;
     const char *at = fgets(line, sizeof(line), file) != NULL ? strrchr(line, ')') : NULL;
     fclose(file);
+    if (at != NULL && at[1] == ' ' && strchr("ZXx", at[2]) != NULL)
+        return false; /* dead; nobody has waited for it yet */
     for (int field = 2; at != NULL && field < 22; field++)
         at = strchr(at + 1, ' ');
     long long ticks = 0;
@@ -264,9 +266,10 @@ static bool is_running(sqlite3_stmt *s)
 static const char sessions_sql[] =
     "SELECT s.id, " TIME_OF("min(w.begin_ns)") ", " TIME_OF("max(w.begin_ns + w.length_ns)")
     ", s.boot_id, s.pid, s.pid_start, s.clean, s.program, s.method, count(*), "
-    "min(w.begin_ns) - lag(max(w.begin_ns + w.length_ns)) OVER (ORDER BY min(w.begin_ns)) "
+    "min(w.begin_ns) - max(max(w.begin_ns + w.length_ns)) OVER (ORDER BY min(w.begin_ns), s.id "
+    "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) "
     "FROM session AS s JOIN window AS w ON w.session = s.id WHERE w.slot_s >= ?1 AND "
-    "w.slot_s < ?2 GROUP BY s.id ORDER BY min(w.begin_ns)";
+    "w.slot_s < ?2 GROUP BY s.id ORDER BY min(w.begin_ns), s.id";
 
 /* The sessions of the period, and the time between them that nobody metered. */
 static vd_status put_sessions(audit *a, json_t *report, vd_err *err)
