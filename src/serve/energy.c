@@ -136,11 +136,13 @@ vd_status vd_energy_sums(vd_exchange *r, const char *argument, vd_buf *out, vd_a
     vd_db_close(db);
     if (st != VD_OK)
         return fail_query(r, &err, error);
-    if (json_object_set_new(sums, "object", json_string("energy")) != 0) {
-        json_decref(sums);
-        sums = NULL; /* which put_json says */
+    json_t *answer = json_pack("{s:s}", "object", "energy");
+    if (answer != NULL && json_object_update(answer, sums) != 0) {
+        json_decref(answer);
+        answer = NULL; /* which put_json says */
     }
-    return put_json(sums, out, error);
+    json_decref(sums);
+    return put_json(answer, out, error);
 }
 
 /* ---- one request -----------------------------------------------------------------------------*/

@@ -250,7 +250,8 @@ static enum MHD_Result hand_to_worker(vd_exchange *r)
     r->suspended = true;
     MHD_suspend_connection(r->connection); /* before the push: the worker may be quick */
     pthread_mutex_unlock(&r->lock);
-    if (!vd_workers_push(r->server->workers, r)) {
+    vd_workers *workers = r->route->slow ? r->server->readers : r->server->workers;
+    if (!vd_workers_push(workers, r)) {
         vd_api_fail(&error, 503, "overloaded", NULL,
                     "The server has all the work it takes. Try again shortly.");
         vd_exchange_fail(r, &error);

@@ -18,7 +18,8 @@
 
 enum {
     SLOW_ANSWER_MAX = 16 << 20,
-    CONNECTION_MEMORY = 24 * 1024, WORK_QUEUE_MAX = 4096, MODEL_NAME_MAX = 128 };
+    CONNECTION_MEMORY = 24 * 1024, WORK_QUEUE_MAX = 4096, SLOW_QUEUE_MAX = 64,
+    MODEL_NAME_MAX = 128 };
 
 #define S 1000000000ull
 #define HEARTBEAT_NS (15 * S)
@@ -182,6 +183,9 @@ vd_status vd_server_create(const vd_server_options *options, vd_server **ret_ser
     st = vd_workers_create(VD_N_WORKERS, WORK_QUEUE_MAX, work, &server->workers, err);
     if (st != VD_OK)
         goto out;
+    st = vd_workers_create(1, SLOW_QUEUE_MAX, work, &server->readers, err);
+    if (st != VD_OK)
+        goto out;
     st = start_daemons(server, err);
     if (st != VD_OK)
         goto out;
@@ -289,6 +293,7 @@ void vd_server_free(vd_server *server)
         if (server->daemons[i] != NULL)
             MHD_stop_daemon(server->daemons[i]);
     vd_workers_free(server->workers);
+    vd_workers_free(server->readers);
     vd_gate_free(server->gate);
     vd_free(server);
 }

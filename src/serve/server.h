@@ -69,6 +69,7 @@ typedef struct vd_server {
     vd_gate *gate;
     struct MHD_Daemon *daemons[VD_N_DAEMONS];
     vd_workers *workers;
+    vd_workers *readers; /* of slow GETs, one at a time: they keep no request waiting */
     vd_metrics metrics;
     atomic_int state;          /* vd_server_state */
     atomic_uint next_daemon;

@@ -3,10 +3,12 @@ import base64
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -89,10 +91,21 @@ def test_a_period_without_anything_is_zeros(server):
 
 @pytest.mark.parametrize("query,param", [
     ("since=soon", "since"), ("until=never", "until"), ("group_by=mood", "group_by"),
-    ("since=2026-01-02&until=2026-01-01", "until"), ("color=green", None)])
+    ("since=2026-01-02&until=2026-01-01", "until"), ("color=green", None),
+    ("since=2026-02-31", "since"), ("since=-1", "since"), ("since=1e9", "since"),
+    ("since=99999999999999999999999", "since"), ("since=1'%20OR%20'1'='1", "since"),
+    ("since=2026-11-28T24:00", "since"), ("until=", "until"), ("until=1970-01-01&since=7d", "until"),
+])
 def test_a_wrong_query_is_a_400(server, query, param):
     error = get(server, f"/v1/energy?{query}", 400)["error"]
     assert error["param"] == param and error["type"] == "invalid_request_error"
+
+
+def test_a_name_is_never_sql(server):
+    for name in ("x' OR '1'='1", '"; DROP TABLE answer; --', "tiny' --"):
+        sums = get(server, "/v1/energy?" + urlencode({"model": name}))
+        assert sums["requests"] == sums["requests_uj"] == 0
+        get(server, f"/v1/energy/requests/{quote(name)}", 404)
 
 
 def test_what_is_not_there_is_a_404(server):
@@ -124,6 +137,26 @@ def test_many_questions_at_once_are_answered(server):
         answers = list(threads.map(lambda i: server.ask("GET", "/v1/energy?group_by=model")[0],
                                    range(60)))
     assert answers == [200] * 60
+
+
+def test_questions_that_wait_for_the_disk_keep_no_request_waiting(server, place):
+    """Another program locks the ledger, so that each question waits for seconds."""
+    server.ask("GET", "/v1/energy")
+    db = sqlite3.connect(place / "ledger.db", isolation_level=None, timeout=30)
+    with ThreadPoolExecutor(6) as threads:
+        db.execute("BEGIN IMMEDIATE")
+        server.ask("POST", CHAT, chat("tiny", "to be written", max_tokens=2))
+        questions = [threads.submit(server.ask, "GET", "/v1/energy") for _ in range(6)]
+        time.sleep(0.3)
+        status = server.ask("POST", CHAT, chat("tiny", "now", max_tokens=2))[0]
+        pending = sum(not q.done() for q in questions)
+        db.execute("ROLLBACK")
+        assert status == 200 and pending >= 3
+        assert [q.result()[0] for q in questions] == [200] * 6
+
+
+def test_the_answer_says_first_what_it_is(server):
+    assert list(server.ask("GET", "/v1/energy")[2])[0] == "object"
 
 
 # ---- streams -------------------------------------------------------------------------------------
