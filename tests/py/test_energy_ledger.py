@@ -103,12 +103,13 @@ def test_of_many_sessions_the_last_are_shown(build, verdant, model, tmp_path):
     db = sqlite3.connect(path)
     for i in range(n):  # an hour apart, the first half of them killed; their marks are wrong
         at = i * 3600 * 10**9
-        db.execute("INSERT INTO session(begin_ns, mono_ns, boot_id, pid, pid_start, program, method,"
-                   " pue, clean) VALUES(?, 0, 'x', 1, 1, 'p', 'rapl', 1, ?)", [at, i >= n // 2])
-        db.execute("INSERT INTO window(session, slot_s, begin_ns, mono_ns, length_ns, meter_uj,"
-                   " cpu_uj, dram_uj, gpu_uj, requests_uj, idle_uj, unattributed_uj, method,"
-                   " common_pct, independent_pct, merged, gap) SELECT max(id), ?, ?, 0, 10, 5, 5, 0,"
-                   " 0, 0, 5, 0, 'rapl', 1, 1, 1, 0 FROM session", [i * 3600, at])
+        db.execute("INSERT INTO session(begin_ns, mono_ns, boot_id, pid, pid_start, program, "
+                   "method, pue, clean) VALUES(?, 0, 'x', 1, 1, 'p', 'rapl', 1, ?)",
+                   [at, i >= n // 2])
+        db.execute("INSERT INTO window(session, slot_s, begin_ns, mono_ns, length_ns, meter_uj, "
+                   "cpu_uj, dram_uj, gpu_uj, requests_uj, idle_uj, unattributed_uj, method, "
+                   "common_pct, independent_pct, merged, gap) SELECT max(id), ?, ?, 0, 10, 5, 5, "
+                   "0, 0, 0, 5, 0, 'rapl', 1, 1, 1, 0 FROM session", [i * 3600, at])
     db.commit()
     assert len(audit(verdant, path, ok=False)["sessions"]) == n + 1
     lines = verdant("energy", "audit", "--ledger", path).stdout.splitlines()

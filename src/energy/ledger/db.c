@@ -5,6 +5,7 @@
 #include <sodium.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -200,6 +201,10 @@ vd_status vd_db_open(const char *path, bool read_only, sqlite3 **ret_db, vd_err 
     pthread_once(&once, set_up);
     if (!ready)
         return VD_FAIL(err, VD_ERR_NOMEM, "SQLite or libsodium cannot start");
+    struct stat about;
+    if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s: this is %s, and no ledger; name a file", path,
+                       S_ISDIR(about.st_mode) ? "a directory" : "no file");
     int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     vd_status st = open_once(path, flags, &db, err);
     if (st != VD_OK)

@@ -82,8 +82,10 @@ static vd_status make_key(const char *folder, const char *path, vd_err *err)
     strncat(text, "\n", 2);
     if (temp == NULL || pub == NULL)
         st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a path");
-    if (st == VD_OK)
+    if (st == VD_OK) {
+        unlink(temp); /* of a process of this number that was killed */
         st = write_new(temp, 0600, text, err);
+    }
     bool linked = st == VD_OK && link(temp, path) == 0;
     if (st == VD_OK && !linked && errno != EEXIST)
         st = VD_FAIL(err, VD_ERR_IO, "%s: cannot be made: %s", path, strerror(errno));
@@ -108,14 +110,17 @@ static vd_status read_key(const char *path, vd_receipt_key *key, vd_err *err)
     char text[FILE_MAX] = "";
     unsigned char seed[SEED], public_key[PUBLIC];
     vd_status st = VD_OK;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
     if (fd < 0)
         return VD_FAIL(err, errno == ENOENT ? VD_ERR_NOT_FOUND : VD_ERR_PERM, "%s: %s", path,
                        errno == ENOENT ? "there is no key; `verdant serve` makes one"
                                        : strerror(errno));
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    if (n < 0 || fstat(fd, &about) != 0)
-        st = VD_FAIL(err, VD_ERR_IO, "%s: cannot be read", path);
+    bool plain = fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+    ssize_t n = plain ? read(fd, text, sizeof(text) - 1) : -1;
+    if (!plain)
+        st = VD_FAIL(err, VD_ERR_FORMAT, "%s: this is no file", path);
+    else if (n < 0)
+        st = VD_FAIL(err, VD_ERR_IO, "%s: cannot be read: %s", path, strerror(errno));
     else if ((about.st_mode & 077) != 0)
         st = VD_FAIL(err, VD_ERR_PERM, "%s: others may read or write it (mode %04o); chmod 600, or "
                      "make a new one by removing it", path, (unsigned)about.st_mode & 07777);

@@ -180,14 +180,14 @@ static vd_status to_list(json_t *groups, vd_sums_by by, bool has_meter, json_t *
     json_t *group;
     int failed = 0;
     json_object_foreach(groups, key, group) {
-        size_t at = 0;
         failed |= name_group(group, key, by) | complete(group, has_meter);
         const char *word = by == VD_SUMS_MODEL ? "model" : "from";
         const char *mine = json_string_value(json_object_get(group, word));
-        for (; at < json_array_size(list); at++) {
+        size_t at = json_array_size(list); /* most come in their order */
+        for (; at > 0 && mine != NULL; at--) {
             const char *other =
-                json_string_value(json_object_get(json_array_get(list, at), word));
-            if (other == NULL || (mine != NULL && strcmp(mine, other) < 0))
+                json_string_value(json_object_get(json_array_get(list, at - 1), word));
+            if (other != NULL && strcmp(other, mine) <= 0)
                 break;
         }
         failed |= json_array_insert(list, at, group);

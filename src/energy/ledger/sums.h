@@ -26,7 +26,7 @@ VD_NODISCARD vd_status vd_sums_run(sqlite3 *db, int64_t since_s, int64_t until_s
                                    vd_err *err);
 
 /* "2026-11-28", "2026-11-28T10:30", "...:15Z" (all UTC), "today", "yesterday", "90m", "24h" or
- * "7d" ago, or Unix seconds. */
+ * "7d" ago, or Unix seconds. Never 0, which stands for no bound. */
 bool vd_when_parse(const char *text, int64_t now_s, int64_t *ret_s);
 
 #endif

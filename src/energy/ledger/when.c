@@ -19,7 +19,7 @@ static bool read_ago(const char *text, int64_t now_s, int64_t *ret_s)
                                  : 0;
     if (unit == 0 || end[1] != '\0' || n > 1000000 || (int64_t)n * unit > now_s)
         return false;
-    *ret_s = now_s - (int64_t)n * unit;
+    *ret_s = VD_MAX(now_s - (int64_t)n * unit, (int64_t)1);
     return true;
 }
 
@@ -34,7 +34,11 @@ bool vd_when_parse(const char *text, int64_t now_s, int64_t *ret_s)
         const char *end = strptime(text, forms[i], &tm);
         if (end == NULL || *end != '\0' || tm.tm_year < 70 || tm.tm_year > 300)
             continue;
-        *ret_s = (int64_t)timegm(&tm);
+        int day = tm.tm_mday; /* which timegm makes the next month's where this one is shorter */
+        int64_t at_s = (int64_t)timegm(&tm);
+        if (tm.tm_mday != day)
+            return false;
+        *ret_s = VD_MAX(at_s, (int64_t)1);
         return true;
     }
     if (strcmp(text, "today") == 0 || strcmp(text, "yesterday") == 0) {

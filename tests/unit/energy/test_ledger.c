@@ -1,6 +1,8 @@
 /* test_ledger.c - the books add up, whatever comes in, and a changed row is found. */
 #include "ledger_rig.h"
 
+#include <sys/stat.h>
+
 static void fill(rig *r, size_t n, bool fast)
 {
     for (size_t i = 0; i < n; i++) {
@@ -256,6 +258,15 @@ static void what_is_no_ledger_is_refused(void **state)
     fclose(file);
     assert_int_equal(vd_ledger_open(&r.options, &ledger, &err), VD_ERR_FORMAT);
     assert_int_equal(vd_audit_run(&audit, &report, &err), VD_ERR_FORMAT);
+    /* A pipe is not waited for. */
+    assert_int_equal(unlink(r.path), 0);
+    assert_int_equal(mkfifo(r.path, 0600), 0);
+    assert_int_equal(vd_audit_run(&audit, &report, &err), VD_ERR_FORMAT);
+    assert_int_equal(vd_ledger_open(&r.options, &ledger, &err), VD_ERR_FORMAT);
+    assert_int_equal(unlink(r.path), 0);
+    assert_int_equal(mkdir(r.path, 0700), 0);
+    assert_int_equal(vd_ledger_open(&r.options, &ledger, &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "directory"));
     rig_done(&r);
 }
 
