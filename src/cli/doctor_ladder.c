@@ -93,13 +93,15 @@ static double own_cpu_s(void)
 }
 
 typedef struct moment {
+    uint64_t at_ns; /* the other one may be set while the ladder runs */
     double wall_s, cpu_s, used, all, uj;
     bool gap;
 } moment;
 
 static moment take_moment(vd_meter *meter)
 {
-    moment m = {.wall_s = (double)vd_wall_ns() * 1e-9, .cpu_s = own_cpu_s()};
+    moment m = {.at_ns = vd_now_ns(), .wall_s = (double)vd_wall_ns() * 1e-9,
+                .cpu_s = own_cpu_s()};
     (void)machine_ticks(&m.used, &m.all);
     if (meter != NULL) {
         vd_reading r;
@@ -166,7 +168,7 @@ static void climb(ladder *l, const vd_machine *machine, vd_meter *meter, double 
         double mhz = wait_until(from_ns + step_ns, freq, &progress, begin_ns, end_ns);
         moment b = take_moment(meter);
         step->end_s = b.wall_s;
-        double cpus = machine->n_cpu, passed = VD_MAX(b.wall_s - a.wall_s, 1e-3);
+        double cpus = machine->n_cpu, passed = VD_MAX((double)(b.at_ns - a.at_ns) * 1e-9, 1e-3);
         step->at = (vd_power_point){
             .load = VD_MIN((b.cpu_s - a.cpu_s) / (passed * cpus), 1),
             .spread = VD_MIN((double)n_working[i] / cpus, 1),

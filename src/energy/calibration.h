@@ -49,7 +49,8 @@ void vd_calibration_done(vd_calibration *calibration); /* {0} is fine */
 VD_NODISCARD vd_status vd_calibration_path(const char *cpu_type, char **ret_path, vd_err *err);
 
 /* VD_ERR_FORMAT where it is no such file, with what is wrong: unknown keys, values that cannot be,
- * fewer than VD_CALIBRATION_POINTS_MIN points or none of them far from another. */
+ * fewer than VD_CALIBRATION_POINTS_MIN points or none of them far from another, watts that fall
+ * with the load. */
 VD_NODISCARD vd_status vd_calibration_read(const char *path, vd_calibration *ret_calibration,
                                            vd_err *err);
 /* The same of n bytes. */
@@ -58,7 +59,7 @@ VD_NODISCARD vd_status vd_calibration_parse(const char *text, size_t n,
 VD_NODISCARD vd_status vd_calibration_check(const vd_calibration *calibration, vd_err *err);
 /* The file's value; NULL when memory is short. */
 json_t *vd_calibration_json(const vd_calibration *calibration);
-/* Whole or not at all; makes the folder. */
+/* Whole or not at all; makes the folder. VD_ERR_FORMAT for what could not be read back. */
 VD_NODISCARD vd_status vd_calibration_write(const vd_calibration *calibration, const char *path,
                                             vd_err *err);
 

@@ -9,12 +9,15 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "energy/calibration.h"
 
 enum { FILE_LIMIT = 1 << 20 };
 
 /* Loads that lie closer together than this say nothing of a curve. */
 static const double least_range = 0.2;
+/* Of the mean watts: what a machine that hardly ever rests may fall by noise. */
+static const double most_fall = 0.25;
 
 void vd_calibration_done(vd_calibration *calibration)
 {
@@ -118,6 +121,28 @@ static vd_status take_points(const json_t *list, vd_calibration *c, vd_err *err)
     return st;
 }
 
+/* Whether a straight line through the points falls, over their range of loads, by more than noise
+ * explains: no machine does that. */
+static vd_status check_rise(const vd_calibration *c, double range, vd_err *err)
+{
+    double load = 0, watts = 0, both = 0, square = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        load += c->points[i].load / (double)c->n;
+        watts += c->points[i].watts / (double)c->n;
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        double x = c->points[i].load - load;
+        both += x * (c->points[i].watts - watts);
+        square += x * x;
+    }
+    if (both / square * range < -most_fall * watts)
+        return VD_FAIL(err, VD_ERR_FORMAT,
+                       "the watts of the %zu points fall with the load, by %.0f %% from the least "
+                       "to the most: is it this machine's power?",
+                       c->n, -100 * both / square * range / watts);
+    return VD_OK;
+}
+
 vd_status vd_calibration_check(const vd_calibration *c, vd_err *err)
 {
     double least = INFINITY, most = -INFINITY;
@@ -131,7 +156,7 @@ vd_status vd_calibration_check(const vd_calibration *c, vd_err *err)
                        "needed, over at least %.0f %%",
                        c->n, c->n > 0 ? 100 * least : 0, c->n > 0 ? 100 * most : 0,
                        VD_CALIBRATION_POINTS_MIN, 100 * least_range);
-    return VD_OK;
+    return check_rise(c, most - least, err);
 }
 
 static vd_status take_calibration(const json_t *root, vd_calibration *c, vd_err *err)
@@ -228,12 +253,25 @@ json_t *vd_calibration_json(const vd_calibration *c)
                      c->meter_pct, "made_at", c->made_at, "points", points);
 }
 
+/* Nothing is written that would be refused when it is read. */
+static vd_status check_value(const vd_calibration *c, const json_t *value, vd_err *err)
+{
+    vd_calibration again = {0};
+    if (!vd_utf8_valid(c->cpu_type, strlen(c->cpu_type)))
+        return VD_FAIL(err, VD_ERR_FORMAT, "the processor's name '%s' is no UTF-8", c->cpu_type);
+    if (value == NULL)
+        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the text of a calibration");
+    vd_status st = take_calibration(value, &again, err);
+    vd_calibration_done(&again);
+    return st;
+}
+
 vd_status vd_calibration_write(const vd_calibration *calibration, const char *path, vd_err *err)
 {
     json_t *value = vd_calibration_json(calibration);
     char *folder = NULL;
     vd_atomic_file file = {0};
-    vd_status st = vd_calibration_check(calibration, err);
+    vd_status st = check_value(calibration, value, err);
     if (st != VD_OK)
         goto out;
     const char *slash = strrchr(path, '/');
@@ -246,9 +284,7 @@ vd_status vd_calibration_write(const vd_calibration *calibration, const char *pa
         st = vd_atomic_file_open(path, &file, err);
     if (st != VD_OK)
         goto out;
-    if (value == NULL)
-        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for the text of %s", path);
-    else if (json_dumpf(value, file.stream, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0 ||
+    if (json_dumpf(value, file.stream, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0 ||
              fputc('\n', file.stream) < 0)
         st = VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", path, strerror(errno));
     if (st == VD_OK)

@@ -94,6 +94,8 @@ def test_percent_semicolons_decimal_commas_and_other_names_are_understood(doctor
     ("load,watts\n0,5\n# a remark\n\n-0.5,7\n1,9\n", "line 5"),
     ("load,watts\n0,5\n0.05,7\n0.1,9\n", "make no curve"),
     ("load,watts\n0,5\n1,7\n", "make no curve"),
+    ("load,watts\n0,90\n0.5,50\n1,10\n", "fall with the load"),
+    ("load,watts\n0,1e300\n0.5,1e301\n1,1e302\n", "must be a number from 0.001"),
     ("load,watts\n0,5\0\n1,7\n", "NUL"),
 ])
 def test_a_table_that_makes_no_sense_is_refused(doctor, home, text, says):
@@ -206,7 +208,8 @@ def test_without_a_meter_the_loads_can_be_kept_for_later(doctor, home):
     assert rows[0][:4] == ["begin", "end", "load", "spread"] and len(rows) >= 7
     steps = [[float(x) for x in row] for row in rows[1:]]
     assert all(a[1] <= b[0] + 0.1 for a, b in zip(steps, steps[1:], strict=False))
-    assert max(s[2] for s in steps) > 0.2 and steps[0][2] < 0.2 and steps[0][3] == 0
+    # A busy machine gives the ladder only a part of what it asks for.
+    assert max(s[2] for s in steps) > max(0.05, 2 * steps[0][2]) and steps[0][3] == 0
     assert list((home / "home").iterdir()) == []
 
 

@@ -111,6 +111,9 @@ static void a_bad_file_is_refused_with_what_is_wrong(void **state)
         {HEAD "\"threads\": 8, \"points\": [{\"load\": 0.5, \"watts\": 1}, {\"load\": 0.5, "
               "\"watts\": 1}, {\"load\": 0.6, \"watts\": 3}]}",
          "make no curve"},
+        {HEAD "\"threads\": 8, \"points\": [{\"load\": 0, \"watts\": 60}, {\"load\": 0.5, "
+              "\"watts\": 40}, {\"load\": 1, \"watts\": 10}]}",
+         "fall with the load"},
         {"{\"verdant_calibration\": 1, \"cpu_type\": \"\", \"covers\": \"package\", "
          "\"threads\": 8, " POINTS "}",
          "cpu_type"},
@@ -294,6 +297,17 @@ static void what_cannot_be_written_leaves_nothing(void **state)
     assert_int_not_equal(vd_calibration_write(&c, under, &err), VD_OK);
     assert_true(err.message[0] != '\0');
     assert_int_equal(vd_calibration_write(&c, "/dev/full", &err), VD_ERR_IO);
+    /* What would be refused when it is read is not written. */
+    points[2].watts = 1e30;
+    assert_int_equal(vd_calibration_write(&c, file, &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "point 3: \"watts\" is 1e+30"));
+    points[2].watts = 50;
+    static const char *const names[] = {"", "a\tb", "\xff\xfe"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(c.cpu_type, sizeof(c.cpu_type), "%s", names[i]);
+        assert_int_equal(vd_calibration_write(&c, file, &err), VD_ERR_FORMAT);
+    }
+    snprintf(c.cpu_type, sizeof(c.cpu_type), "x");
     points[2].load = 0.1; /* no curve */
     points[1].load = 0.05;
     assert_int_equal(vd_calibration_write(&c, file, &err), VD_ERR_FORMAT);
