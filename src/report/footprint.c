@@ -43,7 +43,8 @@ static json_t *footprint_json(const vd_pairs *p, int side, const footprint *f)
     double requests = p->load.requests_per_day * 365, pue = isfinite(run->carbon.pue)
                                                                 ? run->carbon.pue : 1;
     double busy = requests * f->seconds / year_s;
-    double idle_kwh = busy < 1 ? run->meter.idle_w * (1 - busy) * year_s / j_per_kwh * pue : 0;
+    double machines = fmax(ceil(busy), 1); /* what they do not work, they wait */
+    double idle_kwh = run->meter.idle_w * (machines - busy) * year_s / j_per_kwh * pue;
     json_t *answer = json_object(), *year = json_object();
     bool good = put(answer, "joules", f->joules) && put(answer, "machine_s", f->seconds) &&
                 put(answer, "operational_g", f->operational_g) &&
@@ -55,6 +56,7 @@ static json_t *footprint_json(const vd_pairs *p, int side, const footprint *f)
            put(year, "embodied_kg", f->embodied_g * requests / 1000) &&
            put(year, "total_kg", f->sci_g * requests / 1000) &&
            put(year, "water_l", f->water_l * requests) && put(year, "busy_share", busy) &&
+           put(year, "machines", machines) &&
            put(year, "always_on_kwh", f->kwh * requests + idle_kwh) &&
            put(year, "always_on_kg",
                (f->kwh * requests + idle_kwh) * run->carbon.g_per_kwh / 1000);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "report/draw.h"
+#include "report/lookup.h"
 #include "report/page_tables.h"
 #include "report/style.h"
 #include "report/text.h"
@@ -36,11 +37,11 @@ static void put_head(const json_t *report, vd_buf *out)
     for (size_t i = 0; vd_report_style[i] != NULL; i++)
         vd_buf_puts(out, vd_report_style[i]);
     vd_buf_puts(out, "</style>\n</head>\n<body>\n<header>\n<p class=\"meta\">Before and after</p>\n"
-                     "<h1><span class=\"of\"><span class=\"tag a\">A</span>");
+                     "<h1><span class=\"of\"><span class=\"tag a\">A</span><bdi>");
     vd_put_escaped(out, a);
-    vd_buf_puts(out, "</span><span class=\"of\"><span class=\"tag b\">B</span>");
+    vd_buf_puts(out, "</bdi></span><span class=\"of\"><span class=\"tag b\">B</span><bdi>");
     vd_put_escaped(out, b);
-    vd_buf_puts(out, "</span></h1>\n<p class=\"meta\">Made ");
+    vd_buf_puts(out, "</bdi></span></h1>\n<p class=\"meta\">Made ");
     vd_put_escaped(out, vd_report_string(report, "created"));
     vd_buf_puts(out, " by ");
     vd_put_escaped(out, vd_report_string(report, "program"));
@@ -67,6 +68,22 @@ static void put_tile(const json_t *report, const char *title, const char *path, 
     vd_buf_puts(out, "</div>\n");
 }
 
+static void put_ratio_tile(const json_t *report, vd_buf *out)
+{
+    bool sure = isfinite(vd_report_number(report, "comparisons.0.low"));
+    if (!isfinite(vd_report_number(report, "comparisons.0.ratio")))
+        return;
+    vd_buf_puts(out, "<div class=\"tile\"><span>B / A, energy per answer</span><b>");
+    vd_put_figure(report, "comparisons.0.ratio", "\xc3\x97", out);
+    vd_buf_puts(out, sure ? "</b><span>95 % interval " : "</b><span>no interval: not paired");
+    if (sure) {
+        vd_put_figure(report, "comparisons.0.low", "\xc3\x97", out);
+        vd_buf_puts(out, " to ");
+        vd_put_figure(report, "comparisons.0.high", "\xc3\x97", out);
+    }
+    vd_buf_puts(out, "</span></div>\n");
+}
+
 static void put_summary(const json_t *report, vd_buf *out)
 {
     const json_t *reasons = json_object_get(report, "reasons");
@@ -85,7 +102,7 @@ static void put_summary(const json_t *report, vd_buf *out)
              out);
     put_tile(report, "B, energy per answer", "comparisons.0.b", "J", "sides.1.uncertainty_pct",
              out);
-    put_tile(report, "B / A", "comparisons.0.ratio", "\xc3\x97", NULL, out);
+    put_ratio_tile(report, out);
     put_tile(report, "B, CO2e per answer (SCI)", "footprint.1.per_answer.sci_g", "g", NULL, out);
     vd_buf_puts(out, "</div>\n</section>\n");
 }
@@ -104,13 +121,12 @@ static void put_method(const json_t *report, vd_buf *out)
         out,
         "<p>A and B run in turn, A B, B A, A B, and so on, so that what the machine does meanwhile "
         "falls on both. A ratio is the geometric mean of B / A over the pairs; its 95 % interval "
-        "is "
-        "Student's t on the logarithms. The part of the meter's uncertainty that differs from "
+        "is Student's t on the logarithms. The part of the meter's uncertainty that differs from "
         "figure "
         "to figure is added to the interval; the part that is common to both sides cancels. "
         "\xe2\x80\x9cNo difference\xe2\x80\x9d is said only where the interval holds 1. It takes "
-        "ten "
-        "pairs at least. Figures of one side are geometric means over its runs.</p>\n"
+        "ten pairs at least, and each interval stands for its own figure: of twenty, one misses by "
+        "chance. Figures of one side are geometric means over its runs.</p>\n"
         "<p>Joules are the machine's while it worked, idle power included. Grams are joules times "
         "the building's PUE times the grid's intensity, location-based; no certificates are "
         "counted. "

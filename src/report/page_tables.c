@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "report/draw.h"
+#include "report/lookup.h"
 #include "report/text.h"
 
 /* Some figures are stored in a unit that a prefix is wrong for: kilograms and shares. */
@@ -203,6 +203,8 @@ void vd_table_footprint(const json_t *report, vd_buf *out)
     both_texts(report, "Source", "carbon.source", out);
     both_texts(report, "Valid at", "carbon.valid_at", out);
     both(report, "PUE of the building", "sides", "carbon.pue", "", out);
+    both(report, "Water on site, L/kWh", "sides", "carbon.wue_site_l_per_kwh", "", out);
+    both(report, "Water in power stations, L/kWh", "sides", "carbon.wue_grid_l_per_kwh", "", out);
     both(report, "Making a server, kg CO2e", "sides", "carbon.server_kg", "", out);
     both(report, "Its years of life", "sides", "carbon.life_years", "", out);
     both(report, "Part of it that this machine is", "sides", "carbon.reserved_share", "share",
@@ -227,9 +229,9 @@ void vd_table_year(const json_t *report, vd_buf *out)
          "kg", out);
     both(report, "CO2e together", "footprint", "per_year.total_kg", "kg", out);
     both(report, "Water", "footprint", "per_year.water_l", "L", out);
-    both(report, "Time that one machine is busy", "footprint", "per_year.busy_share", "share",
-         out);
-    both(report, "Electricity with the machine on all year", "footprint",
+    both(report, "Time that one machine is busy", "footprint", "per_year.busy_share", "share", out);
+    both(report, "Machines that this takes", "footprint", "per_year.machines", "", out);
+    both(report, "Electricity with them on all year", "footprint",
          "per_year.always_on_kwh", "kWh", out);
     both(report, "CO2e of that", "footprint", "per_year.always_on_kg", "kg", out);
     end(out);

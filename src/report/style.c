@@ -57,6 +57,8 @@ const char *const vd_report_style[] = {
     ".curve{stroke-width:2.5;fill:none}.curve.a{stroke:var(--a);stroke-dasharray:7 4}"
     ".curve.b{stroke:var(--b)}.drop{stroke:var(--soft);stroke-dasharray:3 3}"
     ".cross{fill:var(--card);stroke:var(--ink);stroke-width:2}\n",
+    "@media screen and (max-width:44rem){section{padding:1rem .9rem}h1{font-size:1.35rem}"
+    "figure{overflow-x:auto}svg{min-width:40rem}.facts{min-width:32rem}}\n"
     "footer{color:var(--soft);font-size:.85rem;padding-bottom:2.5rem}code{font-size:.9em}\n"
     "@page{size:A4;margin:14mm}\n"
     "@media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#333;"

@@ -88,11 +88,24 @@ vd_report_text vd_unit_text(double value, const char *unit)
     return out;
 }
 
+/* How many bytes at `text` are a character that turns the direction of those behind it (U+202A to
+ * U+202E, U+2066 to U+2069): a foreign name must not turn our words. */
+static size_t turning(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    bool general = c[0] == 0xe2 && (c[1] == 0x80 || c[1] == 0x81);
+    bool embeds = general && c[1] == 0x80 && c[2] >= 0xaa && c[2] <= 0xae;
+    bool isolates = general && c[1] == 0x81 && c[2] >= 0xa6 && c[2] <= 0xa9;
+    return embeds || isolates ? 3 : 0;
+}
+
 void vd_put_escaped(vd_buf *out, const char *text)
 {
     for (; text != NULL && *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '<')
+        if (turning(text) > 0)
+            text += turning(text) - 1;
+        else if (c == '<')
             vd_buf_puts(out, "&lt;");
         else if (c == '>')
             vd_buf_puts(out, "&gt;");

@@ -347,3 +347,32 @@ def test_what_a_record_does_not_say_of_quality_and_grid_is_no_figure(make):
     assert "(null)" not in json.dumps(report) and "unknown %" not in words
     assert any("average unknown; marginal lifecycle" in note for note in report["notes"])
     assert any("SCI holds the electricity alone" in note for note in report["notes"])
+
+
+def test_a_load_beyond_one_machine_keeps_the_others_waiting_too(make):
+    a, b = record("one", 0.1, 0.01), record("two", 0.07, 0.001)
+    report, _, _ = make(a, b, "--requests-per-day", "200000")
+    year = report["footprint"][0]["per_year"]
+    assert year["machines"] == math.ceil(year["busy_share"]) > 1
+    waiting = (year["machines"] - year["busy_share"]) * 365 * 86400
+    assert year["always_on_kwh"] == pytest.approx(year["kwh"] + 10 * waiting / 3.6e6)
+
+
+def test_a_name_neither_turns_our_words_nor_leaves_the_chart(make):
+    a = record("one", 0.1, 0.01, label="\u202eleft\u2066" + "W" * 60)
+    b = record("two", 0.07, 0.01, label="\u5927" * 60)
+    _, page, _ = make(a, b)
+    text = "".join(page.itertext())
+    assert "left" in text and "\u202e" not in text and "\u2066" not in text
+    names = [t.text for t in page.iter("text") if t.get("class") == "name"]
+    assert "A  left" + "W" * 12 + "\u2026" in names and "B  " + "\u5927" * 13 + "\u2026" in names
+    assert [e.text for e in page.iter("bdi")] == ["left" + "W" * 60, "\u5927" * 60]
+
+
+def test_every_chart_names_its_axis(make):
+    _, page, _ = make(record("one", 0.1, 0.01), record("two", 0.07, 0.01, costs=[
+        {"what": "compression", "joules": 70}]))
+    text = "".join(page.itertext())
+    for name in ("joules per answer", "CO2e of a year of answers", "joules spent in all",
+                 "answers given", "B / A: left of 1"):
+        assert name in text
