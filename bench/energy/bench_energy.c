@@ -27,7 +27,7 @@
 #include "energy/calibration.h"
 #include "energy/machine.h"
 #include "energy/power.h"
-#include "energy/step_fit.h"
+#include "step_fit.h"
 
 enum { NUMBERS_MAX = 1024, LINE_MAX_BYTES = 65536, MACHINES_MAX = 1024, POINTS_MAX = 512 };
 

@@ -7,7 +7,7 @@ Each batch size is left out in turn, the others are fitted, and its joules per t
 A series' figure is the median of its absolute relative errors; a group's that of its series.
 
   affine  E = F + m B, least squares of relative errors: the usual model
-  ours    src/energy/step_fit.c through build/bench/energy/bench_energy
+  ours    bench/energy/step_fit.c through build/bench/energy/bench_energy
 
   VERDANT_TEST_DATA=... python3 bench/energy/step_energy.py [--build build] [--json]
 """

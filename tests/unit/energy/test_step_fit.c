@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "energy/step_fit.h"
+#include "step_fit.h"
 
 enum { PLAYERS = 6 };
 

@@ -6,7 +6,7 @@
  * There are seven such sets, so all of them are tried and the best is taken: no iteration, no
  * tolerance.
  */
-#include "energy/step_fit.h"
+#include "step_fit.h"
 
 #include <math.h>
 #include <stdbool.h>
