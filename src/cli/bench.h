@@ -58,6 +58,11 @@ typedef struct vd_bench {
 VD_NODISCARD vd_status vd_bench_models(vd_bench *bench, vd_err *err);
 void vd_bench_done(vd_bench *bench);
 
+/* Submits a request of n_prompt tokens that `seed` decides, greedy and to its full length; the
+ * caller has set n_prompt, max_tokens, on_event and ctx. */
+VD_NODISCARD vd_status vd_bench_submit(vd_engine *engine, uint64_t seed,
+                                       vd_request_options *options, vd_err *err);
+
 /* Private copies and a shared server, as args say, each answering the same trace of requests, in
  * turn; prints or writes a record of each. Returns the exit status. */
 int vd_bench_trace(const vd_bench_args *args);

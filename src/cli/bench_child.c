@@ -17,6 +17,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "cli/bench.h"
 
 enum { READY = 'R', FAILED = 'X', ENDED = 'E' };
 
@@ -97,27 +98,10 @@ static void on_event(void *ctx, const vd_event *event)
 /* The prompt's tokens depend on the request alone, so that every way of serving reads the same. */
 static vd_status submit(server *s, job *j, size_t n_prompt, size_t n_answer, vd_err *err)
 {
-    size_t n_vocab = vd_engine_info_get(s->engine).n_vocab;
-    int32_t *prompt = NULL;
-    uint64_t id, x = (j->result.index + 1) * 0x9e3779b97f4a7c15u + s->share->trace->seed;
-    vd_status st = vd_alloc_array(n_prompt, sizeof(*prompt), "a prompt", &prompt, err);
-    if (st != VD_OK)
-        return st;
-    for (size_t i = 0; i < n_prompt; i++) {
-        x = x * 6364136223846793005u + 1442695040888963407u;
-        prompt[i] = (int32_t)((x >> 33) % n_vocab);
-    }
-    vd_request_options options = {.prompt = prompt,
-                                  .n_prompt = n_prompt,
-                                  .max_tokens = n_answer,
-                                  .sampling = vd_sampling_default(),
-                                  .ignore_end = true,
-                                  .on_event = on_event,
-                                  .ctx = j};
-    options.sampling.temperature = 0;
-    st = vd_engine_submit(s->engine, &options, &id, err);
-    vd_free(prompt);
-    return st;
+    uint64_t seed = (j->result.index + 1) * 0x9e3779b97f4a7c15u + s->share->trace->seed;
+    vd_request_options options = {
+        .n_prompt = n_prompt, .max_tokens = n_answer, .on_event = on_event, .ctx = j};
+    return vd_bench_submit(s->engine, seed, &options, err);
 }
 
 static bool is_ours(const vd_bench_share *share, size_t i)

@@ -24,33 +24,39 @@ static void on_event(void *ctx, const vd_event *event)
         b->failed = event->status;
 }
 
+vd_status vd_bench_submit(vd_engine *engine, uint64_t seed, vd_request_options *options,
+                          vd_err *err)
+{
+    size_t n_vocab = vd_engine_info_get(engine).n_vocab;
+    int32_t *prompt = NULL;
+    uint64_t id, x = seed;
+    vd_status st = vd_alloc_array(options->n_prompt, sizeof(*prompt), "a prompt", &prompt, err);
+    if (st != VD_OK)
+        return st;
+    for (size_t i = 0; i < options->n_prompt; i++) {
+        x = x * 6364136223846793005u + 1442695040888963407u;
+        prompt[i] = (int32_t)((x >> 33) % n_vocab);
+    }
+    options->prompt = prompt;
+    options->sampling = vd_sampling_default();
+    options->sampling.temperature = 0;
+    options->ignore_end = true;
+    st = vd_engine_submit(engine, options, &id, err);
+    options->prompt = NULL; /* the engine has copied it */
+    vd_free(prompt);
+    return st;
+}
+
 /* Different tokens in every sequence and run, so that nothing is shared or cached; the same for
  * every model, where their vocabularies are of one size. */
 static vd_status submit(vd_bench *b, vd_engine *engine, size_t n_prompt, size_t n_answer,
                         uint64_t salt, vd_err *err)
 {
-    size_t n_vocab = vd_engine_info_get(engine).n_vocab;
-    int32_t *prompt = NULL;
-    uint64_t id, x = salt * 0x9e3779b97f4a7c15u + 1;
-    vd_status st = vd_alloc_array(n_prompt, sizeof(*prompt), "a prompt", &prompt, err);
-    if (st != VD_OK)
-        return st;
-    for (size_t i = 0; i < n_prompt; i++) {
-        x = x * 6364136223846793005u + 1442695040888963407u;
-        prompt[i] = (int32_t)((x >> 33) % n_vocab);
-    }
-    vd_request_options options = {.prompt = prompt,
-                                  .n_prompt = n_prompt,
-                                  .max_tokens = n_answer,
-                                  .sampling = vd_sampling_default(),
-                                  .ignore_end = true,
-                                  .on_event = on_event,
-                                  .ctx = b};
-    options.sampling.temperature = 0;
-    st = vd_engine_submit(engine, &options, &id, err);
+    vd_request_options options = {
+        .n_prompt = n_prompt, .max_tokens = n_answer, .on_event = on_event, .ctx = b};
+    vd_status st = vd_bench_submit(engine, salt * 0x9e3779b97f4a7c15u + 1, &options, err);
     if (st == VD_OK)
         b->n_alive++;
-    vd_free(prompt);
     return st;
 }
 
