@@ -35,14 +35,17 @@ static const char windows_sql[] =
     "sum(w.unattributed_uj) AS unattributed_uj, sum(w.cpu_uj) AS cpu_uj, sum(w.dram_uj) AS "
     "dram_uj, sum(w.gpu_uj) AS gpu_uj FROM window AS w WHERE w.slot_s >= ?1 AND w.slot_s < ?2 "
     "AND ?3 IS NULL GROUP BY k";
-static const char shares_sql[] =
-    "SELECT %s AS k, sum(h.uj) AS requests_uj, sum(h.uj * i.g_per_kwh * s.pue) / 3.6e12 AS "
-    "operational_g, sum(h.uj * f.g_per_kwh * s.pue) / 3.6e12 AS operational_final_g, "
-    "count(h.final) AS n_final FROM share AS h JOIN session AS s ON s.id = h.session "
-    "JOIN intensity AS i ON i.id = h.intensity "
-    "JOIN intensity AS f ON f.id = ifnull(h.final, h.intensity) "
-    "LEFT JOIN request AS r ON r.session = h.session AND r.request = h.request "
-    "WHERE h.slot_s >= ?1 AND h.slot_s < ?2 AND (?3 IS NULL OR r.model = ?3) GROUP BY k";
+#define SHARES(more, and)                                                                          \
+    "SELECT %s AS k, sum(h.uj) AS requests_uj, sum(h.uj * i.g_per_kwh * s.pue) / 3.6e12 AS "       \
+    "operational_g, sum(h.uj * f.g_per_kwh * s.pue) / 3.6e12 AS operational_final_g, "             \
+    "count(h.final) AS n_final FROM share AS h JOIN session AS s ON s.id = h.session "             \
+    "JOIN intensity AS i ON i.id = h.intensity "                                                   \
+    "JOIN intensity AS f ON f.id = ifnull(h.final, h.intensity) " more                             \
+    "WHERE h.slot_s >= ?1 AND h.slot_s < ?2 AND " and " GROUP BY k"
+static const char shares_sql[] = SHARES("", "?3 IS NULL"); /* a third of the time */
+static const char shares_of_models_sql[] =
+    SHARES("LEFT JOIN request AS r ON r.session = h.session AND r.request = h.request ",
+           "(?3 IS NULL OR r.model = ?3)");
 static const char answers_sql[] =
     "SELECT %s AS k, count(*) AS requests, sum(a.sequences) AS sequences, "
     "sum(a.prompt_tokens) AS prompt_tokens, sum(a.cached_tokens) AS cached_tokens, "
@@ -160,10 +163,11 @@ static int name_group(json_t *group, const char *key, vd_sums_by by)
 static vd_status run(sqlite3 *db, int64_t from_s, int64_t to_s, const char *model, vd_sums_by by,
                      json_t *groups, vd_err *err)
 {
+    bool of_models = by == VD_SUMS_MODEL || model != NULL;
     const struct {
         const char *form, *key;
     } queries[QUERIES] = {{windows_sql, keys[by].windows},
-                          {shares_sql, keys[by].shares},
+                          {of_models ? shares_of_models_sql : shares_sql, keys[by].shares},
                           {answers_sql, keys[by].answers},
                           {requests_sql, keys[by].requests}};
     vd_status st = VD_OK;
