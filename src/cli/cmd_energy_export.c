@@ -53,20 +53,21 @@ static const char codecarbon_head[] =
     "codecarbon_version,cpu_count,cpu_model,gpu_count,gpu_model,longitude,latitude,"
     "ram_total_size,tracking_mode,on_cloud,pue,wue\n";
 
-/* RFC 4180. */
+/* RFC 4180; and what a spreadsheet would take for a formula gets its mark of a text in front. */
 static void put_field(FILE *out, const char *text)
 {
-    if (strpbrk(text, ",\"\n\r") == NULL) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
+    bool is_quoted = strpbrk(text, ",\"\n\r") != NULL;
+    if (is_quoted)
+        fputc('"', out);
+    if (text[0] != '\0' && strchr("=+-@", text[0]) != NULL)
+        fputc('\'', out);
     for (; *text != '\0'; text++) {
         if (*text == '"')
             fputc('"', out);
         fputc(*text, out);
     }
-    fputc('"', out);
+    if (is_quoted)
+        fputc('"', out);
 }
 
 static vd_status put_csv(sqlite3_stmt *s, FILE *out, vd_err *err)
@@ -79,7 +80,10 @@ static vd_status put_csv(sqlite3_stmt *s, FILE *out, vd_err *err)
     fputc('\n', out);
     while ((st = vd_db_step(s, &row, err)) == VD_OK && row)
         for (int i = 0; i < n; i++) {
-            put_field(out, vd_db_text(s, i));
+            if (sqlite3_column_type(s, i) == SQLITE_TEXT)
+                put_field(out, vd_db_text(s, i));
+            else
+                fputs(vd_db_text(s, i), out); /* a number may well begin with - */
             fputc(i + 1 < n ? ',' : '\n', out);
         }
     return st;
