@@ -208,6 +208,19 @@ static void guess_hardware(vd_service *s, const vd_machine *machine)
            h->server_kg, h->life_years, h->reserved_share);
 }
 
+static vd_status open_account(vd_service *s, vd_err *err)
+{
+    const vd_account_options options = {.max_residents = most_residents(&s->options),
+                                        .observer = {.on_window = on_window,
+                                                     .on_settled = on_settled,
+                                                     .g_per_kwh = intensity_at,
+                                                     .ctx = s}};
+    vd_status st = vd_account_create(s->meter, &options, &s->account, err);
+    if (st == VD_ERR_ARG)
+        vd_err_prefix(err, "max_running and max_waiting of all models, added up");
+    return st;
+}
+
 vd_status vd_service_open(const vd_service_options *options, vd_service **ret_service, vd_err *err)
 {
     vd_service *s = NULL;
@@ -222,16 +235,7 @@ vd_status vd_service_open(const vd_service_options *options, vd_service **ret_se
     if (st == VD_OK)
         st = open_books(s, err);
     if (st == VD_OK)
-        st = vd_account_create(
-            s->meter,
-            &(vd_account_options){.max_residents = most_residents(&s->options),
-                                  .observer = {.on_window = on_window,
-                                               .on_settled = on_settled,
-                                               .g_per_kwh = intensity_at,
-                                               .ctx = s}},
-            &s->account, err);
-    if (st == VD_ERR_ARG)
-        vd_err_prefix(err, "max_running and max_waiting of all models, added up");
+        st = open_account(s, err);
     if (st != VD_OK)
         goto out;
     s->options.server.account = s->account;

@@ -74,3 +74,19 @@ def test_what_serve_does_not_take(verdant, tiny, tmp_path):
     assert "--ctx" in said("--ctx", "1", code=2)
     assert "--model" in said("smollm2", code=2)
     assert said("--frobnicate", code=2)
+
+
+@pytest.mark.parametrize("carbon,said", [
+    ("provider: csv", "the provider csv needs a file"),
+    ("provider: oracle", "no carbon provider is called 'oracle'"),
+    ("{provider: uk, kind: marginal}", "the values of uk for GB are average"),
+    ("{zone: US-CA, scope: lifecycle}", "the values of table for US-CA are direct"),
+])
+def test_a_source_of_intensities_that_cannot_be_is_said_and_nothing_else(verdant, tiny, tmp_path,
+                                                                         carbon, said):
+    file = tmp_path / "verdant.yaml"
+    file.write_text(f"listen: 127.0.0.1:0\ncarbon:\n  {carbon}\nmodels:\n"
+                    f"  - name: a\n    ref: {tiny}\n")
+    done = verdant("serve", "--config", file, timeout=20)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith(f"verdant serve: the carbon provider: {said}"), done.stderr
