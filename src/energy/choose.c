@@ -34,7 +34,7 @@ static const kind kinds[] = {
     {"amdgpu", vd_source_amdgpu_open, GPU, true},
 };
 
-enum { SPEC_ITEM_MAX = 512 };
+enum { SPEC_ITEM_MAX = 512, SHOWN_MAX = 80 /* of a name in a message */ };
 
 static const kind *find_kind(const char *name, size_t n)
 {
@@ -51,8 +51,13 @@ static vd_status fail_unknown(const char *item, size_t n, vd_err *err)
         size_t at = strlen(names);
         snprintf(names + at, sizeof(names) - at, ", %s", kinds[i].name);
     }
-    return VD_FAIL(err, VD_ERR_ARG, "no meter is called '%.*s': use one of %s", (int)n, item,
-                   names);
+    if (n == 0)
+        return VD_FAIL(err, VD_ERR_ARG, "a meter's name is missing: use one of %s", names);
+    if ((n == 4 && memcmp(item, "auto", n) == 0) || (n == 5 && memcmp(item, "model", n) == 0))
+        return VD_FAIL(err, VD_ERR_ARG, "nothing may stand behind %.*s: in the meters that are "
+                       "named", (int)n, item);
+    return VD_FAIL(err, VD_ERR_ARG, "no meter is called '%.*s'%s: use one of %s",
+                   (int)VD_MIN(n, SHOWN_MAX), item, n > SHOWN_MAX ? " (and so on)" : "", names);
 }
 
 /* Sources of one component are added up only where they are GPUs of different makes, which are
@@ -139,7 +144,8 @@ static vd_status open_named(const char *item, size_t n, named *before, const vd_
         return st;
     st = take(choice, k, argument, env, err);
     if (st != VD_OK) {
-        vd_err_prefix(err, "the meter %.*s", (int)n, item);
+        vd_err_prefix(err, "the meter %.*s%s", (int)VD_MIN(n, SHOWN_MAX), item,
+                      n > SHOWN_MAX ? "..." : "");
         return st;
     }
     before->kind[before->n++] = k;

@@ -82,6 +82,8 @@ struct vd_rapl {
     char root[VD_RAPL_PATH_MAX]; /* the folder class/powercap */
     size_t n_zones;
     vd_rapl_zone zone[VD_RAPL_ZONES_MAX];
+    size_t n_directories; /* looked at */
+    bool too_many;        /* zones or directories: some were not looked at */
     bool psys; /* psys is read, and nothing else */
     bool has_dram;
     vd_status why;                     /* VD_OK: every package is being read */

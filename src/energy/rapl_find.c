@@ -16,7 +16,10 @@
 #include "base/fail.h"
 #include "energy/rapl_file.h"
 
-enum { DEPTH_MAX = 4 }; /* control type / package / sub-zone, and one to spare */
+enum {
+    DEPTH_MAX = 4,         /* control type / package / sub-zone, and one to spare */
+    DIRECTORIES_MAX = 4096 /* links that lead in circles end here; real trees have hundreds */
+};
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -76,9 +79,12 @@ static void classify(vd_rapl_zone_info *info, bool psys)
 
 vd_rapl_zone *vd_rapl_zone_add(vd_rapl *rapl, const char *id, const char *name, uint64_t range_uj)
 {
-    if (strlen(id) >= VD_RAPL_ID_MAX || find_id(rapl, id, strlen(id)) != NULL ||
-        rapl->n_zones == VD_RAPL_ZONES_MAX)
+    if (strlen(id) >= VD_RAPL_ID_MAX || find_id(rapl, id, strlen(id)) != NULL)
         return NULL;
+    if (rapl->n_zones == VD_RAPL_ZONES_MAX) {
+        rapl->too_many = true;
+        return NULL;
+    }
     vd_rapl_zone *zone = &rapl->zone[rapl->n_zones++];
     *zone = (vd_rapl_zone){.fd = -1};
     snprintf(zone->info.id, sizeof(zone->info.id), "%s", id);
@@ -111,11 +117,12 @@ static void walk(vd_rapl *rapl, const char *dir, int depth)
     if (listing == NULL)
         return;
     const struct dirent *entry;
-    while ((entry = readdir(listing)) != NULL) {
+    while (!rapl->too_many && (entry = readdir(listing)) != NULL) {
         /* Zones and control types are named like these; `device` and `subsystem` lead in circles.
          */
         if (strstr(entry->d_name, "rapl") == NULL)
             continue;
+        rapl->too_many |= ++rapl->n_directories > DIRECTORIES_MAX;
         char child[VD_RAPL_PATH_MAX];
         int n = snprintf(child, sizeof(child), "%s/%s", dir, entry->d_name);
         if (n < 0 || (size_t)n >= sizeof(child))
@@ -186,6 +193,20 @@ static vd_rapl_zone *worse_of(vd_rapl_zone *a, vd_rapl_zone *b)
     return interface_length(a->info.id) <= interface_length(b->info.id) ? b : a;
 }
 
+/* A package inside a package is a part of it. The kernel shows none, but links can. */
+static void find_inner_packages(vd_rapl *rapl)
+{
+    for (size_t i = 0; i < rapl->n_zones; i++) {
+        vd_rapl_zone *zone = &rapl->zone[i];
+        const vd_rapl_zone *above = parent_of(rapl, zone);
+        if (zone->info.use != VD_RAPL_READ || zone->info.part != VD_PART_CPU || above == NULL ||
+            !starts_with(above->info.name, "package-"))
+            continue;
+        zone->info.use = VD_RAPL_PART;
+        vd_rapl_zone_close(zone);
+    }
+}
+
 static void choose_twins(vd_rapl *rapl)
 {
     for (size_t i = 0; i < rapl->n_zones; i++)
@@ -227,7 +248,10 @@ static void judge(vd_rapl *rapl)
         else if (zone->info.use == VD_RAPL_BROKEN)
             broken = broken == NULL ? zone : broken;
     }
-    if (rapl->n_zones == 0 && access(rapl->root, F_OK) != 0) {
+    if (rapl->too_many) { /* those that do not fit would be missing in the sum */
+        say(rapl, VD_ERR_LIMIT, "%s holds more than %d energy counters, or links in circles",
+            rapl->root, VD_RAPL_ZONES_MAX);
+    } else if (rapl->n_zones == 0 && access(rapl->root, F_OK) != 0) {
         say(rapl, VD_ERR_NOT_FOUND,
             "there is no %s: a virtual machine without pass-through, a processor without RAPL, or "
             "its driver is not loaded",
@@ -271,6 +295,7 @@ void vd_rapl_open(vd_rapl *rapl, const char *sysfs, bool psys, vd_rapl_open_fn o
 void vd_rapl_settle(vd_rapl *rapl)
 {
     sort_zones(rapl);
+    find_inner_packages(rapl);
     choose_twins(rapl);
     judge(rapl);
 }

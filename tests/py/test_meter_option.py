@@ -52,7 +52,9 @@ def test_a_meter_that_is_named_and_cannot_be_read_stops_the_server(verdant, tiny
     model = f"a={tiny}"
     for spec, said in (("watts", "no meter is called 'watts': use one of auto, model, rapl"),
                        ("psys", "no zone named psys"), ("rapl,psys", "overlap"),
-                       ("meterd", "/nonexistent"), ("rapl,", "no meter is called ''")):
+                       ("meterd", "/nonexistent"), ("rapl,", "a meter's name is missing"),
+                       ("model:5", "nothing may stand behind model:"),
+                       ("x" * 5000, "x' (and so on): use one of auto, model, rapl")):
         result = verdant("serve", "--model", model, "--listen", "127.0.0.1:0", "--meter", spec,
                          env=counters, timeout=60)
         assert result.returncode == 1 and said in result.stderr, (spec, result.stderr)

@@ -215,6 +215,55 @@ static void a_tree_that_changes_under_it_never_makes_energy(void **state)
 
 /* ---- several sources ------------------------------------------------------------------------- */
 
+/* Those beyond the limit would be missing in a sum that looks right. */
+static void more_zones_than_are_looked_at_are_no_meter(void **state)
+{
+    fake_tree tree;
+    tree_make(&tree);
+    for (int i = 0; i < VD_RAPL_ZONES_MAX; i++) {
+        char id[32], name[32];
+        snprintf(id, sizeof(id), "intel-rapl:%d", i);
+        snprintf(name, sizeof(name), "package-%d", i);
+        zone_add(&tree, id, name, PACKAGE_RANGE, 1);
+    }
+    vd_meter *meter = tree_meter(&tree);
+    assert_int_equal(info_of(meter).why, VD_OK);
+    vd_meter_close(meter);
+    zone_add(&tree, "intel-rapl:999", "package-999", PACKAGE_RANGE, 1);
+    meter = tree_meter(&tree);
+    vd_meter_info info = info_of(meter);
+    assert_int_equal(info.why, VD_ERR_LIMIT);
+    assert_string_equal(info.method, "model");
+    vd_meter_close(meter);
+    tree_remove(&tree);
+}
+
+static void links_in_circles_end_and_count_nothing_twice(void **state)
+{
+    fake_tree tree;
+    tree_make(&tree);
+    zone_add(&tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 1);
+    char link[256];
+    snprintf(link, sizeof(link), "%s/class/powercap/intel-rapl:0/intel-rapl:0:0", tree.root);
+    assert_int_equal(symlink("..", link), 0); /* the control type: no zone */
+    snprintf(link, sizeof(link), "%s/class/powercap/intel-rapl:0/intel-rapl:0:1", tree.root);
+    assert_int_equal(symlink(".", link), 0); /* the package again, as a part of itself */
+    vd_meter *meter = tree_meter(&tree);
+    vd_meter_info info = info_of(meter);
+    assert_string_equal(info.method, "rapl+model");
+    assert_int_equal(use_of(&info, "intel-rapl:0"), VD_RAPL_READ);
+    assert_int_equal(use_of(&info, "intel-rapl:0:1"), VD_RAPL_PART);
+    vd_meter_close(meter);
+    for (int i = 0; i < 40; i++) { /* 40^5 ways */
+        snprintf(link, sizeof(link), "%s/class/powercap/rapl-%d", tree.root, i);
+        assert_int_equal(symlink(".", link), 0);
+    }
+    meter = tree_meter(&tree);
+    assert_int_equal(info_of(meter).why, VD_ERR_LIMIT);
+    vd_meter_close(meter);
+    tree_remove(&tree);
+}
+
 static void a_gap_of_one_source_is_a_gap_of_the_sum(void **state)
 {
     fake_tree tree;
@@ -276,6 +325,8 @@ int main(void)
         cmocka_unit_test(a_reopening_that_fails_is_a_gap_and_is_tried_again),
         cmocka_unit_test(a_number_that_was_cut_short_is_a_gap_and_never_energy_later),
         cmocka_unit_test(a_tree_that_changes_under_it_never_makes_energy),
+        cmocka_unit_test(more_zones_than_are_looked_at_are_no_meter),
+        cmocka_unit_test(links_in_circles_end_and_count_nothing_twice),
         cmocka_unit_test(a_gap_of_one_source_is_a_gap_of_the_sum),
         cmocka_unit_test(methods_are_joined_once_each_and_the_model_stands_last),
     };
