@@ -38,6 +38,9 @@ static vd_status fail_query(vd_exchange *r, const vd_err *err, vd_api_error *err
     if (err->status == VD_ERR_LIMIT)
         return vd_api_fail(error, 503, "overloaded", NULL, "This takes too long; ask for a "
                            "shorter period.");
+    if (err->status == VD_ERR_IO || err->status == VD_ERR_PERM || err->status == VD_ERR_BUSY)
+        return vd_api_fail(error, 503, "ledger_unavailable", NULL, "The ledger cannot be read now; "
+                           "the server's log says why.");
     return vd_api_fail_from(error, err, NULL);
 }
 
@@ -47,12 +50,18 @@ static vd_status no_ledger(vd_api_error *error)
                        "in its configuration).");
 }
 
-/* A connection to books that are up to date. */
-static vd_status open_books(vd_exchange *r, uint64_t *deadline_ns, sqlite3 **ret_db, vd_err *err)
+/* A connection to books that are up to date; where they cannot be written, *ret_lag_ns (NULL: not
+ * wanted) is the age of the oldest thing that is missing in them. */
+static vd_status open_books(vd_exchange *r, uint64_t *deadline_ns, uint64_t *ret_lag_ns,
+                            sqlite3 **ret_db, vd_err *err)
 {
     vd_ledger *ledger = vd_books_ledger(r->server->options.books);
+    vd_ledger_stats stats = {0};
     sqlite3 *db = NULL;
-    (void)!vd_ledger_flush(ledger, flush_ns, NULL); /* what cannot be written is missing here */
+    if (vd_ledger_flush(ledger, flush_ns, NULL) != VD_OK)
+        vd_ledger_stats_get(ledger, &stats);
+    if (ret_lag_ns != NULL)
+        *ret_lag_ns = stats.lag_ns;
     vd_status st = vd_db_open(vd_ledger_path(ledger), true, &db, err);
     if (st == VD_OK)
         st = vd_schema_check(db, err);
@@ -120,7 +129,7 @@ vd_status vd_energy_sums(vd_exchange *r, const char *argument, vd_buf *out, vd_a
 {
     int64_t since_s = 0, until_s = 0;
     vd_sums_by by = VD_SUMS_TOTAL;
-    uint64_t deadline_ns = 0;
+    uint64_t deadline_ns = 0, lag_ns = 0;
     vd_err err = {0};
     sqlite3 *db = NULL;
     json_t *sums = NULL;
@@ -129,7 +138,7 @@ vd_status vd_energy_sums(vd_exchange *r, const char *argument, vd_buf *out, vd_a
     vd_status st = read_query(r, &since_s, &until_s, &by, error);
     if (st != VD_OK)
         return st;
-    st = open_books(r, &deadline_ns, &db, &err);
+    st = open_books(r, &deadline_ns, &lag_ns, &db, &err);
     if (st == VD_OK)
         st = vd_sums_run(db, since_s, until_s,
                          json_string_value(json_object_get(r->query, "model")), by, &sums, &err);
@@ -137,7 +146,10 @@ vd_status vd_energy_sums(vd_exchange *r, const char *argument, vd_buf *out, vd_a
     if (st != VD_OK)
         return fail_query(r, &err, error);
     json_t *answer = json_pack("{s:s}", "object", "energy");
-    if (answer != NULL && json_object_update(answer, sums) != 0) {
+    if (answer != NULL &&
+        (json_object_update(answer, sums) != 0 ||
+         (lag_ns != 0 &&
+          json_object_set_new(answer, "lag_s", json_real((double)lag_ns / 1e9)) != 0))) {
         json_decref(answer);
         answer = NULL; /* which put_json says */
     }
@@ -219,7 +231,7 @@ static vd_status find(vd_exchange *r, const char *id, vd_entry *ret_entry, json_
     sqlite3 *db = NULL;
     if (vd_books_ledger(r->server->options.books) == NULL)
         return no_ledger(error);
-    vd_status st = open_books(r, &deadline_ns, &db, &err);
+    vd_status st = open_books(r, &deadline_ns, NULL, &db, &err);
     if (st == VD_OK)
         st = vd_entry_find(db, id, ret_entry, &err);
     if (st == VD_OK && ret_sequences != NULL)

@@ -185,7 +185,7 @@ static enum MHD_Result begin(vd_server *server, struct MHD_Connection *connectio
         return MHD_NO;
     st = check_request(r, connection, &framing, &error);
     const char *wanted = header(connection, "X-Verdant-Receipt");
-    r->wants_receipt = wanted != NULL && strcmp(wanted, "0") != 0;
+    r->wants_receipt = wanted != NULL && (strcmp(wanted, "1") == 0 || strcmp(wanted, "true") == 0);
     r->keeps_body = r->route->posts && strcmp(r->method, "POST") == 0;
     if (st == VD_OK && r->keeps_body)
         st = admit(r, &error);

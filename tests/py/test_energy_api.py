@@ -7,7 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -151,9 +151,12 @@ def test_questions_that_wait_for_the_disk_keep_no_request_waiting(server, place)
         time.sleep(0.3)
         status = server.ask("POST", CHAT, chat("tiny", "now", max_tokens=2))[0]
         pending = sum(not q.done() for q in questions)
+        behind = next(as_completed(questions)).result()[2]
         db.execute("ROLLBACK")
         assert status == 200 and pending >= 3
+        assert behind["lag_s"] > 1  # it waited in vain, and says what is missing
         assert [q.result()[0] for q in questions] == [200] * 6
+    assert "lag_s" not in get(server, "/v1/energy")
 
 
 def test_the_answer_says_first_what_it_is(server):

@@ -129,6 +129,8 @@ def test_a_service_that_cannot_write_its_ledger_goes_on(build, verdant, model, t
         total = sum(uj(ask(server, i)["usage"]["energy"]["total_j"]) for i in range(4))
         time.sleep(1.5)
         assert "cannot be written" in server.read_log()
+        status, _, answer = server.ask("GET", "/v1/energy")
+        assert status == 503 and answer["error"]["code"] == "ledger_unavailable"
         place.unlink()
         total += uj(ask(server, 5)["usage"]["energy"]["total_j"])
         end = time.monotonic() + 20

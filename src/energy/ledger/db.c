@@ -132,6 +132,10 @@ vd_status vd_db_fail(sqlite3 *db, int code, const char *what, vd_err *err)
             status = codes[i].status;
     const char *path = db != NULL ? sqlite3_db_filename(db, "main") : NULL;
     const char *why = db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+    if ((code & 0xff) == SQLITE_CORRUPT)
+        what = "damaged; moved away, it makes room for a new one";
+    else if ((code & 0xff) == SQLITE_NOTADB)
+        what = "this is no ledger; name another file";
     return VD_FAIL(err, status, "%s%s%s: %s", path != NULL ? path : "",
                    path != NULL ? ": " : "", what, why);
 }
