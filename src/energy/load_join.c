@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
 #include "energy/meter_csv.h"
@@ -35,25 +36,54 @@ static double settled_s(const vd_load_step *step)
     return step->begin_s + settle_part * (step->end_s - step->begin_s);
 }
 
+/* Sums of the first k rows, so that an offset costs two searches a step however many rows there
+ * are: there may be millions, and some hundred thousand offsets are tried. */
+typedef struct tape {
+    const vd_recording *rows;
+    double *sum, *square; /* [n + 1], of watts less their mean; owned */
+} tape;
+
+static void tape_done(tape *t)
+{
+    vd_free(t->sum);
+    vd_free(t->square);
+}
+
+static vd_status tape_init(tape *t, const vd_recording *s, vd_err *err)
+{
+    double mean = 0;
+    *t = (tape){.rows = s};
+    vd_status st = vd_alloc_array(s->n + 1, sizeof(*t->sum), "sums of a meter", &t->sum, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(s->n + 1, sizeof(*t->square), "sums of a meter", &t->square, err);
+    for (size_t k = 0; k < s->n && st == VD_OK; k++)
+        mean += s->watts[k] / (double)s->n;
+    for (size_t k = 0; k < s->n && st == VD_OK; k++) {
+        double y = s->watts[k] - mean;
+        t->sum[k + 1] = t->sum[k] + y;
+        t->square[k + 1] = t->square[k] + y * y;
+    }
+    return st;
+}
+
 /* Correlation of the rows with the expected watts of the step they fall in, the meter's clock being
  * `offset_s` ahead; -1 where a third of the steps has no row. */
-static double follow(const vd_recording *s, const vd_load_step *steps, const double *expected,
-                     size_t n, double offset_s)
+static double follow(const tape *t, const vd_load_step *steps, const double *expected, size_t n,
+                     double offset_s)
 {
     double sx = 0, sy = 0, sxx = 0, syy = 0, sxy = 0, count = 0;
     size_t n_met = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t k = first_from(s, settled_s(&steps[i]) + offset_s), begin = k;
-        for (; k < s->n && s->time_s[k] < steps[i].end_s + offset_s; k++) {
-            double x = expected[i], y = s->watts[k];
-            sx += x;
-            sy += y;
-            sxx += x * x;
-            syy += y * y;
-            sxy += x * y;
-            count++;
-        }
-        n_met += k > begin;
+        size_t from = first_from(t->rows, settled_s(&steps[i]) + offset_s);
+        size_t to = first_from(t->rows, steps[i].end_s + offset_s);
+        double x = expected[i], y = t->sum[to] - t->sum[from], rows = (double)(to - from);
+        sx += x * rows;
+        sy += y;
+        sxx += x * x * rows;
+        syy += t->square[to] - t->square[from];
+        sxy += x * y;
+        count += rows;
+        n_met += to > from;
     }
     if (3 * n_met < 2 * n || count < 3)
         return -1;
@@ -62,14 +92,14 @@ static double follow(const vd_recording *s, const vd_load_step *steps, const dou
 }
 
 /* The best offset in centre +- range; ties go to the one nearer to zero. */
-static double search(const vd_recording *s, const vd_load_step *steps, const double *expected,
-                     size_t n, double centre, double range, double step, double *ret_offset)
+static double search(const tape *t, const vd_load_step *steps, const double *expected, size_t n,
+                     double centre, double range, double step, double *ret_offset)
 {
     double best = -2;
     long count = lround(range / step);
     for (long i = 0; i <= 2 * count; i++) {
         double offset = centre + (double)(i % 2 == 0 ? i / 2 : -(i / 2) - 1) * step;
-        double r = follow(s, steps, expected, n, offset);
+        double r = follow(t, steps, expected, n, offset);
         if (r > best + 1e-9) {
             best = r;
             *ret_offset = offset;
@@ -115,14 +145,15 @@ static vd_status check_unit(const vd_recording *s, const vd_power *guess, const 
                    s->watts_column, most, s->unit, other, other);
 }
 
-static vd_status find_offset(const vd_recording *s, const vd_load_step *steps,
-                             const double *expected, size_t n, vd_load_joined *joined, vd_err *err)
+static vd_status find_offset(const tape *t, const vd_load_step *steps, const double *expected,
+                             size_t n, vd_load_joined *joined, vd_err *err)
 {
+    const vd_recording *s = t->rows;
     enum { NEAR_S = 120, FAR_S = 26 * 3600 };
     double step = VD_MIN(VD_MAX(s->period_s / 2, 0.5), 5);
-    double offset = 0, r = search(s, steps, expected, n, 0, NEAR_S, step, &offset);
+    double offset = 0, r = search(t, steps, expected, n, 0, NEAR_S, step, &offset);
     if (r < least_correlation) { /* another time zone, or a clock that is far off */
-        double far_offset = 0, far = search(s, steps, expected, n, 0, FAR_S, step, &far_offset);
+        double far_offset = 0, far = search(t, steps, expected, n, 0, FAR_S, step, &far_offset);
         if (far > r + 0.05) {
             r = far;
             offset = far_offset;
@@ -134,7 +165,7 @@ static vd_status find_offset(const vd_recording *s, const vd_load_step *steps,
                        "and do not cover the load from %.0f to %.0f",
                        s->time_s[0], s->time_s[s->n - 1], s->period_s, steps[0].begin_s,
                        steps[n - 1].end_s);
-    r = VD_MAX(r, search(s, steps, expected, n, offset, step, step / 10, &offset));
+    r = VD_MAX(r, search(t, steps, expected, n, offset, step, step / 10, &offset));
     if (r < least_correlation)
         return VD_FAIL(err, VD_ERR_FORMAT,
                        "the meter's power does not follow the load (correlation %.2f at best): is "
@@ -155,7 +186,11 @@ vd_status vd_load_join(const vd_recording *recording, const vd_power *guess, vd_
         return VD_FAIL(err, VD_ERR_ARG, "%zu steps of load; 1 to %d are possible", n, STEPS_MAX);
     for (size_t i = 0; i < n; i++)
         expected[i] = vd_power_watts(guess, &steps[i].at);
-    vd_status st = find_offset(recording, steps, expected, n, &joined, err);
+    tape t;
+    vd_status st = tape_init(&t, recording, err);
+    if (st == VD_OK)
+        st = find_offset(&t, steps, expected, n, &joined, err);
+    tape_done(&t);
     if (st != VD_OK)
         return st;
     for (size_t i = 0; i < n; i++) {

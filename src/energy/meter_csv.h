@@ -67,7 +67,7 @@ typedef struct vd_load_joined {
 /* Finds the offset of the meter's clock at which its power follows `guess` best, first within two
  * minutes, then within a day and two hours (time zones), and gives each step the mean watts of its
  * rows. Steps without rows get 0 watts. VD_ERR_FORMAT where the rows do not cover the steps or
- * do not follow them, or where its watts can only be those of another unit. */
+ * do not follow them, or where its watts can only be those of another unit; VD_ERR_NOMEM. */
 VD_NODISCARD vd_status vd_load_join(const vd_recording *recording, const vd_power *guess,
                                     vd_load_step *steps, size_t n, vd_load_joined *ret_joined,
                                     vd_err *err);

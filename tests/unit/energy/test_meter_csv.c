@@ -172,6 +172,42 @@ static void steps_get_the_mean_of_their_rows(void **state)
         assert_true(fabs(step[i].at.watts - (50 + 40 * loads[i])) < 1.5);
     vd_err err = {0};
     assert_int_equal(vd_load_join(&r, &guess, step, 0, &joined, &err), VD_ERR_ARG);
+    uint64_t live = vd_alloc_stats_get().n_live;
+    for (uint64_t k = 1; k <= 2; k++) {
+        vd_alloc_fail_at(k);
+        assert_int_equal(vd_load_join(&r, &guess, step, STEPS, &joined, &err), VD_ERR_NOMEM);
+        vd_alloc_fail_at(0);
+    }
+    assert_int_equal(vd_alloc_stats_get().n_live, live);
+}
+
+/* A day of five rows a second, whose clock is seven hours off: what a try of an offset costs does
+ * not grow with the rows, or this would take an hour. */
+static void a_long_recording_in_another_time_zone_is_found_soon(void **state)
+{
+    enum { STEPS = 24, STEP_S = 3600, PER_S = 5, ROWS = STEPS * STEP_S * PER_S };
+    vd_load_step step[STEPS];
+    double *time_s = calloc(ROWS, sizeof(*time_s)), *watts = calloc(ROWS, sizeof(*watts));
+    vd_recording r = {.time_s = time_s, .watts = watts, .n = ROWS, .period_s = 1.0 / PER_S};
+    for (int i = 0; i < STEPS; i++)
+        step[i] = (vd_load_step){.begin_s = 1e9 + i * STEP_S,
+                                 .end_s = 1e9 + (i + 1) * STEP_S,
+                                 .at = {.load = i * i * 7 % 11 / 10.0}};
+    for (int k = 0; k < ROWS; k++) {
+        time_s[k] = 1e9 + 7 * 3600 + (double)k / PER_S;
+        watts[k] = 50 + 40 * step[k / (STEP_S * PER_S)].at.load;
+    }
+    vd_power_prior prior;
+    vd_power guess;
+    vd_power_shipped(&prior);
+    vd_power_guess(&(vd_power_base){.full_w = 100, .idle_w = 50}, &prior, &guess);
+    vd_load_joined joined;
+    assert_int_equal(vd_load_join(&r, &guess, step, STEPS, &joined, NULL), VD_OK);
+    assert_true(fabs(joined.offset_s - 7 * 3600) <= STEP_S / 4 + 1 && joined.n_steps == STEPS);
+    for (int i = 0; i < STEPS; i++)
+        assert_true(fabs(step[i].at.watts - (50 + 40 * step[i].at.load)) < 0.1);
+    free(time_s);
+    free(watts);
 }
 
 int main(void)
@@ -181,6 +217,7 @@ int main(void)
         cmocka_unit_test(short_memory_is_a_status_and_leaks_nothing),
         cmocka_unit_test(a_table_of_loads_reads_back_what_was_put),
         cmocka_unit_test(steps_get_the_mean_of_their_rows),
+        cmocka_unit_test(a_long_recording_in_another_time_zone_is_found_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
