@@ -275,7 +275,12 @@ static vd_status read_row(table *t, const char *text, size_t n)
     st = read_number(t, fields[t->at_value], &value.g_per_kwh);
     if (st == VD_OK && t->at_estimated < t->n_columns)
         st = read_bool(t, fields[t->at_estimated], &value.estimated);
-    return st == VD_OK ? vd_series_add(t->out, &value, t->err) : st;
+    if (st != VD_OK)
+        return st;
+    st = vd_series_add(t->out, &value, t->err);
+    if (st != VD_OK)
+        vd_err_prefix(t->err, "%s:%zu", t->path, t->line);
+    return st;
 }
 
 /* ---- how long values hold --------------------------------------------------------------------*/

@@ -211,6 +211,23 @@ static void doubts_about_a_table_are_errors_with_a_line(void **state)
     vd_provider_close(p);
 }
 
+static void a_table_that_is_too_long_says_where(void **state)
+{
+    vd_provider *p = open_csv();
+    size_t room = (size_t)(VD_SERIES_MAX + 1) * 24 + sizeof(HEAD);
+    char *text = malloc(room);
+    assert_non_null(text);
+    size_t n = (size_t)snprintf(text, room, "%s", HEAD);
+    for (int i = 0; i <= VD_SERIES_MAX; i++) {
+        char at[VD_TIME_TEXT];
+        vd_time_text(NOW_S + INT64_C(60) * i, at);
+        n += (size_t)snprintf(text + n, room - n, "%s,1\n", at);
+    }
+    bad(p, text, "a.csv:200002: more than 200000 values");
+    free(text);
+    vd_provider_close(p);
+}
+
 static void write_file(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
@@ -302,6 +319,7 @@ int main(void)
         cmocka_unit_test(a_download_of_electricity_maps_is_read),
         cmocka_unit_test(a_gap_is_no_value_and_said),
         cmocka_unit_test(doubts_about_a_table_are_errors_with_a_line),
+        cmocka_unit_test(a_table_that_is_too_long_says_where),
         cmocka_unit_test(a_rewritten_file_is_read_again),
         cmocka_unit_test(a_pipe_is_refused_and_not_waited_for),
         cmocka_unit_test(short_memory_is_a_status),
