@@ -5,218 +5,113 @@
 #include "base/alloc.h"
 #include "base/fail.h"
 #include "base/file.h"
+#include "report/fields.h"
 #include "report/record.h"
 
-/* Reads fields of one object; the first thing wrong sticks. */
-typedef struct reader {
-    const json_t *object; /* NULL: it is absent, and every field with it */
-    const char *where;    /* "model.", "samples[3].prefill." */
-    vd_status st;
-    vd_err *err;
-} reader;
-
-typedef enum need { MAY, MUST } need;
-
-static const json_t *field(reader *r, const char *key, need n)
+static void read_model(vd_fields *r, vd_run_model *m)
 {
-    const json_t *value = r->st == VD_OK ? json_object_get(r->object, key) : NULL;
-    if (json_is_null(value))
-        value = NULL;
-    if (value == NULL && n == MUST && r->st == VD_OK)
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "the field %s%s is missing", r->where, key);
-    return value;
+    vd_fields p = vd_fields_part(r, "model", VD_MUST, "model.");
+    vd_field_text(&p, "name", VD_MUST, &m->name);
+    vd_field_text(&p, "file", VD_MAY, &m->file);
+    vd_field_text(&p, "sha256", VD_MAY, &m->sha256);
+    vd_field_text(&p, "quant", VD_MAY, &m->quant);
+    vd_field_text(&p, "architecture", VD_MAY, &m->architecture);
+    vd_field_text(&p, "compression", VD_MAY, &m->compression);
+    vd_field_count(&p, "bytes", VD_MAY, 0, &m->bytes);
+    vd_field_count(&p, "params", VD_MAY, 0, &m->params);
+    vd_fields_back(r, &p);
 }
 
-static void text(reader *r, const char *key, need n, const char **ret)
-{
-    const json_t *value = field(r, key, n);
-    if (value == NULL)
-        return;
-    if (!json_is_string(value) || json_string_length(value) > 4096)
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be a string of at most 4,096 bytes",
-                        r->where, key);
-    else
-        *ret = json_string_value(value);
-}
-
-/* A finite number in [min, max]. */
-static void real(reader *r, const char *key, need n, double min, double max, double *ret)
-{
-    const json_t *value = field(r, key, n);
-    if (value == NULL)
-        return;
-    double number = json_is_number(value) ? json_number_value(value) : NAN;
-    if (!(number >= min && number <= max)) {
-        if (max >= 1e18)
-            r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be a number of at least %g",
-                            r->where, key, min);
-        else
-            r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be a number from %g to %g",
-                            r->where, key, min, max);
-    } else {
-        *ret = number;
-    }
-}
-
-/* What must be above 0 for a ratio to mean anything, and not so near to it that a quotient leaves
- * the range of a double. */
-static void above_zero(reader *r, const char *key, need n, double *ret)
-{
-    double number = NAN;
-    real(r, key, n, 0, 1e18, &number);
-    if (r->st != VD_OK || isnan(number))
-        return;
-    if (number == 0)
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s is 0: nothing was measured, so nothing can "
-                        "be compared", r->where, key);
-    else if (number < 1e-9)
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be a number of at least 1e-9", r->where,
-                        key);
-    else
-        *ret = number;
-}
-
-static void count(reader *r, const char *key, need n, uint64_t min, uint64_t *ret)
-{
-    const json_t *value = field(r, key, n);
-    if (value == NULL)
-        return;
-    json_int_t number = json_is_integer(value) ? json_integer_value(value) : -1;
-    if (number < 0 || (uint64_t)number < min)
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be a whole number of at least %llu",
-                        r->where, key, (unsigned long long)min);
-    else
-        *ret = (uint64_t)number;
-}
-
-static void flag(reader *r, const char *key, bool *ret)
-{
-    const json_t *value = field(r, key, MAY);
-    if (value == NULL)
-        return;
-    if (!json_is_boolean(value))
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be true or false", r->where, key);
-    else
-        *ret = json_is_true(value);
-}
-
-/* The reader of a part; the status is handed back with `back`. */
-static reader part(reader *r, const char *key, need n, const char *where)
-{
-    const json_t *value = field(r, key, n);
-    if (value != NULL && !json_is_object(value))
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s%s must be an object", r->where, key);
-    return (reader){value, where, r->st, r->err};
-}
-
-static void back(reader *r, const reader *done)
-{
-    r->st = done->st;
-}
-
-static void read_model(reader *r, vd_run_model *m)
-{
-    reader p = part(r, "model", MUST, "model.");
-    text(&p, "name", MUST, &m->name);
-    text(&p, "file", MAY, &m->file);
-    text(&p, "sha256", MAY, &m->sha256);
-    text(&p, "quant", MAY, &m->quant);
-    text(&p, "architecture", MAY, &m->architecture);
-    text(&p, "compression", MAY, &m->compression);
-    count(&p, "bytes", MAY, 0, &m->bytes);
-    count(&p, "params", MAY, 0, &m->params);
-    back(r, &p);
-}
-
-static void read_place(reader *r, vd_run *run)
+static void read_place(vd_fields *r, vd_run *run)
 {
     bool measured = strcmp(run->kind, "eval") != 0;
     vd_run_machine *m = &run->machine;
-    reader p = part(r, "machine", measured ? MUST : MAY, "machine.");
-    text(&p, "id", MAY, &m->id);
-    text(&p, "cpu", measured ? MUST : MAY, &m->cpu);
-    flag(&p, "virtual", &m->virtual_machine);
-    real(&p, "logical_cpus", MAY, 0, 1e6, &m->logical_cpus);
-    count(&p, "memory_bytes", MAY, 0, &m->memory_bytes);
-    real(&p, "load_average", MAY, 0, 1e9, &m->load_average);
-    back(r, &p);
+    vd_fields p = vd_fields_part(r, "machine", measured ? VD_MUST : VD_MAY, "machine.");
+    vd_field_text(&p, "id", VD_MAY, &m->id);
+    vd_field_text(&p, "cpu", measured ? VD_MUST : VD_MAY, &m->cpu);
+    vd_field_flag(&p, "virtual", &m->virtual_machine);
+    vd_field_real(&p, "logical_cpus", VD_MAY, 0, 1e6, &m->logical_cpus);
+    vd_field_count(&p, "memory_bytes", VD_MAY, 0, &m->memory_bytes);
+    vd_field_real(&p, "load_average", VD_MAY, 0, 1e9, &m->load_average);
+    vd_fields_back(r, &p);
 
     vd_run_settings *s = &run->settings;
-    p = part(r, "settings", MAY, "settings.");
-    count(&p, "threads", MAY, 0, &s->threads);
-    count(&p, "batch", MAY, 0, &s->batch);
-    count(&p, "processes", MAY, 0, &s->processes);
-    text(&p, "kernels", MAY, &s->kernels);
-    text(&p, "kv", MAY, &s->kv);
-    text(&p, "precision", MAY, &s->precision);
-    count(&p, "prompt_tokens", MAY, 0, &s->prompt_tokens);
-    count(&p, "answer_tokens", MAY, 0, &s->answer_tokens);
-    back(r, &p);
+    p = vd_fields_part(r, "settings", VD_MAY, "settings.");
+    vd_field_count(&p, "threads", VD_MAY, 0, &s->threads);
+    vd_field_count(&p, "batch", VD_MAY, 0, &s->batch);
+    vd_field_count(&p, "processes", VD_MAY, 0, &s->processes);
+    vd_field_text(&p, "kernels", VD_MAY, &s->kernels);
+    vd_field_text(&p, "kv", VD_MAY, &s->kv);
+    vd_field_text(&p, "precision", VD_MAY, &s->precision);
+    vd_field_count(&p, "prompt_tokens", VD_MAY, 0, &s->prompt_tokens);
+    vd_field_count(&p, "answer_tokens", VD_MAY, 0, &s->answer_tokens);
+    vd_fields_back(r, &p);
 
-    p = part(r, "meter", measured ? MUST : MAY, "meter.");
-    text(&p, "method", measured ? MUST : MAY, &run->meter.method);
-    real(&p, "common_pct", measured ? MUST : MAY, 0, 1000, &run->meter.common_pct);
-    real(&p, "independent_pct", measured ? MUST : MAY, 0, 1000, &run->meter.independent_pct);
-    real(&p, "idle_w", MAY, 0, 1e9, &run->meter.idle_w);
-    flag(&p, "incomplete", &run->meter.incomplete);
-    back(r, &p);
+    p = vd_fields_part(r, "meter", measured ? VD_MUST : VD_MAY, "meter.");
+    vd_field_text(&p, "method", measured ? VD_MUST : VD_MAY, &run->meter.method);
+    vd_field_real(&p, "common_pct", measured ? VD_MUST : VD_MAY, 0, 1000, &run->meter.common_pct);
+    vd_field_real(&p, "independent_pct", measured ? VD_MUST : VD_MAY, 0, 1000,
+                  &run->meter.independent_pct);
+    vd_field_real(&p, "idle_w", VD_MAY, 0, 1e9, &run->meter.idle_w);
+    vd_field_flag(&p, "incomplete", &run->meter.incomplete);
+    vd_fields_back(r, &p);
 
-    p = part(r, "memory", MAY, "memory.");
-    count(&p, "weights_bytes", MAY, 0, &run->weights_bytes);
-    count(&p, "kv_bytes", MAY, 0, &run->kv_bytes);
-    count(&p, "peak_bytes", MAY, 0, &run->peak_bytes);
-    back(r, &p);
+    p = vd_fields_part(r, "memory", VD_MAY, "memory.");
+    vd_field_count(&p, "weights_bytes", VD_MAY, 0, &run->weights_bytes);
+    vd_field_count(&p, "kv_bytes", VD_MAY, 0, &run->kv_bytes);
+    vd_field_count(&p, "peak_bytes", VD_MAY, 0, &run->peak_bytes);
+    vd_fields_back(r, &p);
 }
 
-static void read_quality(reader *r, vd_run_quality *q)
+static void read_quality(vd_fields *r, vd_run_quality *q)
 {
-    reader p = part(r, "quality", MAY, "quality.");
-    text(&p, "text", MAY, &q->text);
-    text(&p, "task", MAY, &q->task);
-    text(&p, "against", MAY, &q->against);
-    real(&p, "ppl", MAY, 1, 1e18, &q->ppl);
-    real(&p, "ppl_stderr", MAY, 0, 1e18, &q->ppl_stderr);
-    real(&p, "kl_mean", MAY, 0, 1e18, &q->kl_mean);
-    real(&p, "kl_stderr", MAY, 0, 1e18, &q->kl_stderr);
-    real(&p, "top1_agreement", MAY, 0, 1, &q->top1);
-    real(&p, "top1_stderr", MAY, 0, 1, &q->top1_stderr);
-    real(&p, "accuracy", MAY, 0, 1, &q->accuracy);
-    real(&p, "accuracy_stderr", MAY, 0, 1, &q->accuracy_stderr);
-    count(&p, "n_tasks", MAY, 0, &q->n_tasks);
-    back(r, &p);
+    vd_fields p = vd_fields_part(r, "quality", VD_MAY, "quality.");
+    vd_field_text(&p, "text", VD_MAY, &q->text);
+    vd_field_text(&p, "task", VD_MAY, &q->task);
+    vd_field_text(&p, "against", VD_MAY, &q->against);
+    vd_field_real(&p, "ppl", VD_MAY, 1, 1e18, &q->ppl);
+    vd_field_real(&p, "ppl_stderr", VD_MAY, 0, 1e18, &q->ppl_stderr);
+    vd_field_real(&p, "kl_mean", VD_MAY, 0, 1e18, &q->kl_mean);
+    vd_field_real(&p, "kl_stderr", VD_MAY, 0, 1e18, &q->kl_stderr);
+    vd_field_real(&p, "top1_agreement", VD_MAY, 0, 1, &q->top1);
+    vd_field_real(&p, "top1_stderr", VD_MAY, 0, 1, &q->top1_stderr);
+    vd_field_real(&p, "accuracy", VD_MAY, 0, 1, &q->accuracy);
+    vd_field_real(&p, "accuracy_stderr", VD_MAY, 0, 1, &q->accuracy_stderr);
+    vd_field_count(&p, "n_tasks", VD_MAY, 0, &q->n_tasks);
+    vd_fields_back(r, &p);
 }
 
-static void read_carbon(reader *r, vd_run_carbon *c)
+static void read_carbon(vd_fields *r, vd_run_carbon *c)
 {
-    reader p = part(r, "carbon", MAY, "carbon.");
-    real(&p, "intensity_g_per_kwh", MAY, 0, 1e5, &c->g_per_kwh);
-    text(&p, "zone", MAY, &c->zone);
-    text(&p, "kind", MAY, &c->kind);
-    text(&p, "scope", MAY, &c->scope);
-    text(&p, "basis", MAY, &c->basis);
-    text(&p, "boundary", MAY, &c->boundary);
-    text(&p, "source", MAY, &c->source);
-    text(&p, "valid_at", MAY, &c->valid_at);
-    real(&p, "pue", MAY, 1, 10, &c->pue);
-    real(&p, "wue_site_l_per_kwh", MAY, 0, 1000, &c->wue_site_l_per_kwh);
-    real(&p, "wue_grid_l_per_kwh", MAY, 0, 1000, &c->wue_grid_l_per_kwh);
-    real(&p, "server_kg", MAY, 0, 1e9, &c->server_kg);
-    real(&p, "life_years", MAY, 0.01, 1000, &c->life_years);
-    real(&p, "reserved_share", MAY, 0, 1, &c->reserved_share);
-    back(r, &p);
+    vd_fields p = vd_fields_part(r, "carbon", VD_MAY, "carbon.");
+    vd_field_real(&p, "intensity_g_per_kwh", VD_MAY, 0, 1e5, &c->g_per_kwh);
+    vd_field_text(&p, "zone", VD_MAY, &c->zone);
+    vd_field_text(&p, "kind", VD_MAY, &c->kind);
+    vd_field_text(&p, "scope", VD_MAY, &c->scope);
+    vd_field_text(&p, "basis", VD_MAY, &c->basis);
+    vd_field_text(&p, "boundary", VD_MAY, &c->boundary);
+    vd_field_text(&p, "source", VD_MAY, &c->source);
+    vd_field_text(&p, "valid_at", VD_MAY, &c->valid_at);
+    vd_field_real(&p, "pue", VD_MAY, 1, 10, &c->pue);
+    vd_field_real(&p, "wue_site_l_per_kwh", VD_MAY, 0, 1000, &c->wue_site_l_per_kwh);
+    vd_field_real(&p, "wue_grid_l_per_kwh", VD_MAY, 0, 1000, &c->wue_grid_l_per_kwh);
+    vd_field_real(&p, "server_kg", VD_MAY, 0, 1e9, &c->server_kg);
+    vd_field_real(&p, "life_years", VD_MAY, 0.01, 1000, &c->life_years);
+    vd_field_real(&p, "reserved_share", VD_MAY, 0, 1, &c->reserved_share);
+    vd_fields_back(r, &p);
 }
 
-static void read_trace(reader *r, vd_run *run)
+static void read_trace(vd_fields *r, vd_run *run)
 {
     vd_run_trace *t = &run->trace;
-    reader p = part(r, "trace", MAY, "trace.");
-    text(&p, "mode", MAY, &t->mode);
-    text(&p, "name", MAY, &t->name);
-    count(&p, "requests", MAY, 0, &t->requests);
-    count(&p, "clients", MAY, 0, &t->clients);
-    count(&p, "seed", MAY, 0, &t->seed);
-    real(&p, "speedup", MAY, 0, 1e9, &t->speedup);
-    const json_t *list = field(&p, "answer_hashes", MAY);
+    vd_fields p = vd_fields_part(r, "trace", VD_MAY, "trace.");
+    vd_field_text(&p, "mode", VD_MAY, &t->mode);
+    vd_field_text(&p, "name", VD_MAY, &t->name);
+    vd_field_count(&p, "requests", VD_MAY, 0, &t->requests);
+    vd_field_count(&p, "clients", VD_MAY, 0, &t->clients);
+    vd_field_count(&p, "seed", VD_MAY, 0, &t->seed);
+    vd_field_real(&p, "speedup", VD_MAY, 0, 1e9, &t->speedup);
+    const json_t *list = vd_field(&p, "answer_hashes", VD_MAY);
     size_t n = json_array_size(list);
     if (list != NULL && !json_is_array(list))
         p.st = VD_FAIL(p.err, VD_ERR_FORMAT, "trace.answer_hashes must be an array");
@@ -229,87 +124,66 @@ static void read_trace(reader *r, vd_run *run)
             p.st = VD_FAIL(p.err, VD_ERR_FORMAT, "trace.answer_hashes[%zu] must be a string", i);
     }
     run->n_answer_hashes = p.st == VD_OK ? n : 0;
-    back(r, &p);
+    vd_fields_back(r, &p);
 }
 
-static const json_t *array(reader *r, const char *key, need n, size_t max, size_t *ret_n)
-{
-    const json_t *list = field(r, key, n);
-    *ret_n = json_array_size(list);
-    if (list != NULL && !json_is_array(list))
-        r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "%s must be an array", key);
-    else if (*ret_n > max)
-        r->st = VD_FAIL(r->err, VD_ERR_LIMIT, "%s has %zu entries; at most %zu are read", key,
-                        *ret_n, max);
-    return list;
-}
-
-static reader item(const reader *r, const json_t *list, size_t i, const char *key, char where[64])
-{
-    reader p = {json_array_get(list, i), where, r->st, r->err};
-    snprintf(where, 64, "%s[%zu].", key, i);
-    if (p.st == VD_OK && !json_is_object(p.object))
-        p.st = VD_FAIL(p.err, VD_ERR_FORMAT, "%s[%zu] must be an object", key, i);
-    return p;
-}
-
-static void read_costs(reader *r, vd_run *run)
+static void read_costs(vd_fields *r, vd_run *run)
 {
     size_t n = 0;
-    const json_t *list = array(r, "costs", MAY, VD_RUN_COSTS_MAX, &n);
+    const json_t *list = vd_field_array(r, "costs", VD_MAY, VD_RUN_COSTS_MAX, &n);
     for (size_t i = 0; r->st == VD_OK && i < n; i++) {
-        char where[64];
-        reader p = item(r, list, i, "costs", where);
+        char where[VD_FIELDS_WHERE_MAX];
+        vd_fields p = vd_fields_item(r, list, i, "costs", where);
         run->cost[i].seconds = NAN;
-        text(&p, "what", MUST, &run->cost[i].what);
-        real(&p, "joules", MUST, 0, 1e18, &run->cost[i].joules);
-        real(&p, "seconds", MAY, 0, 1e18, &run->cost[i].seconds);
+        vd_field_text(&p, "what", VD_MUST, &run->cost[i].what);
+        vd_field_real(&p, "joules", VD_MUST, 0, 1e18, &run->cost[i].joules);
+        vd_field_real(&p, "seconds", VD_MAY, 0, 1e18, &run->cost[i].seconds);
         run->n_costs = i + 1;
-        back(r, &p);
+        vd_fields_back(r, &p);
     }
 }
 
-static void read_parts(reader *p, vd_run_phase *phase)
+static void read_parts(vd_fields *p, vd_run_phase *phase)
 {
-    above_zero(p, "seconds", MUST, &phase->seconds);
-    above_zero(p, "joules", MUST, &phase->joules);
+    vd_field_above_zero(p, "seconds", VD_MUST, &phase->seconds);
+    vd_field_above_zero(p, "joules", VD_MUST, &phase->joules);
     phase->cpu_j = phase->dram_j = phase->gpu_j = NAN;
-    real(p, "cpu_j", MAY, 0, 1e18, &phase->cpu_j);
-    real(p, "dram_j", MAY, 0, 1e18, &phase->dram_j);
-    real(p, "gpu_j", MAY, 0, 1e18, &phase->gpu_j);
+    vd_field_real(p, "cpu_j", VD_MAY, 0, 1e18, &phase->cpu_j);
+    vd_field_real(p, "dram_j", VD_MAY, 0, 1e18, &phase->dram_j);
+    vd_field_real(p, "gpu_j", VD_MAY, 0, 1e18, &phase->gpu_j);
 }
 
-static void read_phase(reader *r, const char *key, vd_run_phase *phase)
+static void read_phase(vd_fields *r, const char *key, vd_run_phase *phase)
 {
     char where[96];
     snprintf(where, sizeof(where), "%s%s.", r->where, key);
-    reader p = part(r, key, MAY, where);
+    vd_fields p = vd_fields_part(r, key, VD_MAY, where);
     if (p.object != NULL) {
         read_parts(&p, phase);
-        count(&p, "tokens", MUST, 1, &phase->tokens);
+        vd_field_count(&p, "tokens", VD_MUST, 1, &phase->tokens);
     }
     p.where = NULL;
-    back(r, &p);
+    vd_fields_back(r, &p);
 }
 
-static void read_times(reader *r, const char *key, vd_run_times *times)
+static void read_times(vd_fields *r, const char *key, vd_run_times *times)
 {
     char where[96];
     snprintf(where, sizeof(where), "%s%s.", r->where, key);
     *times = (vd_run_times){NAN, NAN, NAN};
-    reader p = part(r, key, MAY, where);
-    real(&p, "p50", MAY, 0, 1e9, &times->p50);
-    real(&p, "p95", MAY, 0, 1e9, &times->p95);
-    real(&p, "p99", MAY, 0, 1e9, &times->p99);
+    vd_fields p = vd_fields_part(r, key, VD_MAY, where);
+    vd_field_real(&p, "p50", VD_MAY, 0, 1e9, &times->p50);
+    vd_field_real(&p, "p95", VD_MAY, 0, 1e9, &times->p95);
+    vd_field_real(&p, "p99", VD_MAY, 0, 1e9, &times->p99);
     p.where = NULL;
-    back(r, &p);
+    vd_fields_back(r, &p);
 }
 
-static void read_sample(reader *p, const char *kind, vd_run_sample *s)
+static void read_sample(vd_fields *p, const char *kind, vd_run_sample *s)
 {
     s->has_pair = json_object_get(p->object, "pair") != NULL;
-    count(p, "pair", MAY, 0, &s->pair);
-    count(p, "order", MAY, 0, &s->order);
+    vd_field_count(p, "pair", VD_MAY, 0, &s->pair);
+    vd_field_count(p, "order", VD_MAY, 0, &s->order);
     if (strcmp(kind, "bench") == 0) {
         read_phase(p, "prefill", &s->prefill);
         read_phase(p, "decode", &s->decode);
@@ -319,32 +193,33 @@ static void read_sample(reader *p, const char *kind, vd_run_sample *s)
         return;
     }
     read_parts(p, &s->whole);
-    count(p, "answers", MUST, 1, &s->answers);
-    count(p, "answer_tokens", MUST, 1, &s->whole.tokens);
-    count(p, "prompt_tokens", MAY, 0, &s->prompt_tokens);
+    vd_field_count(p, "answers", VD_MUST, 1, &s->answers);
+    vd_field_count(p, "answer_tokens", VD_MUST, 1, &s->whole.tokens);
+    vd_field_count(p, "prompt_tokens", VD_MAY, 0, &s->prompt_tokens);
     s->idle_w = NAN;
-    real(p, "idle_w", MAY, 0, 1e9, &s->idle_w);
+    vd_field_real(p, "idle_w", VD_MAY, 0, 1e9, &s->idle_w);
     read_times(p, "ttft_s", &s->ttft_s);
     read_times(p, "latency_s", &s->latency_s);
-    count(p, "memory_bytes", MAY, 0, &s->memory_bytes);
+    vd_field_count(p, "memory_bytes", VD_MAY, 0, &s->memory_bytes);
 }
 
-static void read_samples(reader *r, vd_run *run)
+static void read_samples(vd_fields *r, vd_run *run)
 {
     bool measured = strcmp(run->kind, "eval") != 0;
     size_t n = 0;
-    const json_t *list = array(r, "samples", measured ? MUST : MAY, VD_RUN_SAMPLES_MAX, &n);
+    const json_t *list = vd_field_array(r, "samples", measured ? VD_MUST : VD_MAY,
+                                        VD_RUN_SAMPLES_MAX, &n);
     if (r->st == VD_OK && measured && n == 0)
         r->st = VD_FAIL(r->err, VD_ERR_FORMAT, "samples is empty: nothing was measured");
     if (r->st == VD_OK && n > 0 && measured)
         r->st = vd_alloc_array(n, sizeof(*run->sample), "samples", &run->sample, r->err);
     for (size_t i = 0; r->st == VD_OK && measured && i < n; i++) {
-        char where[64];
-        reader p = item(r, list, i, "samples", where);
+        char where[VD_FIELDS_WHERE_MAX];
+        vd_fields p = vd_fields_item(r, list, i, "samples", where);
         read_sample(&p, run->kind, &run->sample[i]);
         run->n_samples = i + 1;
         p.where = NULL;
-        back(r, &p);
+        vd_fields_back(r, &p);
     }
 }
 
@@ -372,15 +247,15 @@ vd_status vd_run_parse(json_t *json, vd_run *ret_run, vd_err *err)
     vd_status st = check_schema(json, err);
     if (st != VD_OK)
         return st;
-    reader r = {json, "", VD_OK, err};
-    text(&r, "kind", MUST, &run.kind);
+    vd_fields r = {json, "", VD_OK, err};
+    vd_field_text(&r, "kind", VD_MUST, &run.kind);
     if (r.st == VD_OK && strcmp(run.kind, "bench") != 0 && strcmp(run.kind, "trace") != 0 &&
         strcmp(run.kind, "service") != 0 && strcmp(run.kind, "eval") != 0)
         r.st = VD_FAIL(err, VD_ERR_FORMAT, "kind must be bench, trace, service or eval");
-    text(&r, "label", MAY, &run.label);
-    text(&r, "series", MAY, &run.series);
-    text(&r, "created", MAY, &run.created);
-    text(&r, "program", MAY, &run.program);
+    vd_field_text(&r, "label", VD_MAY, &run.label);
+    vd_field_text(&r, "series", VD_MAY, &run.series);
+    vd_field_text(&r, "created", VD_MAY, &run.created);
+    vd_field_text(&r, "program", VD_MAY, &run.program);
     read_model(&r, &run.model);
     read_place(&r, &run);
     read_quality(&r, &run.quality);
@@ -431,16 +306,16 @@ vd_status vd_run_cost_read(const char *path, vd_run_cost *ret_cost, json_t **ret
     if (st != VD_OK)
         return st;
     vd_run_cost cost = {.what = "compression", .joules = NAN, .seconds = NAN};
-    reader r = {json, "", VD_OK, err}, energy;
+    vd_fields r = {json, "", VD_OK, err}, energy;
     if (!json_is_object(json))
         r.st = VD_FAIL(err, VD_ERR_FORMAT, "the costs of a model are a JSON object, as verdant "
                        "compress --json prints it");
-    text(&r, "what", MAY, &cost.what);
-    real(&r, "seconds", MAY, 0, 1e18, &cost.seconds);
-    energy = part(&r, "energy", MUST, "energy.");
-    real(&energy, "total_j", MUST, 0, 1e18, &cost.joules);
+    vd_field_text(&r, "what", VD_MAY, &cost.what);
+    vd_field_real(&r, "seconds", VD_MAY, 0, 1e18, &cost.seconds);
+    energy = vd_fields_part(&r, "energy", VD_MUST, "energy.");
+    vd_field_real(&energy, "total_j", VD_MUST, 0, 1e18, &cost.joules);
     bool incomplete = false;
-    flag(&energy, "incomplete", &incomplete);
+    vd_field_flag(&energy, "incomplete", &incomplete);
     if (energy.st == VD_OK && incomplete)
         energy.st = VD_FAIL(err, VD_ERR_FORMAT, "energy.incomplete: the meter failed meanwhile, "
                             "so the cost is not known");

@@ -47,7 +47,7 @@ static double width_of(unsigned char c)
     if (c >= 0xe3) /* from U+3000: most of these scripts are wide */
         return 2;
     if (c == 'W' || c == 'M' || c == 'm' || c == 'w' || c == '@' || c == '%')
-        return 1.6;
+        return 1.75;
     return c >= 'A' && c <= 'Z' ? 1.25 : 1;
 }
 
@@ -73,7 +73,7 @@ static void shorten(const char *name, char *out, size_t size, double most)
 void vd_svg_side(const json_t *report, int side, double y, vd_buf *out)
 {
     char name[96], text[112];
-    shorten(vd_report_string(report, "sides.%d.name", side), name, sizeof(name), 26);
+    shorten(vd_report_string(report, "sides.%d.name", side), name, sizeof(name), 24);
     snprintf(text, sizeof(text), "%s  %s", side == 0 ? "A" : "B", name);
     vd_svg_text(out, VD_SVG_LEFT - 12, y, "name", "end", text);
 }

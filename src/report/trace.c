@@ -58,6 +58,18 @@ static void set_tokens(vd_trace_request *r, double prompt, double answer, size_t
     r->prompt_tokens = (uint32_t)fmin(fmax(floor(prompt), 1), most - answer);
 }
 
+/* All arrivals lie within this: nanoseconds of it fit in 64 bits, and nobody waits longer. */
+static const double longest_s = 366 * 86400.0;
+
+static vd_status check_length(const vd_trace *trace, vd_err *err)
+{
+    double last = trace->request[trace->n - 1].at_s;
+    if (last <= longest_s)
+        return VD_OK;
+    return VD_FAIL(err, VD_ERR_LIMIT, "the last request would arrive after %.3g days; a trace "
+                   "lasts at most 366 (--speedup, --rate and --requests shorten it)", last / 86400);
+}
+
 static vd_status start(const vd_trace_options *o, size_t n, vd_trace *trace, vd_err *err)
 {
     if (o->tokens_max < 2 || o->tokens_max > TOKENS_MAX)
@@ -89,6 +101,11 @@ vd_status vd_trace_make(const vd_trace_options *options, vd_trace *ret_trace, vd
         r->client = (uint32_t)(draw(&state) % o.n_clients);
         set_tokens(r, prompt, answer, o.tokens_max);
     }
+    st = check_length(&trace, err);
+    if (st != VD_OK) {
+        vd_trace_done(&trace);
+        return st;
+    }
     snprintf(trace.name, sizeof(trace.name), "Poisson, %g/s, about %g + %g tokens", o.per_second,
              o.prompt_median, o.answer_median);
     *ret_trace = trace;
@@ -112,10 +129,12 @@ static double parse_time(const char *text)
     char *end = NULL;
     if (sscanf(text, "%4d-%2d-%2d%*1[ T]%2d:%2d:%lf%n", &year, &month, &day, &hour, &minute,
                &second, &n) == 6 &&
-        (text[n] == '\0' || text[n] == 'Z' || text[n] == '+') && month >= 1 && month <= 12)
+        (text[n] == '\0' || text[n] == 'Z' || text[n] == '+') && month >= 1 && month <= 12 &&
+        day >= 1 && day <= 31 && hour >= 0 && hour <= 23 && minute >= 0 && minute <= 59 &&
+        second >= 0 && second < 61)
         return days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
     double value = strtod(text, &end);
-    return end != text && *end == '\0' && isfinite(value) ? value : NAN;
+    return end != text && *end == '\0' && fabs(value) <= 1e12 ? value : NAN;
 }
 
 /* A whole number from 0 to TOKENS_MAX, or -1. */
@@ -192,29 +211,45 @@ static vd_status read_lines(char *text, const vd_trace_options *o, vd_trace *tra
     return st;
 }
 
-vd_status vd_trace_read(const char *path, const vd_trace_options *options, vd_trace *ret_trace,
-                        vd_err *err)
+vd_status vd_trace_parse(char *text, size_t n, const vd_trace_options *options, vd_trace *ret_trace,
+                         vd_err *err)
 {
     vd_trace_options o = with_defaults(options);
     vd_trace trace = {0};
+    vd_status st = VD_OK;
+    if (strlen(text) != n)
+        st = VD_FAIL(err, VD_ERR_FORMAT, "byte %zu is 0: this is no text", strlen(text));
+    if (st == VD_OK)
+        st = read_lines(strncmp(text, "\xef\xbb\xbf", 3) == 0 ? text + 3 : text, &o, &trace, err);
+    double begin = st == VD_OK ? trace.request[0].at_s : 0;
+    for (size_t i = 0; st == VD_OK && i < trace.n; i++)
+        trace.request[i].at_s = (trace.request[i].at_s - begin) / o.speedup;
+    if (st == VD_OK)
+        st = check_length(&trace, err);
+    if (st != VD_OK) {
+        vd_trace_done(&trace);
+        return st;
+    }
+    *ret_trace = trace;
+    return VD_OK;
+}
+
+vd_status vd_trace_read(const char *path, const vd_trace_options *options, vd_trace *ret_trace,
+                        vd_err *err)
+{
     char *text = NULL;
     size_t n = 0;
     vd_status st = vd_file_read(path, FILE_MAX, &text, &n, err);
     if (st != VD_OK)
         return st;
-    st = read_lines(text, &o, &trace, err);
+    st = vd_trace_parse(text, n, options, ret_trace, err);
     vd_free(text);
     if (st != VD_OK) {
         vd_err_prefix(err, "%s", path);
-        vd_trace_done(&trace);
         return st;
     }
-    double begin = trace.request[0].at_s;
-    for (size_t i = 0; i < trace.n; i++)
-        trace.request[i].at_s = (trace.request[i].at_s - begin) / o.speedup;
     const char *slash = strrchr(path, '/');
-    snprintf(trace.name, sizeof(trace.name), "%.90s", slash != NULL ? slash + 1 : path);
-    *ret_trace = trace;
+    snprintf(ret_trace->name, sizeof(ret_trace->name), "%.90s", slash != NULL ? slash + 1 : path);
     return VD_OK;
 }
 

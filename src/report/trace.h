@@ -46,7 +46,11 @@ typedef struct vd_trace_options {
 /* vd_trace_done. VD_ERR_NOMEM, VD_ERR_ARG. */
 VD_NODISCARD vd_status vd_trace_make(const vd_trace_options *options, vd_trace *ret_trace,
                                      vd_err *err);
-/* VD_ERR_FORMAT names the line; VD_ERR_IO, VD_ERR_LIMIT. */
+/* A trace of n bytes of CSV with a NUL behind them, which are cut up; it has no name. VD_ERR_FORMAT
+ * names the line; VD_ERR_LIMIT: too many requests, or over more than a year. */
+VD_NODISCARD vd_status vd_trace_parse(char *text, size_t n, const vd_trace_options *options,
+                                      vd_trace *ret_trace, vd_err *err);
+/* The same of a file; VD_ERR_IO too. */
 VD_NODISCARD vd_status vd_trace_read(const char *path, const vd_trace_options *options,
                                      vd_trace *ret_trace, vd_err *err);
 void vd_trace_done(vd_trace *trace);

@@ -121,7 +121,9 @@ static void what_is_no_trace_is_said_with_its_line(void **state)
     static const char *const bad[] = {
         "TIMESTAMP,ContextTokens,GeneratedTokens\n1,2\n", "1,2,3\n2,0,3\n", "1,2,3\n2,3,-1\n",
         "1,2,3\nx,3,1\n", "1,2,3\n0.5,3,1\n", "1,2,3\n2,3,1,9\n", "1,2,3\nnan,3,1\n",
-        "1,2,3\n2,3.5,1\n", "1,2,3\n2,99999999999999999999,1\n"};
+        "1,2,3\n2,3.5,1\n", "1,2,3\n2,99999999999999999999,1\n",
+        "1,2,3\ninf,3,1\n", "1,2,3\n1e300,3,1\n", "1,2,3\n2023-02-32 00:00:00,3,1\n",
+        "1,2,3\n2023-02-01 24:00:00,3,1\n", "1,2,3\n2023-02-01 00:00:inf,3,1\n"};
     vd_trace_options options = {0};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         vd_trace trace;
@@ -136,6 +138,34 @@ static void what_is_no_trace_is_said_with_its_line(void **state)
     assert_int_equal(vd_trace_read("/nowhere/t.csv", &options, &trace, &err), VD_ERR_NOT_FOUND);
 }
 
+static void a_trace_that_nobody_can_wait_for_is_refused(void **state)
+{
+    vd_trace trace;
+    vd_err err = {0};
+    vd_trace_options options = {.per_second = 1e-6, .speedup = 1e-6};
+    assert_int_equal(vd_trace_make(&options, &trace, &err), VD_ERR_LIMIT);
+    assert_non_null(strstr(err.message, "366"));
+    options = (vd_trace_options){0};
+    assert_int_equal(read_text("0,1,1\n40000000,1,1\n", &options, &trace, &err), VD_ERR_LIMIT);
+    options.speedup = 2;
+    assert_int_equal(read_text("0,1,1\n40000000,1,1\n", &options, &trace, &err), VD_OK);
+    vd_trace_done(&trace);
+}
+
+static void a_zero_byte_is_no_end_and_a_byte_order_mark_no_text(void **state)
+{
+    vd_trace trace;
+    vd_err err = {0};
+    vd_trace_options options = {0};
+    char cut[] = "0,1,1\n\0,1,1\n";
+    assert_int_equal(vd_trace_parse(cut, sizeof(cut) - 1, &options, &trace, &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "byte 6"));
+    assert_int_equal(read_text("\xef\xbb\xbfTIMESTAMP,ContextTokens,GeneratedTokens\n3,1,1\n",
+                               &options, &trace, NULL), VD_OK);
+    assert_int_equal(trace.n, 1);
+    vd_trace_done(&trace);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +174,8 @@ int main(void)
         cmocka_unit_test(long_requests_are_cut_to_fit),
         cmocka_unit_test(the_published_shape_is_read),
         cmocka_unit_test(what_is_no_trace_is_said_with_its_line),
+        cmocka_unit_test(a_trace_that_nobody_can_wait_for_is_refused),
+        cmocka_unit_test(a_zero_byte_is_no_end_and_a_byte_order_mark_no_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
