@@ -21,7 +21,7 @@ static const char help[] =
     "Grams of CO2e per kilowatt-hour, with all that says of which kind the figure is.\n"
     "\n"
     "  now                 the value at this moment\n"
-    "  history             those of a period, the last 24 hours by default\n"
+    "  history             those of a period, the 24 hours before --to by default\n"
     "  zones [WORD]        the built-in table and the cloud regions it knows; of these those with\n"
     "                      WORD in code or name\n"
     "\n"
@@ -119,13 +119,15 @@ static bool parse(int argc, char **argv, args *a)
         {0}};
     int c;
     a->to_s = now_s();
-    a->from_s = a->to_s - DAY_S;
+    a->from_s = INT64_MIN;
     while ((c = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         if (c < OPT_ZONE)
             return vd_cli_bad_option("carbon", c, argv) == VD_EXIT_OK;
         if (!take(c, a))
             return false;
     }
+    if (a->from_s == INT64_MIN)
+        a->from_s = a->to_s - DAY_S;
     a->action = optind < argc ? argv[optind++] : "";
     if (strcmp(a->action, "zones") == 0 && optind < argc)
         a->word = argv[optind++];

@@ -3,7 +3,7 @@
  * server runs; and the same for /metrics. docs/api.md has the fields.
  *
  *   ?zone=DE             the built-in table's row instead, also of a cloud region
- *   ?from=T&to=T         of the history; ISO 8601 with a zone; by default the last 24 hours
+ *   ?from=T&to=T         of the history; ISO 8601 with a zone; by default the 24 hours before now
  */
 #include <string.h>
 
@@ -116,15 +116,16 @@ vd_status vd_carbon_show(vd_exchange *r, const char *argument, vd_buf *out, vd_a
 {
     vd_feed *feed = r->server->options.feed;
     const char *zone = parameter(r, "zone");
-    int64_t to_s = now_s() + 1, from_s = to_s - DAY_S;
+    int64_t to_s = now_s() + 1, from_s = 0;
     vd_intensity *values = NULL;
     vd_feed_state state;
     size_t n = 0;
     if (zone != NULL)
         return show_zone(zone, out, error);
-    vd_status st = time_parameter(r, "from", &from_s, error);
+    vd_status st = time_parameter(r, "to", &to_s, error);
+    from_s = to_s - DAY_S;
     if (st == VD_OK)
-        st = time_parameter(r, "to", &to_s, error);
+        st = time_parameter(r, "from", &from_s, error);
     if (st != VD_OK)
         return st;
     if (from_s > to_s || to_s - from_s > HISTORY_MAX_S)

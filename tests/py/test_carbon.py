@@ -70,6 +70,8 @@ def test_a_value_of_the_table_has_every_tag(verdant):
     assert value["valid_from"] == "2024-01-01T00:00:00Z"  # of its year, not of this hour
     assert value["valid_to"] == "2025-01-01T00:00:00Z"
     assert ask(verdant, "history", "--zone", "DE", "--final")["values"] == []
+    day = ask(verdant, "history", "--zone", "DE", "--to", "2026-03-02T00:00:00Z")["values"][0]
+    assert (day["valid_from"], day["valid_to"]) == ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z")
 
 
 def test_misuse_and_help(verdant):

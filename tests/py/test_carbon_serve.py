@@ -85,6 +85,7 @@ def test_wrong_questions_are_errors_in_the_apis_shape(serve):
             assert (got, value["error"]["code"]) == (code, name), query
             assert value["error"]["message"].endswith(".")
         assert "DE (Germany)" in server.ask("GET", PATH + "?zone=Germny")[2]["error"]["message"]
+        assert intensity(server, "?to=2026-01-01T00:00:00Z")["history"] == []  # the day before it
         got, headers, _ = server.ask("POST", PATH, {})
         assert got == 405
 
