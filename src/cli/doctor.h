@@ -12,7 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "energy/filtering.h"
 #include "energy/meter.h"
 #include "energy/remedy.h"
 #include "kernels/kernels.h"
@@ -68,7 +67,6 @@ typedef struct vd_doctor_energy {
     /* CPU time of one reading of the meter; 0: not measured. At 100 readings a second, percent of a
      * core: read_us / 100. */
     double read_us;
-    vd_filtering filtering; /* of the counters that are read */
     char refused[VD_ERR_MESSAGE_MAX]; /* why the meter that was named is not read; "" */
     vd_remedy remedy[VD_REMEDIES_MAX];
     size_t n_remedies;

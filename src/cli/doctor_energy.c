@@ -64,7 +64,6 @@ void vd_doctor_energy_find(vd_doctor_energy *energy, vd_meter *meter, void (*wor
     vd_reading start, waited, worked;
     vd_meter_info_get(meter, info);
     energy->n_remedies = vd_remedies_find(info, energy->remedy);
-    energy->filtering = vd_filtering_find("/proc/cpuinfo", "/dev/cpu/0/msr", NULL, NULL);
     if (work == NULL || earlier == NULL) {
         vd_free(earlier);
         return;

@@ -193,7 +193,7 @@ static json_t *energy_json(const vd_doctor *d)
                      "remedies", remedies, "powercap", text(e->info.powercap), "zones",
                      zones_json(e), "model", model, "sources", sources_json(&e->info), "refused",
                      refused_json(&e->info), "sampler", sampler_json(e), "energy_filtering",
-                     filtering_word(e->filtering));
+                     filtering_word(e->info.filtering));
 }
 
 static json_t *gpus_json(const vd_doctor *d)

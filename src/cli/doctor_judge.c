@@ -49,8 +49,8 @@ static void judge_energy(vd_doctor *d)
     const vd_meter_info *info = &d->energy.info;
     if (d->energy.refused[0] != '\0')
         say(d->problem, &d->n_problems, "%.240s", d->energy.refused);
-    if (info->measured && vd_filtering_text(d->energy.filtering)[0] != '\0')
-        say(d->note, &d->n_notes, "%s", vd_filtering_text(d->energy.filtering));
+    if (info->measured && vd_filtering_text(info->filtering)[0] != '\0')
+        say(d->note, &d->n_notes, "%s", vd_filtering_text(info->filtering));
     if (info->why != VD_OK)
         say(d->note, &d->n_notes, "no energy meter is read: joules are modelled, +-%.0f %%%s",
             info->uncertainty_pct,

@@ -2,10 +2,13 @@
 #include "energy/filtering.h"
 
 #include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "energy/rapl_file.h"
 
 enum {
     MSR_ARCH_CAPABILITIES = 0x10a, /* bit 11: bit 0 of the next can be read */
@@ -23,40 +26,18 @@ static bool read_msr(int fd, off_t number, uint64_t *ret)
     return pread(fd, ret, sizeof(*ret), number) == (ssize_t)sizeof(*ret);
 }
 
-/* The word among those of the first line that begins with `key`. */
-static bool line_has(const char *text, const char *key, const char *word)
-{
-    const char *line = text;
-    size_t n_key = strlen(key), n_word = strlen(word);
-    while (strncmp(line, key, n_key) != 0) {
-        line = strchr(line, '\n');
-        if (line == NULL)
-            return false;
-        line++;
-    }
-    for (const char *at = line + n_key; *at != '\0' && *at != '\n';) {
-        at += strspn(at, " \t:");
-        size_t n = strcspn(at, " \t\n");
-        if (n == n_word && memcmp(at, word, n) == 0)
-            return true;
-        at += n;
-    }
-    return false;
-}
-
-vd_filtering vd_filtering_find(const char *cpuinfo, const char *msr, vd_rapl_open_fn open_file,
+/* "cpu:type:x86,ven0000fam0006mod006A:feature:,0000,0122,": Intel, and the numbers of features that
+ * the kernel uses (drivers/base/cpu.c); 0x122 is X86_FEATURE_SGX, word 9 bit 2. */
+vd_filtering vd_filtering_find(const char *sysfs, const char *msr, vd_rapl_open_fn open_file,
                                void *ctx)
 {
-    char text[8192] = "";
-    int fd = open_path(open_file, ctx, cpuinfo);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
-    if (fd >= 0)
-        close(fd);
-    text[VD_MAX(n, 0)] = '\0';
-    if (!line_has(text, "vendor_id", "GenuineIntel"))
+    char dir[VD_RAPL_PATH_MAX], text[4096];
+    snprintf(dir, sizeof(dir), "%.480s/devices/system/cpu", sysfs);
+    if (!vd_rapl_file_start(dir, "modalias", text, sizeof(text)) ||
+        strstr(text, ",ven0000fam") == NULL)
         return VD_FILTERING_NONE;
     uint64_t capabilities, controls;
-    fd = open_path(open_file, ctx, msr);
+    int fd = msr != NULL ? open_path(open_file, ctx, msr) : -1;
     bool told = fd >= 0 && read_msr(fd, MSR_ARCH_CAPABILITIES, &capabilities) &&
                 (capabilities >> ENERGY_FILTERING_CTL & 1) != 0 &&
                 read_msr(fd, MSR_MISC_PACKAGE_CTLS, &controls);
@@ -64,9 +45,18 @@ vd_filtering vd_filtering_find(const char *cpuinfo, const char *msr, vd_rapl_ope
         close(fd);
     if (told && (controls & 1) != 0)
         return VD_FILTERING_ON;
-    if (line_has(text, "flags", "sgx"))
+    if (strstr(text, ",0122") != NULL)
         return VD_FILTERING_LIKELY;
     return told ? VD_FILTERING_NONE : VD_FILTERING_UNKNOWN;
+}
+
+void vd_filtering_widen(vd_filtering filtering, double *common_pct, double *independent_pct)
+{
+    static const double half_pct = 35; /* twice this in squares is 50 */
+    if (filtering != VD_FILTERING_ON && filtering != VD_FILTERING_LIKELY)
+        return;
+    *common_pct = hypot(*common_pct, half_pct);
+    *independent_pct = hypot(*independent_pct, half_pct);
 }
 
 const char *vd_filtering_text(vd_filtering filtering)
@@ -75,9 +65,9 @@ const char *vd_filtering_text(vd_filtering filtering)
         [VD_FILTERING_NONE] = "",
         [VD_FILTERING_UNKNOWN] = "",
         [VD_FILTERING_LIKELY] = "SGX is in use, so Intel's energy filtering is likely on: the "
-                                "counters may be skewed, on short intervals most",
-        [VD_FILTERING_ON] = "Intel's energy filtering is on: the counters are skewed, on short "
-                            "intervals most",
+                                "counters may be up to half wrong, and +- says so",
+        [VD_FILTERING_ON] = "Intel's energy filtering is on: the counters may be up to half "
+                            "wrong, and +- says so",
     };
     return (size_t)filtering < VD_COUNT(words) ? words[filtering] : "";
 }

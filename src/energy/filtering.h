@@ -7,6 +7,10 @@
  * only whether the kernel uses SGX; SGX that the firmware enabled and the kernel ignores is not
  * seen. So UNKNOWN is what most machines get, and is said as that.
  *
+ * Filtered figures differ from the true ones by up to 50 % (Intel, as green-coding.io quotes it in
+ * "RAPL, SGX and energy filtering"). Nobody has published how much of that is noise, which goes
+ * away in sums, and how much stays, so each part of the uncertainty gets half of it, in squares.
+ *
  * Threads: any.
  */
 #ifndef VD_ENERGY_FILTERING_H
@@ -21,9 +25,11 @@ typedef enum vd_filtering {
     VD_FILTERING_ON       /* the register says so */
 } vd_filtering;
 
-/* `cpuinfo` is /proc/cpuinfo and `msr` /dev/cpu/0/msr, but in tests. */
-vd_filtering vd_filtering_find(const char *cpuinfo, const char *msr, vd_rapl_open_fn open_file,
+/* By the system's tree (/sys) and the registers' file /dev/cpu/0/msr, NULL for not this machine. */
+vd_filtering vd_filtering_find(const char *sysfs, const char *msr, vd_rapl_open_fn open_file,
                                void *ctx);
+/* What it adds to the +- percent of the counters: to nothing unless it is ON or LIKELY. */
+void vd_filtering_widen(vd_filtering filtering, double *common_pct, double *independent_pct);
 /* In words, or "" where there is nothing to say. */
 const char *vd_filtering_text(vd_filtering filtering);
 

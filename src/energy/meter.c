@@ -36,6 +36,7 @@ struct vd_meter {
     uint64_t serving;  /* who served then: a bit per source, the model's is the highest */
     uint64_t n_gaps;
     char last_gap[VD_ERR_MESSAGE_MAX];
+    vd_filtering filtering;
     vd_status why;
     char why_text[VD_ERR_MESSAGE_MAX];
     char powercap[VD_RAPL_PATH_MAX];
@@ -128,6 +129,18 @@ static void open_survey(vd_meter *meter, const vd_source_env *env)
     vd_free(rapl);
 }
 
+/* Counters of the processor are less sure where its maker blurs them. */
+static void judge_filtering(vd_meter *meter, const vd_source_env *env)
+{
+    const char *msr = strcmp(env->sysfs, "/sys") == 0 ? "/dev/cpu/0/msr" : NULL;
+    meter->filtering = vd_filtering_find(env->sysfs, msr, env->open_file, env->ctx);
+    for (size_t i = 0; i < meter->choice.n_sources; i++) {
+        vd_source *source = &meter->choice.source[i];
+        if (strcmp(source->method, "rapl") == 0 || strcmp(source->method, "psys") == 0)
+            vd_filtering_widen(meter->filtering, &source->common_pct, &source->independent_pct);
+    }
+}
+
 /* Why nothing counts the processor, or what the source that does has to say. */
 static void say_why(vd_meter *meter)
 {
@@ -185,6 +198,7 @@ vd_status vd_meter_open(const vd_meter_options *options, vd_meter **ret_meter, v
     meter->now.at_ns = env.now_ns;
     snprintf(meter->powercap, sizeof(meter->powercap), "%s/class/powercap", env.sysfs);
     say_why(meter);
+    judge_filtering(meter, &env);
     if (!meter->choice.has_host)
         open_survey(meter, &env);
     meter->options.sysfs = meter->options.spec = NULL; /* borrowed for this call only */
@@ -287,6 +301,7 @@ void vd_meter_info_get(const vd_meter *meter, vd_meter_info *ret_info)
     const vd_choice *choice = &meter->choice;
     *ret_info = (vd_meter_info){
         .why = meter->why,
+        .filtering = meter->filtering,
         .n_gaps = meter->n_gaps,
         .machine = *vd_model_machine(meter->model.self),
         .power = *vd_model_power(meter->model.self),

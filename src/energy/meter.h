@@ -16,6 +16,7 @@
 #include <verdant/status.h>
 
 #include "energy/energy.h"
+#include "energy/filtering.h"
 #include "energy/machine.h"
 #include "energy/rapl.h"
 
@@ -81,6 +82,7 @@ typedef struct vd_meter_info {
     uint64_t refresh_ns; /* of the slowest source; 0: readings are of their moment */
     uint64_t idle_uw[VD_PART_N]; /* the model's power of the waiting machine, microwatts */
     bool measured;               /* the processor is counted, not modelled */
+    vd_filtering filtering;      /* does the maker blur its counters? It is in the +- percent */
     vd_status why; /* VD_OK when it is; else why not: ERR_NOT_FOUND, ERR_PERM, ERR_IO, ERR_FORMAT */
     char why_text[VD_ERR_MESSAGE_MAX]; /* what is wrong or missing, "" when nothing */
     uint64_t n_gaps;                   /* readings that reported one */

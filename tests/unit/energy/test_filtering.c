@@ -13,28 +13,28 @@ static void put_msr(const fake_tree *tree, uint64_t capabilities, uint64_t contr
     close(fd);
 }
 
-static vd_filtering find(fake_tree *tree, const char *cpuinfo)
+static const char modalias[] = "devices/system/cpu/modalias";
+static const char intel[] = "cpu:type:x86,ven0000fam0006mod006A:feature:,0000,0123,0222\n";
+static const char sgx[] = "cpu:type:x86,ven0000fam0006mod006A:feature:,0000,0122,0123\n";
+static const char amd[] = "cpu:type:x86,ven0002fam0019mod0011:feature:,0000,0122\n";
+
+static vd_filtering find(fake_tree *tree, const char *text)
 {
-    char cpuinfo_path[128], msr[128];
-    tree_file(tree, "cpuinfo", cpuinfo);
-    snprintf(cpuinfo_path, sizeof(cpuinfo_path), "%s/cpuinfo", tree->root);
+    char msr[128];
+    tree_file(tree, modalias, text);
     snprintf(msr, sizeof(msr), "%s/msr", tree->root);
-    return vd_filtering_find(cpuinfo_path, msr, tree_open, tree);
+    return vd_filtering_find(tree->root, msr, tree_open, tree);
 }
 
 static void only_what_can_be_known_is_said(void **state)
 {
-    static const char intel[] =
-        "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sgx_lc\n";
-    static const char sgx[] = "vendor_id\t: GenuineIntel\nflags\t\t: fpu sgx sgx_lc\n";
-    static const char amd[] = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sgx\n";
     fake_tree tree;
     tree_make(&tree);
     assert_int_equal(find(&tree, intel), VD_FILTERING_UNKNOWN);
     assert_int_equal(find(&tree, sgx), VD_FILTERING_LIKELY);
     assert_int_equal(find(&tree, amd), VD_FILTERING_NONE);
     assert_int_equal(find(&tree, ""), VD_FILTERING_NONE);
-    assert_int_equal(find(&tree, "vendor_id"), VD_FILTERING_NONE);
+    assert_int_equal(find(&tree, "cpu:type:aarch64:feature:,0122\n"), VD_FILTERING_NONE);
 
     put_msr(&tree, UINT64_C(1) << 11, 1);
     assert_int_equal(find(&tree, intel), VD_FILTERING_ON);
@@ -50,10 +50,50 @@ static void only_what_can_be_known_is_said(void **state)
     tree_remove(&tree);
 }
 
+static void counters_that_may_be_filtered_are_less_sure(void **state)
+{
+    static const struct {
+        const char *modalias;
+        double pct, common_pct, independent_pct;
+    } cases[] = {{intel, 5, 5, 0}, {amd, 5, 5, 0}, {sgx, 49.75, 35.36, 35}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        fake_tree tree;
+        tree_make(&tree);
+        tree_file(&tree, modalias, cases[i].modalias);
+        zone_add(&tree, "intel-rapl:0", "package-0", PACKAGE_RANGE, 1);
+        zone_add(&tree, "intel-rapl:0:0", "dram", DRAM_RANGE, 1);
+        vd_meter *meter = tree_meter(&tree);
+        vd_meter_info info = info_of(meter);
+        assert_string_equal(info.method, "rapl");
+        assert_float_equal(info.uncertainty_pct, cases[i].pct, 0.01);
+        assert_float_equal(info.common_pct, cases[i].common_pct, 0.01);
+        assert_float_equal(info.independent_pct, cases[i].independent_pct, 0.01);
+        vd_meter_close(meter);
+        tree_remove(&tree);
+    }
+}
+
+static void the_model_is_not_filtered(void **state)
+{
+    fake_tree tree;
+    double pct[2];
+    for (int i = 0; i < 2; i++) {
+        tree_make(&tree);
+        tree_file(&tree, modalias, i == 0 ? intel : sgx);
+        vd_meter *meter = tree_meter(&tree);
+        pct[i] = info_of(meter).uncertainty_pct;
+        vd_meter_close(meter);
+        tree_remove(&tree);
+    }
+    assert_true(pct[0] == pct[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_can_be_known_is_said),
+        cmocka_unit_test(counters_that_may_be_filtered_are_less_sure),
+        cmocka_unit_test(the_model_is_not_filtered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
