@@ -22,6 +22,7 @@ typedef struct vd_bench_args {
     size_t n_prompt, n_answer, n_batch, n_runs; /* n_runs 0: not said */
     bool json;
     const char *folder, *zone; /* -o, --zone */
+    double pue, wue_site, wue_grid; /* of the records; NAN: not said */
     /* A trace: */
     const char *trace;                    /* --trace; NULL: there is none */
     size_t n_copies;                      /* 0: no private copies */
@@ -52,6 +53,9 @@ typedef struct vd_bench {
     size_t n_alive, n_first; /* requests running; those that gave a token */
     vd_status failed;
 } vd_bench;
+
+/* What the command line says of the building. */
+void vd_bench_building(const vd_bench_args *args, vd_run_carbon *carbon);
 
 /* Opens the models, measures them run for run in the order A B, B A, A B, ... and leaves a record
  * in each. vd_bench_done in any case. */

@@ -122,6 +122,16 @@ static vd_status run_model(vd_bench *b, vd_bench_model *m, size_t run, size_t or
     return st;
 }
 
+void vd_bench_building(const vd_bench_args *args, vd_run_carbon *carbon)
+{
+    if (isfinite(args->pue))
+        carbon->pue = args->pue;
+    if (isfinite(args->wue_site))
+        carbon->wue_site_l_per_kwh = args->wue_site;
+    if (isfinite(args->wue_grid))
+        carbon->wue_grid_l_per_kwh = args->wue_grid;
+}
+
 static vd_status open_model(vd_bench *b, vd_bench_model *m, const char *name, vd_err *err)
 {
     const vd_bench_args *a = b->args;
@@ -145,6 +155,7 @@ static vd_status open_model(vd_bench *b, vd_bench_model *m, const char *name, vd
         st = vd_alloc_array(a->n_runs, sizeof(*m->run.sample), "the runs", &m->run.sample, err);
     if (st != VD_OK)
         return st;
+    vd_bench_building(a, &m->run.carbon);
     vd_run_facts_engine(m->engine, &options, &m->run);
     m->run.n_samples = a->n_runs;
     m->run.series = b->series;

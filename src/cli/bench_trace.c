@@ -277,6 +277,7 @@ static vd_status open_side(study *s, way *side, const char *mode, size_t n_parts
                             &side->run.answer_hash, err);
     if (st != VD_OK)
         return st;
+    vd_bench_building(a, &side->run.carbon);
     if (mode[0] == 'c')
         snprintf(side->label, sizeof(side->label), "%.60s, %zu private cop%s",
                  side->run.model.name, n_parts, n_parts == 1 ? "y" : "ies");

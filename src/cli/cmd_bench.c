@@ -1,7 +1,9 @@
 /* cmd_bench.c - `verdant bench`: its options. See bench.h. */
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 
+#include "base/file.h"
 #include "cli/args.h"
 #include "cli/bench.h"
 #include "cli/bench_child.h"
@@ -24,6 +26,9 @@ static const char help[] =
     "  -o, --output DIR    write a record for each model to DIR/NAME.json (docs/report.md)\n"
     "  -t, --threads N     default: one per core\n"
     "  --zone CODE         the grid of the records, such as DE or US-CA; the world by default\n"
+    "  --pue X             energy of the building over that of its machines, for the records\n"
+    "  --wue-site X, --wue-grid X\n"
+    "                      litres of water per kWh on site, in power stations, for the records\n"
     "  --meter SPEC        which energy meters to read (docs/meters.md); default auto\n"
     "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"
     "  --kv TYPE           f16 or f32; default f16\n"
@@ -52,11 +57,14 @@ static const char help[] =
     "  verdant bench q8.gguf q4.gguf -r 10 -o runs --zone DE\n"
     "  verdant bench smollm2 --copies 4 --shared --trace poisson --requests 24 -o runs\n";
 
-enum { TRACE_OPTIONS = 256 }; /* long options without a letter */
+enum { TRACE_OPTIONS = 256, FACTS_OPTIONS = 512 }; /* long options without a letter */
 
 static const struct option options[] = {{"threads", required_argument, NULL, 't'},
                                         {"output", required_argument, NULL, 'o'},
                                         {"zone", required_argument, NULL, 'z'},
+                                        {"pue", required_argument, NULL, FACTS_OPTIONS + 0},
+                                        {"wue-site", required_argument, NULL, FACTS_OPTIONS + 1},
+                                        {"wue-grid", required_argument, NULL, FACTS_OPTIONS + 2},
                                         {"meter", required_argument, NULL, 'm'},
                                         {"precision", required_argument, NULL, 'e'},
                                         {"kv", required_argument, NULL, 'k'},
@@ -99,6 +107,18 @@ static bool parse_trace(int c, vd_bench_args *a)
         return vd_cli_parse_size("bench", "--seed", optarg, 1, 1u << 31, &a->seed);
     default:
         return vd_cli_parse_size("bench", "--copy-threads", optarg, 1, 256, &a->copy_threads);
+    }
+}
+
+static bool parse_facts(int c, vd_bench_args *a)
+{
+    switch (c - FACTS_OPTIONS) {
+    case 0:
+        return vd_cli_parse_float("bench", "--pue", optarg, 1, 10, &a->pue);
+    case 1:
+        return vd_cli_parse_float("bench", "--wue-site", optarg, 0, 1000, &a->wue_site);
+    default:
+        return vd_cli_parse_float("bench", "--wue-grid", optarg, 0, 1000, &a->wue_grid);
     }
 }
 
@@ -159,9 +179,11 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
     bool good = true, of_trace = false, of_phases = false;
     int c;
     while (good && (c = getopt_long(argc, argv, ":p:n:b:r:o:t:", options, NULL)) != -1) {
-        of_trace |= c >= TRACE_OPTIONS;
+        of_trace |= c >= TRACE_OPTIONS && c < FACTS_OPTIONS;
         of_phases |= c == 'b';
-        good = c >= TRACE_OPTIONS ? parse_trace(c, a) : parse_one(c, argv, a);
+        good = c >= FACTS_OPTIONS   ? parse_facts(c, a)
+               : c >= TRACE_OPTIONS ? parse_trace(c, a)
+                                    : parse_one(c, argv, a);
     }
     if (!good)
         return false;
@@ -195,12 +217,15 @@ static bool check_zone(const char *zone)
 
 static int bench_main(int argc, char **argv)
 {
-    vd_bench_args a = {.n_batch = 1};
+    vd_bench_args a = {.n_batch = 1, .pue = NAN, .wue_site = NAN, .wue_grid = NAN};
+    vd_err err = {0};
     if (!parse(argc, argv, &a) || !check_zone(a.zone))
         return VD_EXIT_USAGE;
+    /* Now, and not after an hour of measuring. */
+    if (a.folder != NULL && vd_make_dirs(a.folder, &err) != VD_OK)
+        return vd_cli_failed("bench", &err);
     if (a.trace != NULL)
         return vd_bench_trace(&a);
-    vd_err err = {0};
     vd_bench b = {.args = &a};
     vd_progress_init(&b.progress, "bench");
     vd_status st = vd_bench_models(&b, &err);

@@ -80,3 +80,20 @@ def test_misuse(verdant, models, tmp_path):
     (tmp_path / "file").write_text("")
     result = verdant("bench", models[0], "-p", 4, "-n", 2, "-r", 1, "-o", tmp_path / "file")
     assert result.returncode == 1 and "file" in result.stderr
+
+
+def test_the_building_stands_in_the_records(verdant, models, tmp_path):
+    bench(verdant, models[0], "-r", 1, "-o", tmp_path, "--pue", 1.4, "--wue-site", 0.5)
+    carbon = json.loads((tmp_path / "one.json").read_text())["carbon"]
+    assert carbon["pue"] == 1.4 and carbon["wue_site_l_per_kwh"] == 0.5
+    assert "wue_grid_l_per_kwh" not in carbon
+    trace = verdant("bench", models[0], "--copies", 2, "--shared", "--trace", "poisson", "--rate",
+                    200, "--requests", 4, "-p", 8, "-n", 2, "-r", 1, "--wue-grid", 3, "--json")
+    assert [run["carbon"]["wue_grid_l_per_kwh"] for run in json.loads(trace.stdout)] == [3, 3]
+    assert verdant("bench", models[0], "--pue", 0.9).returncode == 2
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_is_measured(verdant, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = verdant("bench", tmp_path / "no-such.gguf", "-o", tmp_path / "file")
+    assert result.returncode == 1 and "a file of that name" in result.stderr
