@@ -1,5 +1,6 @@
 """/v1/energy, receipts and the comment in streams: the real server, and OpenAI's client."""
 import base64
+import http.client
 import json
 import os
 import shutil
@@ -279,6 +280,42 @@ def test_embeddings_and_completions_are_signed_too(server, tmp_path):
             continue
         check_signature(answer["usage"]["receipt"], tmp_path)
         assert answer["usage"]["receipt"]["payload"]["sequences"] == 2
+
+
+@pytest.mark.parametrize("wanted,given", [("1", True), ("true", True), ("0", False), ("", False),
+                                          ("false", False), ("1, 1", False)])
+def test_the_header_asks_by_1_or_true(server, wanted, given):
+    usage = server.ask("POST", CHAT, chat("tiny", max_tokens=2),
+                       {"X-Verdant-Receipt": wanted})[2]["usage"]
+    assert ("receipt" in usage) is given
+
+
+def leave(server):
+    """The id of a request whose client went, and what the ledger says of it."""
+    client = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    client.request("POST", CHAT, json.dumps(chat("tiny", max_tokens=1500, stream=True,
+                                                 logit_bias=NO_END)))
+    answer = client.getresponse()
+    request_id = answer.headers["x-request-id"]
+    answer.read(200)
+    answer.close()
+    client.close()
+    end = time.monotonic() + 30
+    while server.ask("GET", f"/v1/energy/requests/{request_id}")[0] != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return request_id, get(server, f"/v1/energy/requests/{request_id}")
+
+
+def test_an_answer_that_nobody_waited_for_has_a_receipt_too(server):
+    for _ in range(10):  # on a busy machine an answer may be ready before its client has gone
+        request_id, one = leave(server)
+        receipt = get(server, f"/v1/energy/receipts/{request_id}")["payload"]
+        assert receipt["energy"]["total_uj"] == uj(one["usage"]["energy"]["total_j"]) > 0
+        assert receipt["completion_tokens"] == one["usage"]["completion_tokens"]
+        if [s["finish"] for s in one["sequences"]] == ["cancelled"]:
+            return
+    raise AssertionError("no client left in time")
 
 
 def test_a_server_without_ledger_says_so(build, place, tmp_path):
