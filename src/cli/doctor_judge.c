@@ -57,6 +57,12 @@ static void judge_energy(vd_doctor *d)
             info->calibrated ? "" : "; with a plug meter, doctor --calibrate makes them surer");
     else if (info->why_text[0] != '\0')
         say(d->note, &d->n_notes, "%.240s", info->why_text);
+    for (size_t i = 0; i < info->n_sources; i++)
+        if (info->source[i].lost)
+            say(d->note, &d->n_notes,
+                "%.60s cannot be read at present: until it is back, or the model stands in for it, "
+                "answers are \"incomplete\"",
+                info->source[i].name);
     for (size_t i = 0; i < info->n_zones; i++) {
         const vd_doctor_watts *w = &d->energy.zone[i];
         if (d->energy.watched && info->zone[i].use == VD_RAPL_READ && !(w->waiting > 0) &&

@@ -25,7 +25,9 @@ def exporter():
     """A page of metrics on loopback; give it a text or a status."""
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(self.server.status)
+            self.server.n_asked += 1
+            fails = self.server.n_asked > self.server.n_good
+            self.send_response(500 if fails else self.server.status)
             self.end_headers()
             self.wfile.write(self.server.text.encode())
 
@@ -33,7 +35,7 @@ def exporter():
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    server.status, server.text = 200, ""
+    server.status, server.text, server.n_asked, server.n_good = 200, "", 0, 1 << 60
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server
@@ -66,6 +68,16 @@ def test_a_meter_too_slow_to_be_watched_has_unknown_watts_and_not_zero(doctor, e
     exporter.text = "p_watts 50\n"
     energy = doctor(url_of(exporter) + "#p_watts&refresh=5")["energy"]
     assert energy["method"] == "prometheus" and energy["watts"] is None
+
+
+def test_a_meter_that_is_lost_while_doctor_looks_is_said_with_what_follows(doctor, exporter):
+    exporter.text, exporter.n_good = "p_watts 50\n", 3
+    report = doctor(url_of(exporter) + "#p_watts&refresh=0.2")
+    assert report["energy"]["watts"] is None and report["energy"]["sources"][0]["lost"]
+    assert any("prometheus" in note and "incomplete" in note for note in report["notes"])
+    exporter.n_good = 1 << 60
+    report = doctor(url_of(exporter) + "#p_watts&refresh=0.2")
+    assert not any("incomplete" in note for note in report["notes"])
 
 
 @pytest.mark.parametrize("status, text, words", [
