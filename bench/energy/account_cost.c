@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "energy/account.h"
+#include "energy/account/account.h"
 
 enum { RESIDENTS_MAX = 1024, ZONES = 4 };
 

@@ -24,9 +24,9 @@
 #include <string.h>
 
 #include "base/fail.h"
-#include "energy/calibration.h"
-#include "energy/machine.h"
-#include "energy/power.h"
+#include "energy/power/calibration.h"
+#include "energy/power/machine.h"
+#include "energy/power/power.h"
 #include "step_fit.h"
 
 enum { NUMBERS_MAX = 1024, LINE_MAX_BYTES = 65536, MACHINES_MAX = 1024, POINTS_MAX = 512 };

@@ -13,8 +13,9 @@
  * tell it from the other two; VD_STEP_FIT_RIDGE is the scatter of a measurement over the size that
  * such a term may have before the data say more: 2 % over 20 % of a step.
  *
- * The account (src/energy/cost.h) does not use it: it weighs a step by its time, which is affine,
- * and takes the joules from the meter. This predicts joules at batch sizes that nobody has metered.
+ * The account (src/energy/account/cost.h) does not use it: it weighs a step by its time, which is
+ * affine, and takes the joules from the meter. This predicts joules at batch sizes that nobody has
+ * metered.
  *
  * Shares stay in closed form: see vd_step_fit_shares and docs/power-model.md, which has the figures
  * on measured models. Threads: pure functions.

@@ -1,5 +1,6 @@
 /*
- * doctor_calibrate.c - measures this machine's power over load and keeps it (energy/calibration.h).
+ * doctor_calibrate.c - measures this machine's power over load and keeps it
+ * (energy/power/calibration.h).
  *
  *   loads   a ladder run here | --loads FILE, run before | --fit FILE, recorded elsewhere
  *   watts   the machine's own meter (RAPL) | --meter-csv FILE, a plug's | the column of --fit
@@ -25,8 +26,8 @@
 #include "cli/cli.h"
 #include "cli/doctor_ladder.h"
 #include "cli/format.h"
-#include "energy/calibration.h"
-#include "energy/load_csv.h"
+#include "energy/power/calibration.h"
+#include "energy/power/load_csv.h"
 
 /* 90 % of their own error: RAPL's of its datasheets' and tests', a plug's of its class. */
 static const double rapl_pct = 5, plug_pct = 3;

@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 #include "cli/progress.h"
-#include "energy/cpufreq.h"
+#include "energy/power/cpufreq.h"
 #include "kernels/kernels.h"
 
 enum { THREADS_MAX = 1024, ROW = 4096, COUNTS_MAX = 8 };

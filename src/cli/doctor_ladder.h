@@ -9,7 +9,7 @@
 #include <verdant/status.h>
 
 #include "energy/meter.h"
-#include "energy/meter_csv.h"
+#include "energy/power/meter_csv.h"
 
 enum { VD_LADDER_STEPS_MAX = 16 };
 

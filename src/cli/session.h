@@ -13,7 +13,7 @@
 
 #include "base/buf.h"
 #include "carbon/carbon.h"
-#include "energy/account.h"
+#include "energy/account/account.h"
 
 typedef struct vd_session {
     vd_engine *engine;

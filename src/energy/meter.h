@@ -16,9 +16,9 @@
 #include <verdant/status.h>
 
 #include "energy/energy.h"
-#include "energy/filtering.h"
-#include "energy/machine.h"
-#include "energy/rapl.h"
+#include "energy/rapl/filtering.h"
+#include "energy/power/machine.h"
+#include "energy/rapl/rapl.h"
 
 enum { VD_METER_SOURCES_MAX = 8, VD_METER_REFUSED_MAX = 12, VD_METER_NAME_MAX = 48 };
 

@@ -2,7 +2,7 @@
  * counters.c - the energy counters, opened while we are root and read ever after.
  *
  * Of RAPL's domains only those are handed out that make up a bill: packages, memory and the
- * platform. Who adds them up, and without twins, is the client's business (energy/rapl.h).
+ * platform. Who adds them up, and without twins, is the client's business (energy/rapl/rapl.h).
  */
 #include <errno.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/fail.h"
-#include "energy/rapl_file.h"
+#include "energy/rapl/rapl_file.h"
 #include "meterd/meterd.h"
 
 static int read_counter(int fd, uint64_t *ret_uj)

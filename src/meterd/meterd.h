@@ -11,7 +11,7 @@
 #include <sys/types.h>
 #include <verdant/status.h>
 
-#include "energy/meterd_wire.h"
+#include "energy/sources/meterd_wire.h"
 
 typedef struct vd_meterd_options {
     const char *socket, *sysfs;

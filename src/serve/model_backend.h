@@ -8,7 +8,7 @@
 #include <verdant/engine.h>
 
 #include "carbon/feed.h"
-#include "energy/account.h"
+#include "energy/account/account.h"
 #include "serve/backend.h"
 #include "serve/metrics.h"
 

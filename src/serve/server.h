@@ -21,7 +21,7 @@
 #include <verdant/status.h>
 
 #include "carbon/feed.h"
-#include "energy/account.h"
+#include "energy/account/account.h"
 #include "serve/backend.h"
 #include "serve/gate.h"
 #include "serve/metrics.h"

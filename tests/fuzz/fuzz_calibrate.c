@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "energy/calibration.h"
-#include "energy/load_csv.h"
-#include "energy/meter_csv.h"
+#include "energy/power/calibration.h"
+#include "energy/power/load_csv.h"
+#include "energy/power/meter_csv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

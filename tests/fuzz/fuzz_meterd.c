@@ -1,16 +1,14 @@
 /*
- * fuzz_meterd.c - libFuzzer target for the lines of verdant-meterd (src/energy/meterd_wire.h), as
- * requests of a hostile client and as replies of a hostile daemon.
- *
- * A verdict about a beginning is the verdict about the whole. What was read as a list of zones or a
- * reading is written and read again with the same result.
+ * fuzz_meterd.c - libFuzzer target for the lines of verdant-meterd
+ * (src/energy/sources/meterd_wire.h), as requests of a hostile client and as replies of a hostile
+ * daemon.
  */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "energy/meterd_wire.h"
+#include "energy/sources/meterd_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

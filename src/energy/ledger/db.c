@@ -1,6 +1,7 @@
 /* db.c - see db.h. */
 #include "energy/ledger/db.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -209,6 +210,11 @@ vd_status vd_db_open(const char *path, bool read_only, sqlite3 **ret_db, vd_err 
     if (stat(path, &about) == 0 && !S_ISREG(about.st_mode))
         return VD_FAIL(err, VD_ERR_FORMAT, "%s: this is %s, and no ledger; name a file", path,
                        S_ISDIR(about.st_mode) ? "a directory" : "no file");
+    if (!read_only) { /* who asked how much is for the owner's eyes; SQLite would ask umask */
+        int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            close(fd); /* else it is there, or SQLite says why it cannot be */
+    }
     int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     vd_status st = open_once(path, flags, &db, err);
     if (st != VD_OK)

@@ -22,7 +22,7 @@
 #include <stdint.h>
 #include <verdant/status.h>
 
-#include "energy/window.h"
+#include "energy/account/window.h"
 
 typedef struct vd_ledger vd_ledger;
 

@@ -20,8 +20,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fail.h"
-#include "energy/meterd_wire.h"
-#include "energy/rapl_file.h"
+#include "energy/sources/meterd_wire.h"
+#include "energy/rapl/rapl_file.h"
 #include "energy/sources/counters.h"
 #include "energy/sources/sources.h"
 

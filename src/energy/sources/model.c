@@ -8,8 +8,8 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
-#include "energy/calibration.h"
-#include "energy/cpufreq.h"
+#include "energy/power/calibration.h"
+#include "energy/power/cpufreq.h"
 
 __extension__ typedef unsigned __int128 wide;
 

@@ -9,7 +9,7 @@
 #ifndef VD_ENERGY_SOURCES_MODEL_H
 #define VD_ENERGY_SOURCES_MODEL_H
 
-#include "energy/machine.h"
+#include "energy/power/machine.h"
 #include "energy/sources/source.h"
 
 typedef struct vd_model vd_model;

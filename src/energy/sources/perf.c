@@ -27,7 +27,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
-#include "energy/rapl_file.h"
+#include "energy/rapl/rapl_file.h"
 #include "energy/sources/counters.h"
 #include "energy/sources/perf_group.h"
 #include "energy/sources/rapl.h"

@@ -21,7 +21,7 @@
 #include <verdant/status.h>
 
 #include "energy/energy.h"
-#include "energy/rapl.h"
+#include "energy/rapl/rapl.h"
 
 typedef struct vd_source vd_source;
 

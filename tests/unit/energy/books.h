@@ -7,7 +7,7 @@
 
 #include "fake_tree.h"
 
-#include "energy/account.h"
+#include "energy/account/account.h"
 
 enum { BOOKS_IDS = 1 << 15 };
 

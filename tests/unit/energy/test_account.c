@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
-#include "energy/account.h"
+#include "energy/account/account.h"
 
 static uint64_t seed;
 

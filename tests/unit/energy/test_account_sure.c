@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-#include "energy/cost.h"
+#include "energy/account/cost.h"
 
 enum { RUNNING_MAX = 12 };
 

@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
-#include "energy/calibration.h"
+#include "energy/power/calibration.h"
 
 static fake_tree home;
 static const char *const folder = home.root;

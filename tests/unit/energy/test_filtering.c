@@ -1,7 +1,7 @@
 /* test_filtering.c - what a program can know of Intel's energy filtering. */
 #include "fake_tree.h"
 
-#include "energy/filtering.h"
+#include "energy/rapl/filtering.h"
 
 static void put_msr(const fake_tree *tree, uint64_t capabilities, uint64_t controls)
 {

@@ -37,6 +37,19 @@ static void the_books_add_up_and_outlive_the_process(void **state)
     rig_done(&r);
 }
 
+static void only_its_owner_can_read_a_new_ledger(void **state)
+{
+    rig r;
+    struct stat about;
+    rig_make(&r);
+    mode_t mask = umask(0);
+    rig_open(&r);
+    umask(mask);
+    assert_int_equal(stat(r.path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0600);
+    rig_done(&r);
+}
+
 static void a_late_figure_replaces_the_one_that_was_told(void **state)
 {
     rig r;
@@ -309,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_books_add_up_and_outlive_the_process),
+        cmocka_unit_test(only_its_owner_can_read_a_new_ledger),
         cmocka_unit_test(a_late_figure_replaces_the_one_that_was_told),
         cmocka_unit_test(rows_are_of_about_a_second),
         cmocka_unit_test(full_pools_give_up_detail_and_no_sum),

@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "energy/load_csv.h"
-#include "energy/meter_csv.h"
+#include "energy/power/load_csv.h"
+#include "energy/power/meter_csv.h"
 
 static void times_of_all_kinds_are_seconds_since_1970(void **state)
 {

@@ -1,7 +1,7 @@
 /* test_meterd_wire.c - the lines between verdant-meterd and its clients. */
 #include "fake_tree.h"
 
-#include "energy/meterd_wire.h"
+#include "energy/sources/meterd_wire.h"
 
 static void requests_are_whole_lines_and_nothing_else(void **state)
 {

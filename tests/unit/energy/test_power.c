@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "energy/power.h"
+#include "energy/power/power.h"
 
 static uint64_t seed;
 

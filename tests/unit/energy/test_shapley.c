@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "energy/cost.h"
+#include "energy/account/cost.h"
 
 enum { PLAYERS_MAX = 7 };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "energy/split.h"
+#include "energy/account/split.h"
 
 static uint64_t seed = 88172645463325252u;
 
