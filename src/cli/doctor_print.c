@@ -161,7 +161,9 @@ static void print_energy(const vd_doctor *d)
     for (size_t i = 0; i < e->info.n_zones; i++) {
         const vd_rapl_zone_info *z = &e->info.zone[i];
         char row[160];
-        snprintf(row, sizeof(row), "%-18s %-15s %s", z->id, z->name, vd_rapl_use_text(z->use));
+        snprintf(row, sizeof(row), "%-18s %-15s %s", z->id, z->name,
+                 z->use == VD_RAPL_READ && !read ? "readable, and not used without the others"
+                                                 : vd_rapl_use_text(z->use));
         if (e->watched && z->use == VD_RAPL_READ)
             print_watts(i == 0 ? "  zones" : "", row, &e->zone[i]);
         else

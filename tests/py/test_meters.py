@@ -120,3 +120,14 @@ def test_gpus_are_metered_by_their_library(doctor, build, tmp_path):
     stub.write_text("0 1\nGPU-aa P40 -3 -3 0\n")
     [problem] = doctor("nvml", "--quick", env=env)["problems"]
     assert "GPU 0 shows neither energy nor power" in problem
+
+
+def test_a_socket_left_out_for_a_broken_one_is_not_said_to_be_read(verdant, tmp_path):
+    for i, value in enumerate(("1000", "noise")):
+        make(tmp_path / f"sys/class/powercap/intel-rapl:{i}", name=f"package-{i}",
+             max_energy_range_uj=262143328850, energy_uj=value)
+    text = verdant("doctor", "--quick", env={"VERDANT_SYSFS": str(tmp_path / "sys"),
+                                             "VERDANT_METER": "", "VERDANT_METERD": "/nonexistent",
+                                             "VERDANT_HOME": str(tmp_path)}).stdout
+    assert "package-0       readable, and not used" in text
+    assert "package-1       not readable" in text and "model of the machine" in text
