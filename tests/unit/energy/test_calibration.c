@@ -143,7 +143,7 @@ static void a_damaged_file_never_does_harm(void **state)
     char text[sizeof(good)];
     vd_machine machine = {.n_cpu = 4};
     vd_machine_family("", 0, 0, "", &machine);
-    for (size_t i = 0; i < 2 * sizeof(good); i++) {
+    for (size_t i = 0; i < 2 * sizeof(good) - 1; i++) {
         memcpy(text, good, sizeof(good));
         if (i < sizeof(good))
             text[i] = '\0';

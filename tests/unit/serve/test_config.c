@@ -253,7 +253,7 @@ static void the_zone_is_the_nearest_word_for_it(void **state)
         if (load(cases[i].text, strlen(cases[i].text), &c, &err) != VD_OK ||
             vd_config_zone(c, cases[i].option, &zone, &err) != VD_OK)
             fail_msg("%s--> %s", cases[i].text, err.message);
-        if (strcmp(zone->code, cases[i].code) != 0)
+        else if (strcmp(zone->code, cases[i].code) != 0)
             fail_msg("%s--> %s, not %s", cases[i].text, zone->code, cases[i].code);
         vd_config_free(c);
     }
