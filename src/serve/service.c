@@ -257,9 +257,9 @@ static void log_cost(vd_service *s, const char *name, uint32_t number)
     if (cost.n_steps != 0)
         vd_log(VD_LOG_INFO, "energy",
                "calibrated name=%s steps=%" PRIu64 " fixed_us=%.0f prefill_us=%.1f decode_us=%.1f "
-               "kv_read_ns=%.2f miss_pct=%.1f",
+               "kv_read_ns=%.2f",
                name, cost.n_steps, cost.fixed_ns * 1e-3, cost.prefill_ns * 1e-3,
-               cost.decode_ns * 1e-3, cost.kv_read_ns, cost.miss_pct);
+               cost.decode_ns * 1e-3, cost.kv_read_ns);
 }
 
 static vd_status load_model(vd_service *s, size_t i, vd_err *err)
