@@ -147,6 +147,31 @@ static void say_answer_sizes(sentences *s, const vd_pairs *p)
             vd_number_text(of_b).text);
 }
 
+/* Copies were metered on one machine; who has one of each usually has as many machines, and all but
+ * what computes of them waits. */
+static void say_own_machines(sentences *s, const vd_pairs *p)
+{
+    for (size_t side = 0; side < 2; side++) {
+        const vd_run *run = p->run[side];
+        double joules = 0, idle = 0, answers = 0, others = (double)run->settings.processes - 1;
+        if (run->trace.mode == NULL || strcmp(run->trace.mode, "copies") != 0 || others < 1)
+            continue;
+        for (size_t i = 0; i < run->n_samples; i++) {
+            const vd_run_sample *one = &run->sample[i];
+            double watts = isfinite(one->idle_w) ? one->idle_w : run->meter.idle_w;
+            joules += one->whole.joules;
+            idle += others * watts * one->whole.seconds;
+            answers += (double)one->answers;
+        }
+        if (answers > 0 && isfinite(idle))
+            say(s, "Had each copy of %s a machine of its own, the other %s would add their idle "
+                "power: %s per answer instead of %s (computed from the idle power measured before "
+                "each run, not metered).", side == 0 ? "A" : "B", vd_number_text(others).text,
+                vd_unit_text((joules + idle) / answers, "J").text,
+                vd_unit_text(joules / answers, "J").text);
+    }
+}
+
 static void say_notes(sentences *s, const vd_pairs *p)
 {
     const vd_run *a = p->run[0], *b = p->run[1];
@@ -186,6 +211,7 @@ static void say_notes(sentences *s, const vd_pairs *p)
         other(a->settings.kernels, b->settings.kernels))
         say(s, "A and B computed differently: kernels or precision are not the same.");
     say_answer_sizes(s, p);
+    say_own_machines(s, p);
     if (strcmp(a->kind, "bench") == 0)
         say(s, "The energy of an answer is that of %s read and %s written tokens, at the joules "
             "per token measured here; a longer context costs more per token.",

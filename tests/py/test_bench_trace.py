@@ -1,6 +1,7 @@
 """`verdant bench --trace`: private copies and one shared server on the same requests."""
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -69,6 +70,13 @@ def test_copies_and_a_server_answer_the_same_trace_alike(verdant, model, tmp_pat
     report = json.loads(result.stdout)
     assert report["answers"] == {"n": 12, "same": 12}
     assert "only 2 pairs" in report["reasons"][0]
+    note, = (n for n in report["notes"] if "a machine of its own" in n)
+    metered = sum(s["joules"] for s in copies["samples"]) / 24
+    apart = metered + sum(2 * s["idle_w"] * s["seconds"] for s in copies["samples"]) / 24
+    told = re.search(r"the other 2 would add their idle power: ([0-9.]+) (m?)J per answer instead "
+                     r"of ([0-9.]+) (m?)J", note)
+    for number, milli, joules in (told[1], told[2], apart), (told[3], told[4], metered):
+        assert abs(float(number) * (1e-3 if milli else 1) / joules - 1) < 0.01
     assert "private copies" in "".join(ET.parse(tmp_path / "r.html").getroot().itertext())
 
 
