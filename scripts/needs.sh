@@ -6,7 +6,7 @@ BUILD_TOOLS="meson:meson ninja:ninja-build pkg-config:pkg-config gcc:gcc python3
 BUILD_LIBS="jansson:libjansson-dev hwloc:libhwloc-dev libpcre2-8:libpcre2-dev
     libutf8proc:libutf8proc-dev libcurl:libcurl4-openssl-dev libmicrohttpd:libmicrohttpd-dev
     libcyaml:libcyaml-dev yaml-0.1:libyaml-dev zlib:zlib1g-dev sqlite3:libsqlite3-dev
-    libsodium:libsodium-dev libcap:libcap-dev"
+    libsodium:libsodium-dev"
 TEST_TOOLS="clang:clang clang-tidy:clang-tidy g++:g++ promtool:prometheus npm:npm groff:groff
     setarch:util-linux"
 TEST_LIBS="cmocka:libcmocka-dev libudev:libudev-dev" # libudev: of a static hwloc
