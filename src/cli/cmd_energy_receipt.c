@@ -4,10 +4,10 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/home.h"
 #include "cli/energy.h"
 #include "cli/format.h"
 #include "energy/ledger/receipt.h"
-#include "serve/books.h"
 
 enum { RECEIPT_MAX = 1 << 20 };
 
@@ -21,7 +21,7 @@ int vd_energy_key_main(int argc, char **argv)
     bool named = argc == 3 && strcmp(argv[1], "--keys") == 0;
     if (argc > 1 && !named)
         return vd_cli_misuse("energy key", "'%s' is not understood", argv[1]);
-    vd_status st = named ? VD_OK : vd_books_home("keys", &folder, &err);
+    vd_status st = named ? VD_OK : vd_home_path("keys", &folder, &err);
     if (st == VD_OK)
         st = vd_receipt_key_open(named ? argv[2] : folder, false, &key, &err);
     int status = VD_EXIT_OK;

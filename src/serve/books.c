@@ -9,9 +9,9 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/home.h"
 #include "base/log.h"
 #include "energy/ledger/entry.h"
-#include "model/store.h"
 #include "serve/exchange.h"
 #include "serve/server.h"
 
@@ -23,29 +23,11 @@ struct vd_books {
     uint64_t said_ns; /* when the log heard last of a failure; 0: all was well. Main thread */
 };
 
-vd_status vd_books_home(const char *name, char **ret_path, vd_err *err)
-{
-    char *models = NULL;
-    vd_buf path;
-    vd_status st = vd_store_directory(&models, err); /* HOME/models */
-    if (st != VD_OK)
-        return st;
-    vd_buf_init(&path, 4096);
-    vd_buf_append(&path, models, strlen(models) - strlen("/models"));
-    vd_buf_printf(&path, "/%s", name);
-    st = vd_buf_status(&path, "a path in VERDANT_HOME", err);
-    if (st == VD_OK)
-        *ret_path = vd_buf_take(&path);
-    vd_buf_done(&path);
-    vd_free(models);
-    return st;
-}
-
 vd_status vd_books_path(char **ret_path, vd_err *err)
 {
     const char *named = getenv("VERDANT_LEDGER");
     if (named == NULL || named[0] == '\0')
-        return vd_books_home("ledger.db", ret_path, err);
+        return vd_home_path("ledger.db", ret_path, err);
     if (strcmp(named, "off") == 0)
         return VD_OK;
     *ret_path = vd_strdup(named);
@@ -57,7 +39,7 @@ static void open_key(vd_books *b, const char *folder)
 {
     vd_err err = {0};
     char *home = NULL;
-    vd_status st = folder == NULL ? vd_books_home("keys", &home, &err) : VD_OK;
+    vd_status st = folder == NULL ? vd_home_path("keys", &home, &err) : VD_OK;
     if (st == VD_OK)
         st = vd_receipt_key_open(folder != NULL ? folder : home, true, &b->key, &err);
     if (st != VD_OK)

@@ -36,8 +36,6 @@ void vd_books_close(vd_books *books); /* writes the rest; NULL is a no-op */
 /* Where the ledger lies that nothing else names: VERDANT_LEDGER, else ledger.db in VERDANT_HOME;
  * vd_free. *ret_path is NULL where VERDANT_LEDGER is "off". */
 VD_NODISCARD vd_status vd_books_path(char **ret_path, vd_err *err);
-/* "NAME in VERDANT_HOME"; vd_free. VD_ERR_NOT_FOUND without a home directory. */
-VD_NODISCARD vd_status vd_books_home(const char *name, char **ret_path, vd_err *err);
 
 /* A value in the ledger's words. */
 vd_ledger_intensity vd_books_intensity(const vd_intensity *intensity);
