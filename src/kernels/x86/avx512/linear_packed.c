@@ -15,92 +15,12 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/layout.h"
 #include "kernels/x86/x86.h"
 
-#include "kernels/x86/common/layouts.inc"
+#include "kernels/x86/avx512/packed.inc"
 
 /* AHEAD: bytes that one token's walk through the weights prefetches ahead of itself. */
 enum { TOKENS = 8, AHEAD = 12288 };
-
-/* Scales of a block: value = d[0] * q + m[0]; in halves, d[1] and m[1] are those of columns 16..31,
- * and m is what is taken away. */
-typedef struct scales {
-    __m512 d[2], m[2];
-} scales;
-
-/* log2 of the offset of q, or -1 where there is none. */
-INLINE int offset_shift(int layout)
-{
-    return layout == VD_LAYOUT_Q4    ? 3
-           : layout == VD_LAYOUT_Q8  ? 7
-           : layout == VD_LAYOUT_Q8H ? 7
-           : layout == VD_LAYOUT_Q6K ? 5
-                                     : -1;
-}
-
-INLINE __m512 load_f16(const uint8_t *p)
-{
-    return _mm512_cvtph_ps(_mm256_load_si256((const __m256i *)p));
-}
-
-INLINE __m512 load_u8(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)p)));
-}
-
-INLINE __m512 load_i8(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128((const __m128i *)p)));
-}
-
-/* The scales that stand once per 256 columns: d, and minus dmin (dmin itself in halves). */
-INLINE void load_super(int layout, const uint8_t *t, scales *super)
-{
-    super->d[0] = layout == VD_LAYOUT_Q8H ? _mm512_load_ps(t) : load_f16(t);
-    if (is_k(layout))
-        super->m[0] = _mm512_sub_ps(_mm512_setzero_ps(), load_f16(t + 32));
-    else if (layout == VD_LAYOUT_Q4H)
-        super->m[0] = load_f16(t + 32);
-}
-
-INLINE scales load_scales(int layout, const uint8_t *s, const scales *super)
-{
-    scales r;
-    if (is_k(layout)) {
-        r.d[0] = _mm512_mul_ps(super->d[0], load_u8(s));
-        r.m[0] = _mm512_mul_ps(super->m[0], load_u8(s + 16));
-    } else if (layout == VD_LAYOUT_Q4H) {
-        for (int h = 0; h < 2; h++) {
-            r.d[h] = _mm512_mul_ps(super->d[0], load_u8(s + 16 * h));
-            r.m[h] = _mm512_mul_ps(super->m[0], load_u8(s + 32 + 16 * h));
-        }
-    } else if (in_halves(layout)) {
-        r.d[0] = _mm512_mul_ps(super->d[0], load_i8(s));
-        r.d[1] = _mm512_mul_ps(super->d[0], load_i8(s + 16));
-    } else {
-        r.d[0] = load_f16(s);
-        if (has_min(layout))
-            r.m[0] = load_f16(s + 32);
-    }
-    return r;
-}
-
-/* The 8 registers of a block, one per quad of columns. */
-INLINE void load_q(int layout, const uint8_t *q, __m512i w[8])
-{
-    const __m512i low = _mm512_set1_epi8(15);
-    for (int v = 0; v < 4; v++) {
-        __m512i both = _mm512_load_si512(q + 64 * v);
-        if (has_nibbles(layout)) {
-            w[v] = _mm512_and_si512(both, low);
-            w[4 + v] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
-        } else {
-            w[v] = both;
-            w[4 + v] = _mm512_load_si512(q + 64 * (4 + v));
-        }
-    }
-}
 
 INLINE __m512i quad_at(const int8_t *x)
 {
