@@ -19,7 +19,7 @@
 #include "kernels/layout.h"
 #include "kernels/x86/x86.h"
 
-#include "kernels/x86/common/layouts.inc"
+#include "kernels/common/layouts.inc"
 
 enum { TOKENS = 4 };
 
@@ -285,7 +285,7 @@ INLINE void tiles(int layout, bool wide, const uint8_t *packed, size_t n_cols, c
     }
 }
 
-#include "kernels/x86/common/linear_packed.inc"
+#include "kernels/common/linear_packed.inc"
 
 void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                            const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)

@@ -9,16 +9,16 @@
 
 #include "kernels/x86/avx512/vec.inc"
 
-#include "kernels/x86/common/exp.inc"
+#include "kernels/common/exp.inc"
 
-#include "kernels/x86/common/elementwise.inc"
-#include "kernels/x86/common/layer_norm.inc"
-#include "kernels/x86/common/linear_rows.inc"
-#include "kernels/x86/common/quantize_row.inc"
-#include "kernels/x86/common/rms_norm.inc"
-#include "kernels/x86/common/rope.inc"
+#include "kernels/common/elementwise.inc"
+#include "kernels/common/layer_norm.inc"
+#include "kernels/common/linear_rows.inc"
+#include "kernels/common/quantize_row.inc"
+#include "kernels/common/rms_norm.inc"
+#include "kernels/common/rope.inc"
 
-#include "kernels/x86/common/attn.inc"
+#include "kernels/common/attn.inc"
 
 void vd_avx512_fill(vd_kernels *k)
 {
