@@ -63,8 +63,8 @@ void check_attn(const vd_kernels *k);
 void check_linear_rows(const vd_kernels *k);
 void check_linear_packed(const vd_kernels *k);
 
-/* Prints one line per entry, type and size whose name holds `filter`. footprint_mb: weights are
- * rotated over copies of this many MB, so that they come from memory and not from a cache. */
-void bench_all(const vd_kernels *k, const char *filter, size_t footprint_mb);
+/* Times the entries of `k`, see bench.h. */
+struct bench_options;
+void bench_all(const vd_kernels *k, const struct bench_options *options);
 
 #endif
