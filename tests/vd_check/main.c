@@ -71,16 +71,17 @@ static const char usage[] =
     "Checks every kernel at every level of this machine against plain C, or times them.\n"
     "\n"
     "  --seed=N        of the random data; the clock gives one else\n"
-    "  --level=NAME    only c, c-packed, avx2 or avx512; exit status 77 where the machine lacks it\n"
-    "  --bench=FILTER  times what holds FILTER in its name, such as \"packed Q4_K\". Products: one\n"
-    "                  line per kind, type and shape of weights, GOP/s for each number of tokens\n"
-    "                  with the percentage of what a loop over registers reaches with the same\n"
-    "                  instruction, GB/s of weights for one token. rows: f32 activations; packed:\n"
-    "                  int8; wide: two int8, whose two products count as one in GOP/s. One thread.\n"
+    "  --level=NAME    only c, c-packed, avx2 or avx512; exit status 77 where it is lacking\n"
+    "  --bench=FILTER  times what holds FILTER in its name, such as \"packed Q4_K\". Products:\n"
+    "                  one line per kind, type and shape of weights, GOP/s for each number of\n"
+    "                  tokens with the percentage of what a loop over registers reaches with\n"
+    "                  the same instruction, GB/s of weights for one token. rows: f32\n"
+    "                  activations; packed: int8; wide: two int8, whose two products count as\n"
+    "                  one in GOP/s. One thread.\n"
     "  --tokens=T      only T rows of activations, not 1, 4, 8, 16, 64 and 512\n"
     "  --shape=NxK     only weights of N rows and K columns\n"
-    "  --mb=N          rotates over copies of the weights of N MB in all, so that they come from\n"
-    "                  memory and not from a cache\n";
+    "  --mb=N          rotates over copies of the weights of N MB in all, so that they come\n"
+    "                  from memory and not from a cache\n";
 
 int main(int argc, char **argv)
 {
