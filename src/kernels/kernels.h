@@ -71,7 +71,8 @@ void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *
 vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end);
 
 /* Y[t, n] for all t and n in [begin, end). begin is a multiple of VD_ROW_UNIT, end is one or N.
- * y[t * ld_y + n]. Uses int8 activations where weight->layout != 0. `scratch` is K floats of the
+ * y[t * ld_y + n]. Uses int8 activations where weight->layout != 0
+ * holds whole numbers. `scratch` is K floats of the
  * calling thread. Tolerance: EXACT within 1e-5 relative NMSE of a double-precision product. */
 enum { VD_ROW_UNIT = 16 };
 void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,

@@ -8,7 +8,8 @@ const vd_layout_info vd_layout_infos[VD_LAYOUT_LIMIT] = {
     [VD_LAYOUT_Q4K] = {256, 32, 64, 0}, [VD_LAYOUT_Q8] = {512, 32, 0, 128},
     [VD_LAYOUT_Q8M] = {512, 64, 0, 0},  [VD_LAYOUT_Q8K] = {512, 32, 64, 0},
     [VD_LAYOUT_Q6K] = {512, 32, 64, 32}, [VD_LAYOUT_Q8H] = {512, 32, 64, 128},
-    [VD_LAYOUT_Q4H] = {256, 64, 64, 0},
+    [VD_LAYOUT_Q4H] = {256, 64, 64, 0},  [VD_LAYOUT_F16] = {1024, 0, 0, 0},
+    [VD_LAYOUT_BF16] = {1024, 0, 0, 0},
 };
 
 int vd_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
@@ -26,6 +27,7 @@ int vd_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
         [VD_DTYPE_IQ2_XXS] = VD_LAYOUT_Q8H, [VD_DTYPE_IQ2_XS] = VD_LAYOUT_Q8H,
         [VD_DTYPE_IQ2_S] = VD_LAYOUT_Q8H,  [VD_DTYPE_IQ1_S] = VD_LAYOUT_Q8H,
         [VD_DTYPE_IQ1_M] = VD_LAYOUT_Q8H,  [VD_DTYPE_Q2_K] = VD_LAYOUT_Q4H,
+        [VD_DTYPE_F16] = VD_LAYOUT_F16,    [VD_DTYPE_BF16] = VD_LAYOUT_BF16,
     };
     return n_cols % VD_BLOCK == 0 ? layouts[dtype] : VD_LAYOUT_ROWS;
 }

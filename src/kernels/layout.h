@@ -19,7 +19,12 @@
  *   Q8H     bytes 512     S i8[2][16]        d f32[16]          552  d*S * (q - 128)    Q3_K IQ*
  *   Q4H     nibbles 256   S, M u8[2][16]     d, dmin f16[16]    328  d*S*q - dmin*M     Q2_K
  *
- * An odd number of blocks leaves the second half of the last pair unused.
+ *   F16     [16 pairs][16 rows][2 columns], 1024     -                 1024  the value          F16
+ *   BF16    the same                                 -                 1024  the value          BF16
+ *
+ * An odd number of blocks leaves the second half of the last pair unused. F16 and BF16 hold the
+ * file's own 16-bit values, two columns of a row together: the order in which bf16 dot products
+ * and tiles take them.
  *
  * q of a block, 32 columns of 16 rows:
  *   bytes    [8 quads][16 rows][4 columns], q unsigned
@@ -47,13 +52,15 @@ typedef enum vd_layout {
     VD_LAYOUT_Q6K,
     VD_LAYOUT_Q8H,
     VD_LAYOUT_Q4H,
+    VD_LAYOUT_F16,
+    VD_LAYOUT_BF16,
     VD_LAYOUT_LIMIT
 } vd_layout;
 
 enum { VD_GROUP = 16 /* rows */, VD_BLOCK = 32, VD_SUPER = 256 /* columns */ };
 
 typedef struct vd_layout_info {
-    uint16_t q_bytes; /* per 32 columns of 16 rows: 256 nibbles, 512 bytes */
+    uint16_t q_bytes; /* per 32 columns of 16 rows: 256 nibbles, 512 bytes, 1024 halves */
     uint16_t s_bytes; /* per 32 columns */
     uint16_t t_bytes; /* per 256 columns, or 0 */
     int16_t offset;   /* subtracted from q */
@@ -86,6 +93,12 @@ static inline size_t vd_layout_t_at(const vd_layout_info *info, size_t b)
 static inline size_t vd_layout_stride(int layout, size_t n_cols)
 {
     return vd_layout_pair_at(&vd_layout_infos[layout], n_cols / VD_BLOCK + n_cols / VD_BLOCK % 2);
+}
+
+/* Weights that are floats: the product takes act->x as it is, not its whole numbers. */
+static inline bool vd_layout_is_float(int layout)
+{
+    return layout == VD_LAYOUT_F16 || layout == VD_LAYOUT_BF16;
 }
 
 /* 0 where the type has no packed form or n_cols is no multiple of 32. */

@@ -18,6 +18,18 @@ static int q_at(int layout, const uint8_t *q, size_t r, size_t c)
     return c < 16 ? byte & 15 : byte >> 4;
 }
 
+/* What a block of floats adds to row r. */
+static double float_dot(int layout, const uint8_t *q, size_t r, const float *x)
+{
+    double total = 0;
+    for (size_t c = 0; c < VD_BLOCK; c++) {
+        uint16_t bits = vd_load_u16(q + 64 * (c / 2) + 4 * r + c % 2 * 2);
+        float w = layout == VD_LAYOUT_F16 ? vd_f16_to_f32(bits) : vd_bf16_to_f32(bits);
+        total += (double)w * (double)x[c];
+    }
+    return total;
+}
+
 /* What a block adds to row r: its activations begin at `at`, with their scale and sum. */
 static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const uint8_t *t, size_t r,
                         const vd_act *act, size_t at, double scale, double sum)
@@ -72,7 +84,10 @@ void vd_ref_linear_packed(int layout, const void *packed, size_t n_rows, size_t 
         const uint8_t *group = (const uint8_t *)packed + n / VD_GROUP * stride;
         for (size_t t = 0; t < act->n_rows; t++) {
             double total = 0;
-            for (size_t b = 0; b < n_blocks; b++)
+            for (size_t b = 0; b < n_blocks && vd_layout_is_float(layout); b++)
+                total += float_dot(layout, group + vd_layout_q_at(info, b), n % VD_GROUP,
+                                   act->x + t * act->ld_x + b * VD_BLOCK);
+            for (size_t b = 0; b < n_blocks && !vd_layout_is_float(layout); b++)
                 total += block_dot(layout, group + vd_layout_q_at(info, b),
                                    group + vd_layout_s_at(info, b),
                                    group + vd_layout_t_at(info, b), n % VD_GROUP,

@@ -135,6 +135,25 @@ static void exact_weights_are_borrowed_and_fast_ones_packed(void **state)
     vd_weight_done(&weight);
 }
 
+static void packed_floats_hold_two_columns_of_a_row_together(void **state)
+{
+    enum { ROWS = 17, COLS = 64 };
+    uint16_t rows[ROWS * COLS], *packed;
+    vd_weight weight;
+    for (int i = 0; i < ROWS * COLS; i++)
+        rows[i] = (uint16_t)i;
+    assert_int_equal(vd_weight_prepare(packing(), VD_PRECISION_FAST, VD_DTYPE_BF16, ROWS, COLS,
+                                       rows, &weight, NULL), VD_OK);
+    packed = weight.packed;
+    assert_non_null(packed);
+    assert_int_equal(weight.packed_bytes, 2 * 16 * COLS * sizeof *rows);
+    for (int r = 0; r < 32; r++)
+        for (int c = 0; c < COLS; c++)
+            assert_int_equal(packed[r / 16 * 16 * COLS + c / 2 * 32 + r % 16 * 2 + c % 2],
+                             r < ROWS ? rows[r * COLS + c] : 0);
+    vd_weight_done(&weight);
+}
+
 static void act_bytes_overflow_asks_for_the_impossible(void **state)
 {
     assert_int_equal(vd_act_bytes(SIZE_MAX / 2, 4), SIZE_MAX);
@@ -213,6 +232,7 @@ int main(void)
         cmocka_unit_test(rows_of_an_act_give_the_rows_of_the_product),
         cmocka_unit_test(a_failed_packing_leaks_nothing),
         cmocka_unit_test(exact_weights_are_borrowed_and_fast_ones_packed),
+        cmocka_unit_test(packed_floats_hold_two_columns_of_a_row_together),
         cmocka_unit_test(act_bytes_overflow_asks_for_the_impossible),
         cmocka_unit_test(a_product_in_parts_is_the_product),
         cmocka_unit_test(slabs_share_memory_and_go_with_their_last_block),

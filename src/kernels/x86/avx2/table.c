@@ -13,12 +13,22 @@
 
 #include "kernels/common/elementwise.inc"
 #include "kernels/common/layer_norm.inc"
+#include "kernels/common/linear_half.inc"
 #include "kernels/common/linear_rows.inc"
 #include "kernels/common/quantize_row.inc"
 #include "kernels/common/rms_norm.inc"
 #include "kernels/common/rope.inc"
 
 #include "kernels/common/attn.inc"
+
+static void linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                          const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
+{
+    if (vd_layout_is_float(layout))
+        op_linear_half(layout, packed, n_cols, act, y, ld_y, begin, end);
+    else
+        vd_avx2_linear_packed(layout, packed, n_rows, n_cols, act, y, ld_y, begin, end);
+}
 
 void vd_avx2_fill(vd_kernels *k)
 {
@@ -27,7 +37,7 @@ void vd_avx2_fill(vd_kernels *k)
     k->dot_row = op_dot_row;
     k->linear_rows = op_linear_rows;
     k->layout_for = vd_layout_for;
-    k->linear_packed = vd_avx2_linear_packed;
+    k->linear_packed = linear_packed;
     k->rms_norm = op_rms_norm;
     k->layer_norm = op_layer_norm;
     k->rope = op_rope;
