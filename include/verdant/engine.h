@@ -38,7 +38,9 @@ VD_API bool vd_pooling_parse(const char *word, vd_pooling *ret_pooling);
 
 /* {0} means the defaults. */
 typedef struct vd_engine_options {
-    size_t n_threads;    /* 0: one per core */
+    size_t n_threads;    /* 0: one per core, and fewer for small batches where that is faster.
+                            Where other processes want the cores, small batches run on fewer
+                            threads than are given here while that is faster */
     size_t ctx_tokens;   /* longest sequence; 0: the model's own, at most 8,192 */
     size_t kv_tokens;    /* positions of all sequences together; 0: enough for 4 of ctx_tokens,
                             at least 16,384 */
@@ -77,6 +79,7 @@ typedef struct vd_engine_info {
     const char *architecture, *name, *kernels; /* borrowed */
     size_t n_layer, n_embd, n_vocab, n_params;
     size_t ctx_train, ctx_tokens, kv_tokens, n_threads;
+    size_t n_threads_decode; /* those that a single answer is computed on now */
     size_t weight_bytes, kv_bytes;
     bool encoder;        /* makes embeddings, no text */
     vd_pooling pooling;  /* what VD_POOLING_MODEL means here */

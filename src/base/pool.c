@@ -1,6 +1,7 @@
-/* pool.c - see pool.h. Jobs are told apart by a generation number; workers wait for the next. */
+/* pool.c - see pool.h. Every worker has a counter of its jobs and waits for it to change. */
 #include "base/pool.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <hwloc.h>
 #include <limits.h>
@@ -25,6 +26,10 @@
 enum { SPIN_LIMIT = 1000 };
 
 typedef struct worker {
+    /* How many jobs it has had a part in. The owner raises it (release) after publishing the job;
+     * those that sit a job out are not disturbed. */
+    _Alignas(64) atomic_uint jobs;
+    atomic_uint n_parked; /* 1: it waits for `jobs` in the kernel */
     vd_pool *pool;
     size_t thread;
     pthread_t id;
@@ -32,17 +37,18 @@ typedef struct worker {
 
 struct vd_pool {
     size_t n_threads, n_pinned, n_started;
+    size_t n_active; /* threads of the next job */
     worker *workers; /* n_threads - 1 of them, thread numbers from 1 */
     hwloc_topology_t topology;
     bool has_topology;
-    /* What the owner publishes by raising `generation` and workers read after (acquire). */
+    /* What the owner publishes by raising `jobs` and workers read after (acquire). */
     vd_pool_fn fn;
     void *ctx;
-    _Alignas(64) atomic_uint generation;
     _Alignas(64) atomic_uint n_running; /* workers that have not finished the job */
     _Alignas(64) atomic_uint n_arrived; /* at the barrier */
     atomic_uint barrier_round;
-    _Alignas(64) atomic_uint n_parked; /* threads in futex_wait: a waker may skip the system call */
+    _Alignas(64) atomic_uint n_parked; /* in the kernel, at the barrier or for n_running */
+    atomic_uint n_long_waits;
     atomic_bool ending;
 };
 
@@ -62,24 +68,26 @@ static void futex_wait(atomic_uint *word, unsigned value)
 
 /* Call after changing *word. The counter and the word are both sequentially consistent: either the
  * waker sees the parked thread, or that thread's last look sees the new word. */
-static void wake_all(vd_pool *pool, atomic_uint *word)
+static void wake_all(atomic_uint *word, atomic_uint *n_parked)
 {
-    if (atomic_load_explicit(&pool->n_parked, memory_order_seq_cst) != 0)
+    if (atomic_load_explicit(n_parked, memory_order_seq_cst) != 0)
         syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* Returns once *word differs from `value`; spins, then parks. */
-static void wait_change(vd_pool *pool, atomic_uint *word, unsigned value)
+/* Returns once *word differs from `value`; spins, then parks, and says whether it parked. n_parked
+ * counts those in the kernel: a waker may skip the system call. */
+static bool wait_change(atomic_uint *word, unsigned value, atomic_uint *n_parked)
 {
     for (int i = 0; i < SPIN_LIMIT; i++) {
         if (atomic_load_explicit(word, memory_order_acquire) != value)
-            return;
+            return false;
         cpu_relax();
     }
-    atomic_fetch_add_explicit(&pool->n_parked, 1, memory_order_seq_cst);
+    atomic_fetch_add_explicit(n_parked, 1, memory_order_seq_cst);
     while (atomic_load_explicit(word, memory_order_seq_cst) == value)
         futex_wait(word, value);
-    atomic_fetch_sub_explicit(&pool->n_parked, 1, memory_order_seq_cst);
+    atomic_fetch_sub_explicit(n_parked, 1, memory_order_seq_cst);
+    return true;
 }
 
 /* Flushes denormals to zero and returns the state before, for restore_floats. */
@@ -103,19 +111,25 @@ static void restore_floats(unsigned before)
 
 static void *worker_main(void *arg)
 {
-    const worker *self = arg;
+    worker *self = arg;
     vd_pool *pool = self->pool;
     unsigned seen = 0;
     flush_denormals();
     for (;;) {
-        wait_change(pool, &pool->generation, seen);
+        (void)wait_change(&self->jobs, seen, &self->n_parked);
         seen++;
         if (atomic_load_explicit(&pool->ending, memory_order_acquire))
             return NULL;
-        pool->fn(pool->ctx, self->thread, pool->n_threads);
+        pool->fn(pool->ctx, self->thread, pool->n_active);
         if (atomic_fetch_sub_explicit(&pool->n_running, 1, memory_order_seq_cst) == 1)
-            wake_all(pool, &pool->n_running);
+            wake_all(&pool->n_running, &pool->n_parked);
     }
+}
+
+static void call_worker(worker *w)
+{
+    atomic_fetch_add_explicit(&w->jobs, 1, memory_order_seq_cst);
+    wake_all(&w->jobs, &w->n_parked);
 }
 
 size_t vd_pool_n_cores(void)
@@ -160,7 +174,8 @@ static vd_status start_workers(vd_pool *pool, vd_err *err)
     vd_status st = VD_OK;
     for (size_t i = 1; i < pool->n_threads && st == VD_OK; i++) {
         worker *w = &pool->workers[i - 1];
-        *w = (worker){.pool = pool, .thread = i};
+        w->pool = pool;
+        w->thread = i;
         int failed = pthread_create(&w->id, NULL, worker_main, w);
         if (failed != 0) {
             st = VD_FAIL(err, VD_ERR_NOMEM, "cannot start thread %zu of %zu: %s", i,
@@ -185,9 +200,14 @@ vd_status vd_pool_create(size_t n_threads, vd_pool **ret_pool, vd_err *err)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the thread pool");
     memset(pool, 0, sizeof(*pool));
     pool->n_threads = n_threads != 0 ? n_threads : vd_pool_n_cores();
-    vd_status st = vd_alloc_array(pool->n_threads, sizeof(worker), "threads", &pool->workers, err);
-    if (st != VD_OK)
+    pool->n_active = pool->n_threads;
+    vd_status st = VD_OK;
+    pool->workers = vd_alloc_aligned(pool->n_threads * sizeof(worker), 64);
+    if (pool->workers == NULL) {
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu threads", pool->n_threads);
         goto out;
+    }
+    memset(pool->workers, 0, pool->n_threads * sizeof(worker));
     /* hwloc reads /sys; where it cannot, threads simply run unpinned. */
     if (hwloc_topology_init(&pool->topology) == 0) {
         pool->has_topology = true;
@@ -211,8 +231,8 @@ void vd_pool_free(vd_pool *pool)
     if (pool == NULL)
         return;
     atomic_store_explicit(&pool->ending, true, memory_order_release);
-    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_seq_cst);
-    wake_all(pool, &pool->generation);
+    for (size_t i = 0; i < pool->n_started; i++)
+        call_worker(&pool->workers[i]);
     for (size_t i = 0; i < pool->n_started; i++)
         pthread_join(pool->workers[i].id, NULL);
     if (pool->has_topology)
@@ -231,39 +251,52 @@ size_t vd_pool_n_pinned(const vd_pool *pool)
     return pool->n_pinned;
 }
 
+void vd_pool_use(vd_pool *pool, size_t n_threads)
+{
+    assert(n_threads >= 1 && n_threads <= pool->n_threads);
+    pool->n_active = n_threads;
+}
+
+unsigned vd_pool_n_long_waits(const vd_pool *pool)
+{
+    return atomic_load_explicit(&pool->n_long_waits, memory_order_relaxed);
+}
+
 void vd_pool_run(vd_pool *pool, vd_pool_fn fn, void *ctx)
 {
     unsigned floats = flush_denormals();
-    if (pool->n_threads == 1) {
+    size_t n = pool->n_active;
+    if (n == 1) {
         fn(ctx, 0, 1);
         restore_floats(floats);
         return;
     }
     pool->fn = fn;
     pool->ctx = ctx;
-    atomic_store_explicit(&pool->n_running, (unsigned)pool->n_threads - 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&pool->generation, 1, memory_order_seq_cst);
-    wake_all(pool, &pool->generation);
-    fn(ctx, 0, pool->n_threads);
+    atomic_store_explicit(&pool->n_running, (unsigned)n - 1, memory_order_relaxed);
+    for (size_t i = 0; i + 1 < n; i++)
+        call_worker(&pool->workers[i]);
+    fn(ctx, 0, n);
     unsigned left;
     while ((left = atomic_load_explicit(&pool->n_running, memory_order_acquire)) != 0)
-        wait_change(pool, &pool->n_running, left);
+        (void)wait_change(&pool->n_running, left, &pool->n_parked);
     restore_floats(floats);
 }
 
 void vd_pool_barrier(vd_pool *pool)
 {
-    if (pool->n_threads == 1)
+    size_t n = pool->n_active;
+    if (n == 1)
         return;
     unsigned round = atomic_load_explicit(&pool->barrier_round, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&pool->n_arrived, 1, memory_order_acq_rel) + 1 ==
-        pool->n_threads) {
+    if (atomic_fetch_add_explicit(&pool->n_arrived, 1, memory_order_acq_rel) + 1 == n) {
         atomic_store_explicit(&pool->n_arrived, 0, memory_order_relaxed);
         atomic_fetch_add_explicit(&pool->barrier_round, 1, memory_order_seq_cst);
-        wake_all(pool, &pool->barrier_round);
+        wake_all(&pool->barrier_round, &pool->n_parked);
         return;
     }
-    wait_change(pool, &pool->barrier_round, round);
+    if (wait_change(&pool->barrier_round, round, &pool->n_parked))
+        atomic_fetch_add_explicit(&pool->n_long_waits, 1, memory_order_relaxed);
 }
 
 void vd_pool_range(size_t n, size_t unit, size_t thread, size_t n_threads, size_t *ret_begin,

@@ -16,7 +16,7 @@
 
 typedef struct vd_pool vd_pool;
 
-/* Called once per thread, thread = 0 .. n_threads-1. Must not call vd_pool_run. */
+/* Called once per thread in use, thread = 0 .. n_threads-1. Must not call vd_pool_run. */
 typedef void (*vd_pool_fn)(void *ctx, size_t thread, size_t n_threads);
 
 enum { VD_POOL_THREADS_MAX = 256 };
@@ -35,12 +35,19 @@ size_t vd_pool_n_pinned(const vd_pool *pool);
 /* Cores this process may use. */
 size_t vd_pool_n_cores(void);
 
-/* Runs fn on all threads and returns when all have returned. Allocates nothing. */
+/* The jobs that follow run on the first n_threads of the pool, 1 .. vd_pool_n_threads; the others
+ * are not woken. Between jobs, by the owner. */
+void vd_pool_use(vd_pool *pool, size_t n_threads);
+
+/* Runs fn on the threads in use (all, unless vd_pool_use said less) and returns when all have returned. Allocates nothing. */
 void vd_pool_run(vd_pool *pool, vd_pool_fn fn, void *ctx);
 
 /* Waits until all threads of the running job are here. Only inside a vd_pool_fn, by every thread
  * the same number of times. Allocates nothing. */
 void vd_pool_barrier(vd_pool *pool);
+/* How often a thread waited at a barrier for so long that it parked, modulo 2^32. Many such waits in
+ * short jobs mean that the others do not get their cores. */
+unsigned vd_pool_n_long_waits(const vd_pool *pool);
 
 /* The half-open range of 0..n that `thread` works on, in units of `unit` (the last may be
  * short). */

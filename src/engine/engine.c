@@ -206,6 +206,8 @@ vd_status vd_engine_open(const char *path, const vd_engine_options *options,
     if (st == VD_OK)
         st = vd_forward_create(e->model, e->kv, e->pool, e->options.step_tokens,
                                e->options.ctx_tokens, &e->forward, err);
+    if (st == VD_OK && e->options.n_threads == 0)
+        vd_forward_explore_threads(e->forward);
     if (st == VD_OK)
         st = vd_sampler_create(e->model->hp.n_vocab, &e->sampler, err);
     if (st == VD_OK)
@@ -282,6 +284,7 @@ vd_engine_info vd_engine_info_get(const vd_engine *e)
         .ctx_tokens = e->options.ctx_tokens,
         .kv_tokens = e->options.kv_tokens,
         .n_threads = vd_pool_n_threads(e->pool),
+        .n_threads_decode = vd_forward_n_threads(e->forward),
         .weight_bytes = e->model->weight_bytes,
         .kv_bytes = vd_kv_bytes(e->kv),
         .encoder = hp->block.encoder,

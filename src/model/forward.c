@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "model/pass.h"
 
 /* Between a barrier and this thread's next one nobody changes x. */
@@ -146,12 +147,43 @@ static void set_n_kv(vd_forward *f, const vd_batch *batch)
     }
 }
 
+static vd_crew *crew_of(vd_forward *f, size_t n_tokens)
+{
+    for (size_t i = 0; i < VD_PASS_CREWS; i++)
+        if (n_tokens <= (size_t)1 << i)
+            return &f->crew[i];
+    return NULL;
+}
+
 void vd_forward_run(vd_forward *forward, const vd_batch *batch)
 {
+    vd_pool *pool = forward->pool;
     vd_pass p = {.f = forward, .batch = batch, .one_each = true};
     for (size_t t = 1; t < batch->n_tokens; t++)
         if (batch->seq[t] == batch->seq[t - 1])
             p.one_each = false;
     set_n_kv(forward, batch);
-    vd_pool_run(forward->pool, run_pass, &p);
+    vd_crew *crew = crew_of(forward, batch->n_tokens);
+    if (crew == NULL) {
+        vd_pool_run(pool, run_pass, &p);
+        return;
+    }
+    uint64_t begin_ns = vd_now_ns();
+    unsigned n_long = vd_pool_n_long_waits(pool);
+    vd_pool_use(pool, vd_crew_size(crew));
+    vd_pool_run(pool, run_pass, &p);
+    vd_pool_use(pool, vd_pool_n_threads(pool));
+    vd_crew_note(crew, vd_now_ns() - begin_ns, vd_pool_n_long_waits(pool) - n_long);
+    atomic_store_explicit(&forward->n_threads, forward->crew[0].n_use, memory_order_relaxed);
+}
+
+void vd_forward_explore_threads(vd_forward *forward)
+{
+    for (size_t i = 0; i < VD_PASS_CREWS; i++)
+        vd_crew_init(&forward->crew[i], vd_pool_n_threads(forward->pool), true);
+}
+
+size_t vd_forward_n_threads(const vd_forward *forward)
+{
+    return atomic_load_explicit(&forward->n_threads, memory_order_relaxed);
 }

@@ -51,6 +51,13 @@ VD_NODISCARD vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_po
                                          vd_forward **ret_forward, vd_err *err);
 void vd_forward_free(vd_forward *forward);
 
+/* Small batches may run on fewer threads than the pool has; see crew.h. */
 void vd_forward_run(vd_forward *forward, const vd_batch *batch);
+
+/* Nobody said how many threads: small batches try fewer at once, not only when others want the
+ * cores. Before the first run. */
+void vd_forward_explore_threads(vd_forward *forward);
+/* On how many threads a batch of one token runs now. From any thread. */
+size_t vd_forward_n_threads(const vd_forward *forward);
 
 #endif

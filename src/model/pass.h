@@ -11,6 +11,9 @@
 #ifndef VD_MODEL_PASS_H
 #define VD_MODEL_PASS_H
 
+#include <stdatomic.h>
+
+#include "model/crew.h"
 #include "model/forward.h"
 
 enum { VD_PASS_PRIVATE_MAX = 2 };
@@ -34,6 +37,10 @@ typedef struct vd_routes {
     float *sum;           /* [T, C] what the experts add up to */
 } vd_routes;
 
+/* Batches of up to 1, 2, 4, 8 and 16 tokens run on as many threads as they do best on; larger ones
+ * on all. */
+enum { VD_PASS_CREWS = 5 };
+
 struct vd_forward {
     const vd_model *model;
     vd_kv *kv;
@@ -51,6 +58,8 @@ struct vd_forward {
     void *act;                    /* shared vd_act of a large batch */
     vd_routes routes;
     vd_thread_space *space;       /* [n_threads] */
+    vd_crew crew[VD_PASS_CREWS];
+    atomic_size_t n_threads;      /* of batches of one token: what others may ask for */
     void *memory;                 /* all of the above but `space` */
 };
 

@@ -79,6 +79,9 @@ vd_status vd_forward_create(const vd_model *model, vd_kv *kv, vd_pool *pool, siz
     f->kv = kv;
     f->pool = pool;
     f->max_tokens = max_tokens;
+    for (size_t i = 0; i < VD_PASS_CREWS; i++)
+        vd_crew_init(&f->crew[i], vd_pool_n_threads(pool), false);
+    atomic_init(&f->n_threads, vd_pool_n_threads(pool));
     bool beyond = model->rope_long.n_pairs != 0 && ctx_tokens > model->hp.rope.ctx_original;
     f->rope = beyond ? &model->rope_long : &model->rope;
     f->rope_local = &model->rope_local;

@@ -110,6 +110,7 @@ static void a_slow_thread_is_waited_for_asleep(void **state)
     for (unsigned i = 1; i <= 20; i++) {
         vd_pool_run(j.pool, one_thread_late, &j);
         assert_int_equal(atomic_load(&j.n_calls), i * 3);
+        assert_true(vd_pool_n_long_waits(j.pool) >= i); /* of thread 0 or 2, or both */
     }
     vd_pool_free(j.pool);
 }
@@ -126,6 +127,25 @@ static void more_threads_than_cores_are_not_pinned(void **state)
     size_t pinned = vd_pool_n_pinned(pool);
     assert_true(pinned == 0 || pinned == vd_pool_n_threads(pool) - 1);
     vd_pool_free(pool);
+}
+
+/* Jobs on fewer threads and more in turn: those that sat some out run each of the others once. */
+static void jobs_run_on_the_first_threads_that_are_in_use(void **state)
+{
+    job j = {.pool = pool_of(5)};
+    unsigned expected[MAX_THREADS] = {0};
+    for (unsigned i = 0; i < 600; i++) {
+        size_t n = i % 50 == 49 ? 1 : 1 + i * i % 5;
+        vd_pool_use(j.pool, n);
+        if (i % 100 == 0)
+            usleep(2000); /* everybody sleeps */
+        vd_pool_run(j.pool, i % 2 == 0 ? rounds_with_barriers : count_call, &j);
+        for (size_t t = 0; t < n; t++)
+            expected[t] += i % 2;
+        assert_memory_equal(j.calls_of, expected, sizeof(expected));
+        assert_int_equal(vd_pool_n_threads(j.pool), 5);
+    }
+    vd_pool_free(j.pool);
 }
 
 static void too_many_threads_are_refused(void **state)
@@ -243,6 +263,7 @@ int main(void)
         cmocka_unit_test(parked_workers_wake_up),
         cmocka_unit_test(a_slow_thread_is_waited_for_asleep),
         cmocka_unit_test(more_threads_than_cores_are_not_pinned),
+        cmocka_unit_test(jobs_run_on_the_first_threads_that_are_in_use),
         cmocka_unit_test(too_many_threads_are_refused),
         cmocka_unit_test(denormals_are_zero_inside_and_back_outside),
         cmocka_unit_test(workers_take_no_signals),
