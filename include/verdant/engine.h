@@ -36,6 +36,18 @@ VD_API const char *vd_pooling_name(vd_pooling pooling);
 /* "none", "mean", "cls" or "last"; false for another word. */
 VD_API bool vd_pooling_parse(const char *word, vd_pooling *ret_pooling);
 
+/* Speculative decoding: tokens are guessed and then computed in the same step as the token before
+ * them, so that one reading of the weights may give several. Only what is drawn counts: a guess
+ * stands where the draw, with the random number it would have had anyway, comes out the same. So
+ * the text is that of plain decoding, for every way of sampling. */
+typedef enum vd_speculate {
+    VD_SPECULATE_OFF,
+    VD_SPECULATE_LOOKUP /* guesses what followed where the last tokens stood before, in prompt or
+                           answer (prompt lookup, Saxena 2023) */
+} vd_speculate;
+/* "off" or "lookup"; false for another word. */
+VD_API bool vd_speculate_parse(const char *word, vd_speculate *ret_speculate);
+
 /* {0} means the defaults. */
 typedef struct vd_engine_options {
     size_t n_threads;    /* 0: one per core, and fewer for small batches where that is faster.
@@ -52,6 +64,11 @@ typedef struct vd_engine_options {
     bool kv_f32;         /* KV cache in f32 instead of f16; always so in an encoder */
     bool exact;          /* f32 activations against decoded weights: slow, the reference */
     bool no_prefix_cache;
+    vd_speculate speculate;
+    size_t draft_tokens; /* guessed at most per sequence and step, 1 to 16; 0: 8. How many it is
+                            follows from how often guesses were right lately and from what a token
+                            more costs in a step here: none where that does not pay */
+    bool draft_always;   /* benches and tests: draft_tokens whether they pay or not */
 } vd_engine_options;
 
 /* Opens a GGUF model. VD_ERR_UNSUPPORTED names the architecture or tensor type that we lack. */
@@ -126,6 +143,7 @@ typedef struct vd_top_token {
 
 typedef struct vd_usage {
     size_t prompt_tokens, cached_tokens, completion_tokens;
+    size_t draft_tokens, draft_taken; /* guessed and computed; those of them that were right */
     uint64_t queued_ns, prefill_ns, decode_ns;
 } vd_usage;
 
@@ -193,6 +211,7 @@ VD_API void vd_engine_stop(vd_engine *engine, bool drain);
 typedef struct vd_engine_stats {
     size_t n_running, n_waiting, kv_tokens_used;
     uint64_t n_steps, n_prefill_tokens, n_decode_tokens, n_cached_tokens;
+    uint64_t n_draft_tokens, n_draft_taken; /* guessed and computed; those that were right */
     uint64_t n_finished, n_cancelled, n_failed;
 } vd_engine_stats;
 VD_API vd_engine_stats vd_engine_stats_get(vd_engine *engine);

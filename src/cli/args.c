@@ -97,3 +97,17 @@ void vd_cli_use_meter(const char *spec)
 {
     setenv("VERDANT_METER", spec, 1);
 }
+
+bool vd_cli_parse_speculate(const char *command, const char *word, vd_engine_options *options)
+{
+    if (!vd_speculate_parse(word, &options->speculate)) {
+        vd_cli_misuse(command, "--speculate is '%s', expected off or lookup", word);
+        return false;
+    }
+    return true;
+}
+
+bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_options *options)
+{
+    return vd_cli_parse_size(command, "--draft-tokens", text, 1, 16, &options->draft_tokens);
+}

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <verdant/engine.h>
 
 /* Says what is wrong with the option at which getopt_long stopped: c is what it returned, '?' or
  * ':' (the short options begin with ':'). Returns VD_EXIT_USAGE. */
@@ -18,6 +19,13 @@ bool vd_cli_parse_float(const char *command, const char *option, const char *tex
 /* One of two words; *ret says whether it is the second. */
 bool vd_cli_parse_word(const char *command, const char *option, const char *word, const char *no,
                        const char *yes, bool *ret);
+/* --speculate WORD and --draft-tokens N. */
+bool vd_cli_parse_speculate(const char *command, const char *word, vd_engine_options *options);
+bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_options *options);
+#define VD_SPECULATE_HELP                                                                          \
+    "  --speculate WORD    lookup: guess tokens from the text, several to a step; the answer\n"    \
+    "                      stays the same. Default off\n"                                          \
+    "  --draft-tokens N    guessed at most per step, 1 to 16; default 8\n"
 /* Which energy meters this process reads, as docs/meters.md writes them: sets VERDANT_METER. */
 void vd_cli_use_meter(const char *spec);
 /* "1,2,3" or "1 2 3" to a list (vd_free); false with a message. */

@@ -28,6 +28,7 @@ static const char help[] =
     "                      the world\n"
     "  --meter SPEC        which energy meters to read (docs/meters.md), e.g. rapl,nvml;\n"
     "                      default auto: the best for each component\n"
+    VD_SPECULATE_HELP
     "  --ctx N             context of each model in tokens; default its own, at most 8192\n"
     "  -t, --threads N     default: one per core\n"
     "  --log-level LEVEL   error, warn, info or debug; default info\n"
@@ -43,6 +44,8 @@ typedef struct args {
     const char *models[VD_MODELS_MAX]; /* NAME=REF */
     size_t n_models;
     size_t ctx_tokens, n_threads;
+    bool speculate_given;
+    vd_engine_options engine; /* speculate, draft_tokens */
 } args;
 
 /* All that has to live as long as the service. */
@@ -81,6 +84,8 @@ static bool parse(int argc, char **argv, args *a)
                                             {"meter", required_argument, NULL, 'e'},
                                             {"ctx", required_argument, NULL, 'x'},
                                             {"threads", required_argument, NULL, 't'},
+                                            {"speculate", required_argument, NULL, 's'},
+                                            {"draft-tokens", required_argument, NULL, 'd'},
                                             {"log-level", required_argument, NULL, 'v'},
                                             {0}};
     bool good = true;
@@ -96,6 +101,10 @@ static bool parse(int argc, char **argv, args *a)
             a->log_level = optarg;
         else if (c == 'e')
             a->meter = optarg;
+        else if (c == 's')
+            good = a->speculate_given = vd_cli_parse_speculate("serve", optarg, &a->engine);
+        else if (c == 'd')
+            good = vd_cli_parse_draft_tokens("serve", optarg, &a->engine);
         else if (c == 'x')
             good = vd_cli_parse_size("serve", "--ctx", optarg, 2, 1 << 24, &a->ctx_tokens);
         else if (c == 't')
@@ -155,7 +164,9 @@ static vd_status add_models(setup *s, const args *a, vd_err *err)
     for (size_t i = 0; st == VD_OK && i < a->n_models; i++) {
         const char *equals = strchr(a->models[i], '=');
         const char *ref = equals != NULL ? equals + 1 : a->models[i];
-        vd_engine_options engine = {.n_threads = a->n_threads, .ctx_tokens = a->ctx_tokens};
+        vd_engine_options engine = a->engine;
+        engine.n_threads = a->n_threads;
+        engine.ctx_tokens = a->ctx_tokens;
         st = add_model(s, equals != NULL ? a->models[i] : NULL,
                        equals != NULL ? (size_t)(equals - a->models[i]) : 0, ref, &engine, err);
     }
@@ -167,6 +178,10 @@ static vd_status add_models(setup *s, const args *a, vd_err *err)
             engine.n_threads = a->n_threads;
         if (a->ctx_tokens != 0)
             engine.ctx_tokens = a->ctx_tokens;
+        if (a->speculate_given)
+            engine.speculate = a->engine.speculate;
+        if (a->engine.draft_tokens != 0)
+            engine.draft_tokens = a->engine.draft_tokens;
         st = add_model(s, m->name, strlen(m->name), m->ref, &engine, err);
         if (st != VD_OK)
             vd_err_prefix(err, "%s:%u: models[%zu].ref", a->config, m->ref_line, i);

@@ -4,6 +4,8 @@
 
 #include <verdant/engine.h>
 
+#include "cli/args.h"
+
 typedef struct vd_generate_args {
     const char *model, *system, *zone;
     const char *const *rest; /* operands behind MODEL */
@@ -26,6 +28,7 @@ typedef struct vd_generate_args {
     "  --ctx N             context in tokens; default the model's, at most 8192\n"                 \
     "  -t, --threads N     default: one per core\n"                                                \
     "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"   \
+    VD_SPECULATE_HELP                                                                              \
     "  --zone CODE         grid for the grams of CO2e, e.g. DE, FR, US-CA; default the world\n"    \
     "  --meter SPEC        which energy meters to read (docs/meters.md); default auto\n"           \
     "  -q, --quiet         no line about tokens, joules and grams\n"

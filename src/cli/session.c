@@ -213,7 +213,7 @@ json_t *vd_reply_json(const vd_reply *r)
     const vd_usage *u = &r->usage;
     json_t *energy = vd_energy_json(&r->energy, vd_carbon_json(&r->carbon, u->prompt_tokens +
                                                                     u->completion_tokens));
-    return json_pack("{s:s%,s:s,s:{s:I,s:I,s:I,s:{s:I},s:o},s:{s:f,s:f,s:f,s:f}}", "text",
+    return json_pack("{s:s%,s:s,s:{s:I,s:I,s:I,s:{s:I},s:o},s:{s:f,s:f,s:f,s:f,s:I,s:I}}", "text",
                      vd_buf_text(&r->text), r->text.n, "finish_reason", reasons[r->finish], "usage",
                      "prompt_tokens", (json_int_t)u->prompt_tokens, "completion_tokens",
                      (json_int_t)u->completion_tokens, "total_tokens",
@@ -221,5 +221,6 @@ json_t *vd_reply_json(const vd_reply *r)
                      "prompt_tokens_details", "cached_tokens", (json_int_t)u->cached_tokens,
                      "energy", energy, "timings", "queued_s", seconds(u->queued_ns), "prefill_s",
                      seconds(u->prefill_ns), "decode_s", seconds(u->decode_ns), "decode_tok_s",
-                     decode_speed(u));
+                     decode_speed(u), "draft_tokens", (json_int_t)u->draft_tokens, "draft_taken",
+                     (json_int_t)u->draft_taken);
 }

@@ -16,6 +16,8 @@ enum {
     DEFAULT_RUNNING = 32,
     DEFAULT_WAITING = 1024,
     DEFAULT_STEP = 512,
+    DEFAULT_DRAFT = 8,
+    DRAFT_ROWS = 32, /* drafted tokens of one step: each needs a row of logits */
     COUNT_MAX = 1 << 24, /* ceiling of every count in the options */
     KEY_MAX = 96
 };
@@ -34,6 +36,9 @@ static vd_status check_options(const vd_engine_options *o, vd_err *err)
         if (counts[i].value > COUNT_MAX)
             return VD_FAIL(err, VD_ERR_ARG, "%s is %zu, at most %d is possible", counts[i].name,
                            counts[i].value, COUNT_MAX);
+    if (o->draft_tokens > VD_DRAFT_MAX)
+        return VD_FAIL(err, VD_ERR_ARG, "draft_tokens is %zu, at most %d are possible",
+                       o->draft_tokens, VD_DRAFT_MAX);
     return VD_OK;
 }
 
@@ -57,6 +62,7 @@ static void fill_encoder(vd_engine_options *o)
     if (o->kv_tokens == 0)
         o->kv_tokens = o->step_tokens + o->max_running * VD_KV_PAGE_TOKENS;
     o->kv_f32 = o->no_prefix_cache = true;
+    o->speculate = VD_SPECULATE_OFF;
 }
 
 static void fill_defaults(vd_engine_options *o, const vd_hparams *hp)
@@ -73,6 +79,8 @@ static void fill_defaults(vd_engine_options *o, const vd_hparams *hp)
         o->step_tokens = DEFAULT_STEP;
     /* Every running sequence must get its token in every step. */
     o->step_tokens = VD_MAX(o->step_tokens, o->max_running);
+    if (o->draft_tokens == 0)
+        o->draft_tokens = DEFAULT_DRAFT;
     if (hp->block.encoder)
         fill_encoder(o);
     o->ctx_tokens = VD_MIN(o->ctx_tokens, o->kv_tokens);
@@ -146,7 +154,10 @@ static vd_status make_buffers(vd_engine *e, vd_err *err)
     const vd_engine_options *o = &e->options;
     const vd_hparams *hp = &e->model->hp;
     size_t n_vocab = hp->block.encoder ? 0 : hp->n_vocab, n_logits = 0, n_embeddings = 0;
-    if (!vd_mul_size(o->max_running, n_vocab, &n_logits))
+    if (o->speculate != VD_SPECULATE_OFF)
+        e->draft_rows = VD_MIN((size_t)DRAFT_ROWS, o->step_tokens - o->max_running);
+    size_t n_out = o->max_running + e->draft_rows;
+    if (!vd_mul_size(n_out, n_vocab, &n_logits))
         return VD_FAIL(err, VD_ERR_ARG, "max_running is %zu, too many for this vocabulary",
                        o->max_running);
     if (!vd_mul_size(o->step_tokens, hp->n_embd, &n_embeddings))
@@ -162,7 +173,7 @@ static vd_status make_buffers(vd_engine *e, vd_err *err)
         {o->step_tokens, sizeof(*e->token), "a batch", &e->token},
         {o->step_tokens, sizeof(*e->pos), "a batch", &e->pos},
         {o->step_tokens, sizeof(*e->seq), "a batch", &e->seq},
-        {o->max_running, sizeof(*e->out), "a batch", &e->out},
+        {n_out, sizeof(*e->out), "a batch", &e->out},
         {o->max_running, sizeof(*e->sampled), "a batch", &e->sampled},
         {o->max_running, sizeof(*e->share), "a batch", &e->share},
         {n_embeddings, sizeof(float), "embeddings", &e->embeddings},

@@ -16,6 +16,7 @@
 #include <verdant/engine.h>
 
 #include "engine/observe.h"
+#include "engine/pace.h"
 #include "engine/request.h"
 #include "model/forward.h"
 
@@ -23,6 +24,13 @@ typedef struct vd_queue {
     vd_request *head, *tail;
     size_t n;
 } vd_queue;
+
+/* Who reads which rows of logits: one, and one for each drafted token. */
+typedef struct vd_sampled {
+    vd_request *request;
+    vd_step_share *share;
+    size_t first_out, n_out;
+} vd_sampled;
 
 struct vd_engine {
     /* immutable after open */
@@ -41,13 +49,17 @@ struct vd_engine {
     vd_forward *forward;
     vd_sampler *sampler;
     vd_queue running;
-    float *logits;            /* [max_running, V] */
+    vd_pace pace;
+    size_t draft_rows;        /* drafted tokens of one step at most */
+    float *logits;            /* [max_running + draft_rows, V] */
     float *logits_before;     /* [V] a row before drawing changed it */
     int32_t *token;           /* [step_tokens] the batch */
     uint32_t *pos;            /* [step_tokens] */
     const vd_kv_seq **seq;    /* [step_tokens] */
-    uint32_t *out;            /* [max_running] */
-    vd_request **sampled;     /* [max_running] who reads which row of logits */
+    uint32_t *out;            /* [max_running + draft_rows] */
+    vd_sampled *sampled;      /* [max_running] */
+    size_t n_sampled;
+    size_t n_answer;          /* tokens of this step that are answers' */
     float *embeddings;        /* [step_tokens, C] */
     uint32_t *embed;          /* [step_tokens] */
     vd_request **embedded;    /* [step_tokens] who takes in which row of embeddings */

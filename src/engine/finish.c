@@ -43,6 +43,8 @@ void vd_finish_request(vd_engine *e, vd_request *r, vd_finish finish, vd_status 
         .prompt_tokens = r->n_prompt,
         .cached_tokens = r->n_cached,
         .completion_tokens = r->n_tokens - r->n_prompt,
+        .draft_tokens = r->n_drafted,
+        .draft_taken = r->n_taken,
         .queued_ns = started - r->submitted_ns,
         .prefill_ns = first - started,
         .decode_ns = now - first,
@@ -65,37 +67,40 @@ void vd_finish_request(vd_engine *e, vd_request *r, vd_finish finish, vd_status 
     vd_request_free(r, e->kv);
 }
 
-static void end_running(vd_engine *e, vd_request *r, vd_finish finish, vd_status status)
+void vd_finish_ended(vd_engine *e, vd_request *r)
 {
+    if (r->ending == VD_FINISH_NONE)
+        return;
     vd_queue_remove(&e->running, r);
-    vd_finish_request(e, r, finish, status);
+    vd_finish_request(e, r, r->ending, r->ending_status);
 }
 
-void vd_finish_token(vd_engine *e, vd_request *r, float *logits)
+static bool ends(vd_request *r, vd_finish finish, vd_status status)
+{
+    r->ending = finish;
+    r->ending_status = status;
+    return false;
+}
+
+bool vd_finish_token(vd_engine *e, vd_request *r, float *logits)
 {
     const vd_request_options *o = &r->options;
     vd_event event = {.request_id = r->id, .text = "", .n_top = o->n_top, .top = r->top};
-    if (atomic_load_explicit(&r->cancelled, memory_order_acquire)) {
-        end_running(e, r, VD_FINISH_CANCELLED, VD_OK);
-        return;
-    }
+    if (atomic_load_explicit(&r->cancelled, memory_order_acquire))
+        return ends(r, VD_FINISH_CANCELLED, VD_OK);
     bool logprobs = o->want_logprobs || o->n_top > 0;
     size_t n_vocab = e->model->hp.n_vocab;
     if (logprobs) /* drawing changes the row; logprobs are of the unmodified one */
         memcpy(e->logits_before, logits, n_vocab * sizeof(float));
     int32_t token = vd_sampler_draw(e->sampler, &o->sampling, &r->counts,
                                     r->n_tokens - r->n_prompt, logits);
-    if (token < 0) {
-        end_running(e, r, VD_FINISH_ERROR, VD_ERR_FORMAT);
-        return;
-    }
+    if (token < 0)
+        return ends(r, VD_FINISH_ERROR, VD_ERR_FORMAT);
     if (r->first_token_ns == 0)
         r->first_token_ns = vd_now_ns();
     vd_request_append(r, token);
-    if (vd_tokenizer_is_end(e->tokenizer, token) && !o->ignore_end) {
-        end_running(e, r, VD_FINISH_STOP, VD_OK);
-        return;
-    }
+    if (vd_tokenizer_is_end(e->tokenizer, token) && !o->ignore_end)
+        return ends(r, VD_FINISH_STOP, VD_OK);
     if (logprobs)
         event.logprob =
             vd_sampler_logprob(e->sampler, e->logits_before, token, o->n_top, r->top);
@@ -104,7 +109,8 @@ void vd_finish_token(vd_engine *e, vd_request *r, float *logits)
     vd_text_stream_push(&r->text, token, &event.text, &event.n_text, &stopped);
     o->on_event(o->ctx, &event);
     if (stopped)
-        end_running(e, r, VD_FINISH_STOP, VD_OK);
-    else if (r->n_tokens >= r->n_limit)
-        end_running(e, r, VD_FINISH_LENGTH, VD_OK);
+        return ends(r, VD_FINISH_STOP, VD_OK);
+    if (r->n_tokens >= r->n_limit)
+        return ends(r, VD_FINISH_LENGTH, VD_OK);
+    return true;
 }

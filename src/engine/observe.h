@@ -11,10 +11,11 @@ typedef struct vd_engine_observer {
     /* The engine takes this request: called in vd_engine_submit, by the submitting thread, under
      * the engine's lock and before any step can know the request. A failure refuses it. */
     vd_status (*on_accept)(void *ctx, uint64_t request_id, vd_err *err);
-    /* On the compute thread, before the forward pass: who is in it; end_ns is 0. */
+    /* On the compute thread, before the forward pass: who is in it; end_ns is 0. Drafted tokens
+     * count as rejected until it is known which are taken. */
     void (*on_begin)(void *ctx, const vd_step *step);
-    /* On the compute thread, after the forward pass and before the events of that step, so that an
-     * account knows the step when the answer's last event asks for its joules. */
+    /* On the compute thread, after the forward pass and before the last event of an answer that
+     * ends with it, so that an account knows the step when that event asks for its joules. */
     void (*on_step)(void *ctx, const vd_step *step);
     void *ctx;
     /* Request ids are first_id, first_id + 1, ...: so several engines can share one account.

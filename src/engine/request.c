@@ -101,6 +101,7 @@ vd_status vd_request_create(const vd_request_options *options, size_t n_vocab, s
                                           .on_event = options->on_event,
                                           .ctx = options->ctx};
     r->n_prompt = r->n_tokens = options->n_prompt;
+    r->hits = vd_lookup_hits_default();
     r->n_limit = options->embed ? r->n_prompt : n_ctx;
     size_t limit;
     if (!options->embed && options->max_tokens != 0 &&
@@ -161,7 +162,8 @@ vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, size_t 
 void vd_request_rewind(vd_request *request)
 {
     vd_embedding *x = &request->embedding;
-    request->n_computed = 0;
+    request->n_computed = request->n_draft = 0;
+    request->lookup = (vd_lookup){0};
     x->n_rows = 0;
     if (x->sum != NULL)
         memset(x->sum, 0, x->n * sizeof(double));

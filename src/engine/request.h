@@ -11,11 +11,12 @@
 #include <stdatomic.h>
 #include <verdant/engine.h>
 
+#include "engine/lookup.h"
 #include "engine/sample.h"
 #include "model/kv.h"
 #include "text/stream.h"
 
-enum { VD_REQUEST_STOPS_MAX = 16, VD_REQUEST_TOP_MAX = 20 };
+enum { VD_REQUEST_STOPS_MAX = 16, VD_REQUEST_TOP_MAX = 20, VD_DRAFT_MAX = 16 };
 
 /* What an embedding is gathered in. */
 typedef struct vd_embedding {
@@ -36,6 +37,10 @@ typedef struct vd_request {
     size_t n_prompt, n_limit; /* n_limit: n_tokens never exceeds it */
     size_t n_computed;        /* positions whose K and V stand in the cache */
     size_t n_cached;          /* of the prompt, adopted instead of computed */
+    size_t n_draft;           /* guesses behind token[n_tokens) that this step computes too */
+    size_t n_drafted, n_taken; /* guesses computed so far, and those that were right */
+    vd_lookup lookup;         /* where this step's first guess stands */
+    vd_lookup_hits hits;
 
     vd_kv_seq kv;
     vd_text_stream text; /* of an answer */
@@ -46,6 +51,8 @@ typedef struct vd_request {
     char **stop;
 
     uint64_t submitted_ns, started_ns, first_token_ns;
+    vd_finish ending;        /* how it ends when its step has been told, or VD_FINISH_NONE */
+    vd_status ending_status; /* of VD_FINISH_ERROR */
     bool started;
     atomic_bool cancelled;
 } vd_request;

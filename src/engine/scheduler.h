@@ -6,5 +6,7 @@
 
 /* Runs one step; false when there was nothing to do. Called by the stepping thread only. */
 bool vd_scheduler_step(vd_engine *engine);
+/* To the front of the waiting queue: it gave its pages back and has to be computed again. */
+void vd_scheduler_put_back(vd_engine *engine, vd_request *request);
 
 #endif

@@ -28,6 +28,8 @@ static const cyaml_schema_field_t model_fields[] = {
     CYAML_FIELD_STRING_PTR("name", CYAML_FLAG_POINTER, vd_config_model, name, 1, TEXT_MAX),
     CYAML_FIELD_STRING_PTR("ref", CYAML_FLAG_POINTER, vd_config_model, ref, 1, TEXT_MAX),
     TEXT("pooling", vd_config_model, pooling),
+    TEXT("speculate", vd_config_model, speculate),
+    COUNT("draft_tokens", vd_config_model, draft_tokens),
     COUNT("ctx_tokens", vd_config_model, ctx_tokens),
     COUNT("kv_tokens", vd_config_model, kv_tokens),
     COUNT("max_running", vd_config_model, max_running),
@@ -213,6 +215,7 @@ static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, 
         {"ctx_tokens", m->ctx_tokens, TOKENS_MAX},   {"kv_tokens", m->kv_tokens, TOKENS_MAX},
         {"max_running", m->max_running, 4096},       {"max_waiting", m->max_waiting, 65536},
         {"step_tokens", m->step_tokens, 65536},      {"threads", m->threads, 256},
+        {"draft_tokens", m->draft_tokens, 16},
     };
     char key[64];
     for (size_t k = 0; k < VD_COUNT(numbers); k++) {
@@ -226,6 +229,10 @@ static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, 
     if (m->pooling != NULL && !vd_pooling_parse(m->pooling, &pooling))
         return vd_yaml_fail(yaml, key, err, "is '%s'; mean, cls, last and none there are",
                             m->pooling);
+    vd_speculate speculate;
+    snprintf(key, sizeof(key), "models[%zu].speculate", i);
+    if (m->speculate != NULL && !vd_speculate_parse(m->speculate, &speculate))
+        return vd_yaml_fail(yaml, key, err, "is '%s'; off and lookup there are", m->speculate);
     snprintf(key, sizeof(key), "models[%zu].name", i);
     vd_err why;
     if (vd_model_name_check(m->name, &why) != VD_OK)
@@ -397,8 +404,13 @@ vd_engine_options vd_config_engine(const vd_config_model *m)
     vd_pooling pooling = VD_POOLING_MODEL;
     if (m->pooling != NULL)
         (void)vd_pooling_parse(m->pooling, &pooling); /* looked at in check_model */
+    vd_speculate speculate = VD_SPECULATE_OFF;
+    if (m->speculate != NULL)
+        (void)vd_speculate_parse(m->speculate, &speculate); /* likewise */
     return (vd_engine_options){
         .pooling = pooling,
+        .speculate = speculate,
+        .draft_tokens = m->draft_tokens,
         .n_threads = m->threads,
         .ctx_tokens = m->ctx_tokens,
         .kv_tokens = m->kv_tokens,

@@ -16,7 +16,9 @@
 typedef struct vd_config_model {
     char *name, *ref; /* ref: a path or a stored name */
     char *pooling;    /* a word of vd_pooling_parse */
+    char *speculate;  /* a word of vd_speculate_parse */
     uint32_t ctx_tokens, kv_tokens, max_running, max_waiting, step_tokens, threads;
+    uint32_t draft_tokens;
     bool kv_f32, exact, no_prefix_cache;
     uint32_t ref_line; /* where `ref` stands in the file, for messages */
 } vd_config_model;

@@ -116,7 +116,7 @@ static void put_model(vd_buf *out, const char *metric, const char *model, double
     vd_buf_printf(out, "} %.15g\n", value);
 }
 
-enum { ENGINE_COLUMNS = 8 };
+enum { ENGINE_COLUMNS = 10 };
 
 static void write_engines(vd_server *server, vd_buf *out)
 {
@@ -131,6 +131,8 @@ static void write_engines(vd_server *server, vd_buf *out)
         {"verdant_engine_prefill_tokens_total", "counter", "Prompt tokens computed."},
         {"verdant_engine_decode_tokens_total", "counter", "Answer tokens computed."},
         {"verdant_engine_cached_tokens_total", "counter", "Prompt tokens found in the cache."},
+        {"verdant_engine_draft_tokens_total", "counter", "Guessed answer tokens computed."},
+        {"verdant_engine_draft_taken_total", "counter", "Those of them that were right."},
     };
     for (size_t column = 0; column < ENGINE_COLUMNS; column++) {
         head(out, columns[column].name, columns[column].type, columns[column].help);
@@ -141,7 +143,8 @@ static void write_engines(vd_server *server, vd_buf *out)
                 (double)stats.n_running,       (double)stats.n_waiting,
                 (double)stats.kv_tokens_used,  (double)b->ops->info(b->self).kv_tokens,
                 (double)stats.n_steps,         (double)stats.n_prefill_tokens,
-                (double)stats.n_decode_tokens, (double)stats.n_cached_tokens};
+                (double)stats.n_decode_tokens, (double)stats.n_cached_tokens,
+                (double)stats.n_draft_tokens,  (double)stats.n_draft_taken};
             put_model(out, columns[column].name, server->models[i].name, values[column]);
         }
     }

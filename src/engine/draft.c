@@ -1,0 +1,78 @@
+/* draft.c - see draft.h. */
+#include "engine/draft.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "engine/finish.h"
+
+/* The price of a drafted token, as the chance it needs, before anything was measured. */
+static const double price_unknown = 0.25;
+
+bool vd_speculate_parse(const char *word, vd_speculate *ret_speculate)
+{
+    static const char *const words[] = {"off", "lookup"};
+    for (size_t i = 0; i < VD_COUNT(words); i++)
+        if (strcmp(word, words[i]) == 0) {
+            *ret_speculate = (vd_speculate)i;
+            return true;
+        }
+    return false;
+}
+
+static double price(const vd_engine *e, const vd_draft_plan *plan)
+{
+    double ns = vd_pace_answers_ns(&e->pace, plan->n_rows);
+    if (e->options.draft_always)
+        return 0;
+    return ns > 0 ? vd_pace_slope_ns(&e->pace) * plan->expected / ns : price_unknown;
+}
+
+void vd_draft_make(vd_engine *e, vd_request *r, vd_draft_plan *plan)
+{
+    size_t most = VD_MIN(VD_MIN(e->options.draft_tokens, plan->n_free),
+                         r->n_limit - r->n_tokens - 1); /* the last one is drawn, not computed */
+    double chance = 1;
+    size_t k = 0;
+    r->n_draft = 0;
+    r->lookup = vd_lookup_find(r->token, r->n_tokens);
+    if (r->lookup.n_agree == 0)
+        return;
+    for (; k < most; k++) {
+        chance *= (double)vd_lookup_chance(&r->hits, r->lookup.n_agree + k);
+        if (chance < price(e, plan) || !vd_kv_seq_reserve(e->kv, &r->kv, r->n_tokens + k + 1))
+            break;
+        plan->n_rows++;
+        plan->n_free--;
+        plan->expected += chance;
+    }
+    vd_lookup_copy(&r->lookup, r->token, r->n_tokens, k);
+    r->n_draft = k;
+}
+
+void vd_draft_settle(vd_engine *e, const vd_sampled *s)
+{
+    vd_request *r = s->request;
+    size_t n_text = r->n_tokens, n_vocab = e->model->hp.n_vocab, n_taken = 0;
+    for (size_t i = 0; i < s->n_out; i++) {
+        bool guessed = r->lookup.n_agree > 0;
+        int32_t guess = guessed ? r->token[r->lookup.from + i] : -1;
+        bool goes_on = vd_finish_token(e, r, e->logits + (s->first_out + i) * n_vocab);
+        if (r->n_tokens == n_text + i)
+            break; /* no token was drawn */
+        bool right = r->token[n_text + i] == guess;
+        if (guessed)
+            vd_lookup_learn(&r->hits, r->lookup.n_agree + i, right);
+        if (!goes_on || !right || i == r->n_draft)
+            break;
+        n_taken++;
+    }
+    /* Rows of keys and values behind the last right guess are written anew later. */
+    r->n_computed = n_text + n_taken;
+    s->share->n_decode += (uint32_t)n_taken;
+    s->share->n_rejected -= (uint32_t)n_taken;
+    r->n_drafted += s->n_out - 1;
+    r->n_taken += n_taken;
+    r->n_draft = 0;
+    r->lookup.n_agree = 0;
+}
