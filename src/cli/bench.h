@@ -6,23 +6,25 @@
 #ifndef VD_CLI_BENCH_H
 #define VD_CLI_BENCH_H
 
+#include "cli/bench_limit.h"
+#include "cli/bench_phase.h"
 #include "cli/progress.h"
 #include "cli/run_facts.h"
 
 enum {
     VD_BENCH_RUNS_MAX = 100,
     VD_BENCH_MODELS_MAX = 8,
-    VD_BENCH_TOKENS_MAX = 1 << 20,
-    VD_BENCH_BATCH_MAX = 256
+    VD_BENCH_TOKENS_MAX = 1 << 20
 };
 
 typedef struct vd_bench_args {
     const char *const *model; /* [n_models], borrowed of argv */
     size_t n_models;
-    size_t n_prompt, n_answer, n_batch, n_runs; /* n_runs 0: not said */
+    size_t n_prompt, n_answer, n_depth, n_batch, n_runs; /* n_runs 0: not said */
     bool json;
     const char *folder, *zone; /* -o, --zone */
     double pue, wue_site, wue_grid; /* of the records; NAN: not said */
+    const char *work;               /* --work; NULL: not said */
     /* A trace: */
     const char *trace;                    /* --trace; NULL: there is none */
     size_t n_copies;                      /* 0: no private copies */
@@ -40,6 +42,11 @@ typedef struct vd_bench_model {
     vd_engine *engine;
     vd_run_facts facts;
     vd_run run;
+    uint64_t load_ns;           /* opening the file until it could compute */
+    uint64_t weight_bytes;      /* read by a decode step */
+    uint64_t kv_bytes;          /* read by each of its sequences, in the middle of the answer */
+    uint64_t pss_bytes;         /* at the end; 0: not known */
+    vd_bandwidth bandwidth;     /* at weight_bytes */
 } vd_bench_model;
 
 typedef struct vd_bench {
@@ -50,8 +57,6 @@ typedef struct vd_bench {
     vd_bench_model model[VD_BENCH_MODELS_MAX];
     size_t n_models;
     size_t n_done, n_total;
-    size_t n_alive, n_first; /* requests running; those that gave a token */
-    vd_status failed;
 } vd_bench;
 
 /* What the command line says of the building. */
@@ -62,10 +67,8 @@ void vd_bench_building(const vd_bench_args *args, vd_run_carbon *carbon);
 VD_NODISCARD vd_status vd_bench_models(vd_bench *bench, vd_err *err);
 void vd_bench_done(vd_bench *bench);
 
-/* Submits a request of n_prompt tokens that `seed` decides, greedy and to its full length; the
- * caller has set n_prompt, max_tokens, on_event and ctx. */
-VD_NODISCARD vd_status vd_bench_submit(vd_engine *engine, uint64_t seed,
-                                       vd_request_options *options, vd_err *err);
+/* Lines of work, as bench_work.c says, from the file that args name. Returns the exit status. */
+int vd_bench_work(const vd_bench_args *args);
 
 /* Private copies and a shared server, as args say, each answering the same trace of requests, in
  * turn; prints or writes a record of each. Returns the exit status. */

@@ -61,23 +61,70 @@ static double uncertainty(const vd_bench *b)
     return info.uncertainty_pct;
 }
 
+/* Bytes that one decode step reads, and how fast that was. */
+static double step_bytes(const vd_bench_model *m)
+{
+    return (double)m->weight_bytes +
+           (double)m->kv_bytes * (double)m->run.settings.batch;
+}
+
+static double read_gb_s(const vd_bench_model *m, const phase *decode)
+{
+    return step_bytes(m) * decode->tok_s / (double)m->run.settings.batch * 1e-9;
+}
+
+static json_t *limit_json(const vd_bench_model *m, const phase *decode)
+{
+    const vd_bandwidth *w = &m->bandwidth;
+    json_t *out = json_pack("{s:I,s:I,s:f}", "weight_bytes", (json_int_t)m->weight_bytes,
+                            "kv_bytes", (json_int_t)m->kv_bytes, "gb_s", read_gb_s(m, decode));
+    if (out == NULL || w->n_passes == 0)
+        return out;
+    json_t *more = json_pack("{s:f,s:f,s:I,s:f}", "bandwidth_gb_s", w->best_gb_s,
+                             "bandwidth_median_gb_s", w->median_gb_s, "bandwidth_bytes",
+                             (json_int_t)w->bytes, "of_bandwidth",
+                             read_gb_s(m, decode) / w->best_gb_s);
+    bool good = more != NULL && json_object_update(out, more) == 0;
+    json_decref(more);
+    if (good)
+        return out;
+    json_decref(out);
+    return NULL;
+}
+
+/* What `verdant bench` adds to a record: it stands beside the record's own fields. */
+static json_t *more_json(const vd_bench_model *m, const phase *decode)
+{
+    json_t *out = json_pack("{s:o,s:f}", "decode_reads", limit_json(m, decode), "load_s",
+                            (double)m->load_ns * 1e-9);
+    if (out != NULL && m->pss_bytes > 0 &&
+        json_object_set_new(out, "pss_bytes", json_integer((json_int_t)m->pss_bytes)) != 0) {
+        json_decref(out);
+        return NULL;
+    }
+    return out;
+}
+
 /* The medians first, as this command has always printed them, then the record. */
 static json_t *model_json(const vd_bench *b, const vd_bench_model *m)
 {
     const vd_run *run = &m->run;
     phase prefill = summarize(run, true), decode = summarize(run, false);
     json_t *out = json_pack(
-        "{s:o,s:o,s:f,s:s,s:f,s:I,s:I,s:s,s:I,s:I}", "prefill", phase_json(&prefill), "decode",
+        "{s:o,s:o,s:f,s:s,s:f,s:I,s:I,s:I,s:s,s:I,s:I}", "prefill", phase_json(&prefill), "decode",
         phase_json(&decode), "j_per_tok", decode.j_per_tok, "energy_method", run->meter.method,
-        "uncertainty_pct", uncertainty(b), "threads", (json_int_t)run->settings.threads, "batch",
-        (json_int_t)run->settings.batch, "kernels", run->settings.kernels, "runs",
-        (json_int_t)run->n_samples, "weight_bytes", (json_int_t)run->weights_bytes);
-    json_t *record = vd_run_json(run);
-    bool good = out != NULL && record != NULL && json_object_update(out, record) == 0;
+        "uncertainty_pct", uncertainty(b), "threads", (json_int_t)run->settings.threads, "depth",
+        (json_int_t)b->args->n_depth, "batch", (json_int_t)run->settings.batch, "kernels",
+        run->settings.kernels, "runs", (json_int_t)run->n_samples, "weight_bytes",
+        (json_int_t)run->weights_bytes);
+    json_t *record = vd_run_json(run), *more = more_json(m, &decode);
+    bool good = out != NULL && record != NULL && more != NULL &&
+                json_object_update(out, record) == 0 && json_object_update(out, more) == 0;
     if (good && run->peak_bytes > 0)
         good = json_object_set_new(out, "peak_rss_bytes",
                                    json_integer((json_int_t)run->peak_bytes)) == 0;
     json_decref(record);
+    json_decref(more);
     if (good)
         return out;
     json_decref(out);
@@ -97,24 +144,46 @@ static json_t *all_json(const vd_bench *b)
     return list;
 }
 
+static void print_phase(const char *name, const phase *p)
+{
+    printf("%-8s %6zu %10.1f   %8.1f (%.1f .. %.1f)   %.5f\n", name, (size_t)p->n_tokens,
+           (double)p->n_tokens / p->tok_s * 1e3, p->tok_s, p->min_tok_s, p->max_tok_s,
+           p->j_per_tok);
+}
+
+static void print_limit(const vd_bench_model *m, const phase *decode)
+{
+    const vd_bandwidth *w = &m->bandwidth;
+    printf("a decode step reads %s: %.1f GB/s",
+           vd_cli_size((uint64_t)step_bytes(m)).text, read_gb_s(m, decode));
+    if (w->n_passes > 0)
+        printf(", %.0f %% of the %.1f GB/s at which so much is read here",
+               100 * read_gb_s(m, decode) / w->best_gb_s, w->best_gb_s);
+    printf("\n");
+}
+
 static void print_model(const vd_bench *b, const vd_bench_model *m)
 {
     const vd_run *run = &m->run;
     phase prefill = summarize(run, true), decode = summarize(run, false);
     size_t n_batch = (size_t)run->settings.batch;
-    printf("%s, %zu threads, kernels %s, %zu sequence%s, median of %zu runs (min .. max)\n\n",
-           m->name, (size_t)run->settings.threads, run->settings.kernels, n_batch,
-           n_batch == 1 ? "" : "s", run->n_samples);
-    printf("         tokens   tokens/s                      J/token\n");
-    printf("prefill  %6zu   %8.1f (%.1f .. %.1f)   %.5f\n", (size_t)prefill.n_tokens,
-           prefill.tok_s, prefill.min_tok_s, prefill.max_tok_s, prefill.j_per_tok);
-    printf("decode   %6zu   %8.1f (%.1f .. %.1f)   %.5f\n\n", (size_t)decode.n_tokens,
-           decode.tok_s, decode.min_tok_s, decode.max_tok_s, decode.j_per_tok);
-    printf("weights %s", vd_cli_size(run->weights_bytes).text);
+    printf("%s, %zu threads, kernels %s, %zu sequence%s", m->name,
+           (size_t)run->settings.threads, run->settings.kernels, n_batch, n_batch == 1 ? "" : "s");
+    if (b->args->n_depth > 0)
+        printf(" behind %zu tokens", b->args->n_depth);
+    printf(", median of %zu runs (min .. max)\n\n", run->n_samples);
+    printf("         tokens         ms   tokens/s                      J/token\n");
+    print_phase("prefill", &prefill);
+    print_phase("decode", &decode);
+    printf("\nloaded in %.2f s; weights %s", (double)m->load_ns * 1e-9,
+           vd_cli_size(run->weights_bytes).text);
     if (run->peak_bytes > 0)
-        printf(", peak memory %s", vd_cli_size(run->peak_bytes).text);
+        printf(", memory %s at most", vd_cli_size(run->peak_bytes).text);
+    if (m->pss_bytes > 0)
+        printf(", %s without what it shares", vd_cli_size(m->pss_bytes).text);
     printf("; energy by %s, +-%.0f %%%s\n", run->meter.method, uncertainty(b),
            run->meter.incomplete ? "; some of it went unseen" : "");
+    print_limit(m, &decode);
 }
 
 /* What may stand in a file name anywhere. */

@@ -22,6 +22,7 @@ static const char help[] =
     "  -p N                prompt tokens; default 512\n"
     "  -n N                answer tokens; default 128\n"
     "  -b N                sequences at once; default 1\n"
+    "  -d, --depth N       both begin behind N tokens of context; default 0\n"
     "  -r N                repetitions; default 5, for several models 10\n"
     "  -o, --output DIR    write a record for each model to DIR/NAME.json (docs/report.md)\n"
     "  -t, --threads N     default: one per core\n"
@@ -34,6 +35,9 @@ static const char help[] =
     "  --kv TYPE           f16 or f32; default f16\n"
     "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
     "                       \"j_per_tok\":...} and the record; of several models an array\n"
+    "  --work FILE         lines \"prefill|decode N DEPTH BATCH\", measured as they come, a\n"
+    "                      line of JSON for each; - reads standard input. \"room\" and such a\n"
+    "                      line says before the first one that it will come\n"
     "\n"
     "Before and after a service: N private copies of the model and one server that all share\n"
     "answer the same trace of requests, in turn; metered is the whole machine from the first\n"
@@ -60,6 +64,7 @@ static const char help[] =
 enum { TRACE_OPTIONS = 256, FACTS_OPTIONS = 512 }; /* long options without a letter */
 
 static const struct option options[] = {{"threads", required_argument, NULL, 't'},
+                                        {"depth", required_argument, NULL, 'd'},
                                         {"output", required_argument, NULL, 'o'},
                                         {"zone", required_argument, NULL, 'z'},
                                         {"pue", required_argument, NULL, FACTS_OPTIONS + 0},
@@ -69,6 +74,7 @@ static const struct option options[] = {{"threads", required_argument, NULL, 't'
                                         {"precision", required_argument, NULL, 'e'},
                                         {"kv", required_argument, NULL, 'k'},
                                         {"json", no_argument, NULL, 'j'},
+                                        {"work", required_argument, NULL, 'w'},
                                         {"copies", required_argument, NULL, TRACE_OPTIONS + 0},
                                         {"shared", no_argument, NULL, TRACE_OPTIONS + 1},
                                         {"trace", required_argument, NULL, TRACE_OPTIONS + 2},
@@ -131,6 +137,8 @@ static bool parse_one(int c, char **argv, vd_bench_args *a)
         return vd_cli_parse_size("bench", "-n", optarg, 1, VD_BENCH_TOKENS_MAX, &a->n_answer);
     case 'b':
         return vd_cli_parse_size("bench", "-b", optarg, 1, VD_BENCH_BATCH_MAX, &a->n_batch);
+    case 'd':
+        return vd_cli_parse_size("bench", "--depth", optarg, 0, VD_BENCH_TOKENS_MAX, &a->n_depth);
     case 'r':
         return vd_cli_parse_size("bench", "-r", optarg, 1, VD_BENCH_RUNS_MAX, &a->n_runs);
     case 't':
@@ -152,6 +160,9 @@ static bool parse_one(int c, char **argv, vd_bench_args *a)
     case 'j':
         a->json = true;
         return true;
+    case 'w':
+        a->work = optarg;
+        return true;
     default:
         return vd_cli_bad_option("bench", c, argv) == VD_EXIT_OK;
     }
@@ -166,9 +177,13 @@ static bool check(const vd_bench_args *a, bool of_trace, bool of_phases)
     else if (a->trace != NULL && a->n_copies == 0 && !a->shared)
         wrong = "a trace needs --copies N, --shared or both";
     else if (a->trace != NULL && of_phases)
-        wrong = "-b is not for a trace: the arrivals say how many sequences there are at once";
+        wrong = "-b and -d are not for a trace: its arrivals say how much there is at once";
     else if (a->trace != NULL && a->n_models > 1)
         wrong = "a trace is answered by one MODEL";
+    else if (a->work != NULL && (a->trace != NULL || of_phases || a->folder != NULL))
+        wrong = "--work is not for a trace; its lines say what -p, -n, -d, -b and -r say";
+    else if (a->work != NULL && a->n_models > 1)
+        wrong = "--work is for one MODEL";
     if (wrong != NULL)
         vd_cli_misuse("bench", "%s", wrong);
     return wrong == NULL;
@@ -178,9 +193,9 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
 {
     bool good = true, of_trace = false, of_phases = false;
     int c;
-    while (good && (c = getopt_long(argc, argv, ":p:n:b:r:o:t:", options, NULL)) != -1) {
+    while (good && (c = getopt_long(argc, argv, ":p:n:b:d:r:o:t:", options, NULL)) != -1) {
         of_trace |= c >= TRACE_OPTIONS && c < FACTS_OPTIONS;
-        of_phases |= c == 'b';
+        of_phases |= c == 'b' || c == 'd';
         good = c >= FACTS_OPTIONS   ? parse_facts(c, a)
                : c >= TRACE_OPTIONS ? parse_trace(c, a)
                                     : parse_one(c, argv, a);
@@ -224,6 +239,8 @@ static int bench_main(int argc, char **argv)
     /* Now, and not after an hour of measuring. */
     if (a.folder != NULL && vd_make_dirs(a.folder, &err) != VD_OK)
         return vd_cli_failed("bench", &err);
+    if (a.work != NULL)
+        return vd_bench_work(&a);
     if (a.trace != NULL)
         return vd_bench_trace(&a);
     vd_bench b = {.args = &a};

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bandwidth.h"
 #include "energy/meter.h"
 #include "energy/remedy.h"
 #include "kernels/kernels.h"
@@ -46,13 +47,6 @@ typedef struct vd_doctor_memory {
     uint64_t available_bytes; /* without swapping, within the limit */
     char huge_pages[16];      /* "always", "madvise", "never", "unknown" */
 } vd_doctor_memory;
-
-typedef struct vd_doctor_bandwidth {
-    double best_gb_s, median_gb_s; /* 10^9 bytes per second; 0: not measured */
-    uint64_t bytes;                /* read in one pass */
-    size_t n_threads, n_passes;
-    char why_not[128]; /* "" when measured */
-} vd_doctor_bandwidth;
 
 /* Mean watts while the machine waited and while the bandwidth was measured. */
 typedef struct vd_doctor_watts {
@@ -107,7 +101,7 @@ typedef struct vd_doctor {
     size_t n_kernels;
     const char *mask; /* VERDANT_CPU, or NULL */
     vd_doctor_memory memory;
-    vd_doctor_bandwidth bandwidth;
+    vd_bandwidth bandwidth;
     vd_doctor_energy energy;
     vd_doctor_gpus gpus;
     vd_doctor_mpi mpi;
@@ -126,7 +120,7 @@ void vd_doctor_cpu_find(vd_doctor_cpu *cpu);
 /* `limit_bytes` is the machine model's idea of the memory (vd_machine.memory_bytes). */
 void vd_doctor_memory_find(vd_doctor_memory *memory, uint64_t limit_bytes);
 /* Reads more memory than the caches hold, on all cores, for about a second. */
-void vd_doctor_bandwidth_measure(vd_doctor_bandwidth *bandwidth, const vd_doctor_cpu *cpu,
+void vd_doctor_bandwidth_measure(vd_bandwidth *bandwidth, const vd_doctor_cpu *cpu,
                                  const vd_doctor_memory *memory);
 /* The meter that is asked for, or, with the reason in energy->refused, the best there is. */
 vd_status vd_doctor_meter_open(vd_doctor_energy *energy, vd_meter **ret_meter, vd_err *err);

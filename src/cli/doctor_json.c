@@ -79,7 +79,7 @@ static json_t *kernels_json(const vd_doctor *d)
 static json_t *memory_json(const vd_doctor *d)
 {
     const vd_doctor_memory *m = &d->memory;
-    const vd_doctor_bandwidth *b = &d->bandwidth;
+    const vd_bandwidth *b = &d->bandwidth;
     json_t *bandwidth =
         b->n_passes == 0
             ? json_null()

@@ -94,7 +94,7 @@ static void print_kernels(const vd_doctor *d)
 static void print_memory(const vd_doctor *d)
 {
     const vd_doctor_memory *m = &d->memory;
-    const vd_doctor_bandwidth *b = &d->bandwidth;
+    const vd_bandwidth *b = &d->bandwidth;
     char limit[64] = "";
     if (m->usable_bytes < m->total_bytes)
         snprintf(limit, sizeof(limit), ", %s by a limit", vd_cli_size(m->usable_bytes).text);

@@ -1,5 +1,6 @@
 """`verdant bench`: its figures, its records, models in turn."""
 import json
+import subprocess
 
 import pytest
 
@@ -97,3 +98,106 @@ def test_a_folder_that_cannot_be_made_is_said_before_anything_is_measured(verdan
     (tmp_path / "file").write_text("")
     result = verdant("bench", tmp_path / "no-such.gguf", "-o", tmp_path / "file")
     assert result.returncode == 1 and "a file of that name" in result.stderr
+
+
+def test_what_a_step_reads_is_said_beside_the_bandwidth(verdant, models):
+    out = bench(verdant, models[0], "-r", 3, "-b", 2)
+    reads = out["decode_reads"]
+    assert 0 < reads["weight_bytes"] <= models[0].stat().st_size
+    bytes_of_step = reads["weight_bytes"] + 2 * reads["kv_bytes"]
+    assert reads["gb_s"] == pytest.approx(bytes_of_step * out["decode"]["tok_s"] / 2 * 1e-9)
+    assert reads["bandwidth_bytes"] >= reads["weight_bytes"]
+    assert reads["of_bandwidth"] == pytest.approx(reads["gb_s"] / reads["bandwidth_gb_s"])
+    assert out["load_s"] > 0 and 0 < out["pss_bytes"] < 2 * out["peak_rss_bytes"]
+    text = verdant("bench", models[0], "-p", 4, "-n", 2, "-r", 1, "-t", 1).stdout
+    assert "a decode step reads" in text and "% of the" in text and "loaded in" in text
+
+
+def test_depth_is_context_that_is_not_counted(verdant, models):
+    near, far = (bench(verdant, models[0], "-r", 2, "-d", depth) for depth in (0, 100))
+    assert near["depth"] == 0 and far["depth"] == 100
+    assert far["decode_reads"]["kv_bytes"] > 10 * near["decode_reads"]["kv_bytes"]
+    for sample in far["samples"]:
+        assert sample["decode"]["tokens"] == 4
+        assert 16 <= sample["prefill"]["tokens"] < 16 + 32  # a last page may be computed again
+    assert "behind 100 tokens" in verdant("bench", models[0], "-p", 4, "-n", 2, "-r", 1, "-t", 1,
+                                          "--depth", 100).stdout
+
+
+def work(build, model, lines, *args):
+    return subprocess.run([build / "verdant", "bench", model, "--work", "-", "-t", "1", *args],
+                          input=lines, capture_output=True, text=True, timeout=60)
+
+
+def test_lines_of_work_are_measured_as_they_come(build, models):
+    lines = "prefill 8 0 1\ndecode 5 0 3\ndecode 5 40 1\ndecode 5 40 1\nprefill 8 40 2\n"
+    rooms = "".join(f"room {line}\n" for line in lines.splitlines())
+    result = work(build, models[0], rooms + lines)
+    assert result.returncode == 0, result.stderr
+    head, *done, end = map(json.loads, result.stdout.splitlines())
+    assert head["threads"] == 1 and head["weight_bytes"] > 0 and head["load_s"] > 0
+    assert [d["phase"] for d in done] == ["prefill", "decode", "decode", "decode", "prefill"]
+    assert [d["tokens"] for d in done[:4]] == [8, 15, 5, 5] and 16 <= done[4]["tokens"] < 48
+    assert done[2]["context_tokens"] == 40 and done[3]["context_tokens"] < 40  # the rest is kept
+    for d in done:
+        assert d["tok_s"] == pytest.approx(d["tokens"] / d["seconds"]) and d["joules"] > 0
+    assert end["peak_rss_bytes"] > 0
+
+
+@pytest.mark.parametrize("lines, word", [
+    ("fly 8 0 1\n", "prefill|decode"), ("decode 8 0\n", "prefill|decode"),
+    ("decode -8 0 1\n", "prefill|decode"), ("decode 0 0 1\n", "N is 1"),
+    ("decode 4 0 1\ndecode 4 0 2\n", "more room")])
+def test_lines_that_are_no_work_are_refused(build, models, lines, word):
+    result = work(build, models[0], lines)
+    assert result.returncode == 1 and word in result.stderr
+
+
+def test_options_that_lines_replace_are_refused(build, models):
+    assert work(build, models[0], "", "-b", "2").returncode == 2
+    assert work(build, models[0], "", models[1]).returncode == 2
+
+
+def peer_bench(build):
+    path = build / "bench/peer_bench"
+    if not path.exists():
+        pytest.skip("no peer_bench on this processor")
+    return path
+
+
+def test_the_peer_takes_the_same_lines(build, models):
+    llama_cpp = pytest.importorskip("llama_cpp")
+    folder = llama_cpp.find_libraries()
+    if folder is None:
+        pytest.skip("llama.cpp is not here (tests/peer/get_peer.sh)")
+    lines = "room decode 5 0 3\nprefill 8 0 1\ndecode 5 0 3\ndecode 5 40 1\ndecode 5 40 1\n"
+    result = subprocess.run([peer_bench(build), models[0], "-t", "1", "--peer", folder],
+                            input=lines, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    head, *done, end = map(json.loads, result.stdout.splitlines())
+    assert head["peer"].startswith("llama.cpp 0.5.0") and "cpu" in head["cpu_library"]
+    assert [d["tokens"] for d in done] == [8, 15, 5, 5] and end["peak_rss_bytes"] > 0
+    assert [d["context_tokens"] for d in done] == [0, 16, 40, 0]
+    result = subprocess.run([peer_bench(build), models[0], "--peer", folder], input="decode 1\n",
+                            capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and "prefill|decode" in result.stderr
+
+
+OTHER_LIBRARY = """
+#include <string.h>
+const char *llama_version(void) { return "VERSION"; }
+void *llama_model_default_params(void *place) { memset(place, 0, SIZE); return place; }
+"""
+
+
+@pytest.mark.parametrize("version, size, word", [("0.6.0", 78, "0.6.0 found, v0.5.0 wanted"),
+                                                 ("0.5.0", 90, "writes 90 bytes, 78 expected"),
+                                                 ("0.5.0", 78, "the defaults at byte 16")])
+def test_another_llama_cpp_is_refused(build, models, tmp_path, version, size, word):
+    source = OTHER_LIBRARY.replace("VERSION", version).replace("SIZE", str(size))
+    for name in ("libggml-base.so", "libggml.v0.5.0.so", "libllama.v0.5.0.so"):
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / name, "-x", "c", "-"],
+                       input=source, text=True, check=True)
+    result = subprocess.run([peer_bench(build), models[0], "--peer", tmp_path], input="",
+                            capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1 and word in result.stderr

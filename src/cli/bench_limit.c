@@ -1,0 +1,66 @@
+/* bench_limit.c - see bench_limit.h. */
+#include "cli/bench_limit.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "base/checked.h"
+#include "engine/engine.h"
+
+static bool has(const vd_gguf_tensor *t, const char *part)
+{
+    return memmem(t->name.data, t->name.n, part, strlen(part)) != NULL;
+}
+
+uint64_t vd_bench_weight_bytes(const vd_engine *e)
+{
+    const vd_model *model = e->model;
+    const vd_moe_params *moe = &model->hp.moe;
+    bool own_output = vd_gguf_find_tensor(model->gguf, "output.weight") != NULL;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < vd_gguf_n_tensors(model->gguf); i++) {
+        const vd_gguf_tensor *t = vd_gguf_tensor_at(model->gguf, i);
+        bool table = has(t, "position_embd.") || has(t, "token_types.") ||
+                     (has(t, "token_embd.weight") && (own_output || model->hp.block.encoder));
+        if (has(t, "_exps.") && moe->n_experts > 0)
+            bytes += t->n_bytes / moe->n_experts * moe->n_used;
+        else if (!table)
+            bytes += t->n_bytes;
+    }
+    return bytes;
+}
+
+uint64_t vd_bench_kv_bytes(const vd_engine *e, size_t depth)
+{
+    const vd_hparams *hp = &e->model->hp;
+    vd_engine_info info = vd_engine_info_get(e);
+    uint64_t tokens = 0;
+    for (size_t i = 0; i < hp->n_layer; i++)
+        tokens += hp->local[i] && hp->window > 0 ? VD_MIN(depth, hp->window) : depth;
+    if (info.kv_tokens == 0 || hp->n_layer == 0)
+        return 0;
+    return (uint64_t)((double)info.kv_bytes / (double)info.kv_tokens / (double)hp->n_layer *
+                      (double)tokens);
+}
+
+uint64_t vd_bench_pss_bytes(void)
+{
+    char line[256];
+    unsigned long long kb = 0;
+    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+    if (file == NULL)
+        return 0;
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (sscanf(line, "Pss: %llu kB", &kb) == 1)
+            break;
+    fclose(file);
+    return kb * 1024;
+}
+
+uint64_t vd_bench_peak_bytes(void)
+{
+    struct rusage usage = {0};
+    getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)usage.ru_maxrss * 1024;
+}

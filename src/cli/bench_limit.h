@@ -1,0 +1,23 @@
+/*
+ * bench_limit.h - what bounds a decode step: the bytes it reads, and how fast this machine reads
+ * that many. Inside the bench of src/cli.
+ */
+#ifndef VD_CLI_BENCH_LIMIT_H
+#define VD_CLI_BENCH_LIMIT_H
+
+#include <verdant/engine.h>
+
+#include "base/bandwidth.h"
+
+/* Bytes of weights, as the file has them, that one token of one sequence reads: all but the rows of
+ * embedding tables and the experts that are not asked. More sequences read them once together, but
+ * for further experts. */
+uint64_t vd_bench_weight_bytes(const vd_engine *engine);
+/* Bytes of keys and values that it reads besides, behind `depth` tokens. */
+uint64_t vd_bench_kv_bytes(const vd_engine *engine, size_t depth);
+
+/* Of this process: now, shared pages by their part; the most there was. 0 where unknown. */
+uint64_t vd_bench_pss_bytes(void);
+uint64_t vd_bench_peak_bytes(void);
+
+#endif
