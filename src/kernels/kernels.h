@@ -80,22 +80,42 @@ void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, 
 
 /* ---- attention --------------------------------------------------------------------------------*/
 
-/* One query position: the n_group query heads that share one KV head, over positions
- * [first, n_kv) kept in pages; online softmax, never T x T (Milakov and Gimelshein 2018).
- * Row r of page p of this head: k_base + page[p] * page_stride + r * row_stride (bytes). */
+/* Consecutive query positions of one sequence and the n_group query heads that share one KV head,
+ * over positions kept in pages; online softmax, never T x T (Milakov and Gimelshein 2018).
+ * Row r of page p of this head: k_base + page[p] * page_stride + r * row_stride (bytes).
+ * Within one level a query's result has the same bits whichever others are in its block. */
+enum { VD_ATTN_ROWS = 48, VD_ATTN_SPAN = 64 };
 typedef struct vd_attn {
-    const float *q;        /* [n_group, D] */
-    float *out;            /* [n_group, D] */
+    const float *q;        /* [n_q, n_group, D], ld_q values from one position to the next */
+    float *out;            /* [n_q, n_group, D], as q */
+    size_t n_q, ld_q;      /* n_q * n_group at most VD_ATTN_ROWS, or n_q = 1 */
     size_t n_group, head_dim;
     const unsigned char *k_base, *v_base;
     const uint32_t *page;  /* page numbers of the sequence, in order of position */
     size_t page_stride, row_stride;
     size_t page_tokens;    /* positions per page */
-    size_t first, n_kv;    /* first < n_kv */
+    size_t n_kv;           /* positions that the last query sees, 1 or more */
+    bool causal;           /* the one before it sees one less, and so on; else all see n_kv */
+    size_t window;         /* of these only the last so many; 0: all */
     vd_dtype kv_dtype;     /* F16 or F32 */
     float scale;           /* logits = scale * q.k */
     float softcap;         /* logits become softcap * tanh(logits / softcap); 0: off */
+    float *scratch;        /* vd_attn_scratch floats of the calling thread, aligned to 64 */
 } vd_attn;
+
+/* The positions [*ret_first, *ret_end) that query i sees. */
+static inline void vd_attn_range(const vd_attn *a, size_t i, size_t *ret_first, size_t *ret_end)
+{
+    size_t end = a->causal ? a->n_kv - (a->n_q - 1 - i) : a->n_kv;
+    *ret_first = a->window != 0 && a->window < end ? end - a->window : 0;
+    *ret_end = end;
+}
+
+/* A tile of keys or values, its logits, and queries and outputs of a block. */
+static inline size_t vd_attn_scratch(size_t head_dim)
+{
+    return VD_ATTN_SPAN * head_dim + VD_ATTN_SPAN * VD_ATTN_ROWS + 2 * VD_ATTN_ROWS * head_dim;
+}
 
 /* ---- the table --------------------------------------------------------------------------------*/
 

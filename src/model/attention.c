@@ -2,6 +2,7 @@
  * attention.c - from queries, keys and values to what the output product reads: norms, rotation,
  * the cache, and the sum over earlier positions.
  */
+#include "base/checked.h"
 #include "model/pass.h"
 
 static void rotate(const vd_worker *w, const vd_layer *layer, size_t token, float *head)
@@ -48,18 +49,19 @@ static void store_position(vd_worker *w, size_t index, size_t token, size_t head
                     vd_kv_values(f->kv, index, head) + at, d);
 }
 
-static void attend(vd_worker *w, size_t index, size_t token, size_t head)
+/* Queries of tokens [token, token + n), all of one sequence. */
+static void attend(vd_worker *w, size_t index, size_t token, size_t n, size_t head)
 {
     vd_forward *f = w->f;
     const vd_hparams *hp = &w->m->hp;
     const vd_batch *batch = w->pass->batch;
     size_t d = hp->head_dim, group = hp->n_head / hp->n_kv_head;
-    size_t n_kv = f->n_kv[token];
-    bool windowed = w->m->layer[index].local && n_kv > hp->window;
     size_t at = (token * hp->n_head + head * group) * d;
     vd_attn args = {
         .q = f->q + at,
         .out = f->attn + at,
+        .n_q = n,
+        .ld_q = hp->n_head * d,
         .n_group = group,
         .head_dim = d,
         .k_base = vd_kv_keys(f->kv, index, head),
@@ -68,11 +70,13 @@ static void attend(vd_worker *w, size_t index, size_t token, size_t head)
         .page_stride = vd_kv_page_stride(f->kv),
         .row_stride = vd_kv_row_stride(f->kv),
         .page_tokens = VD_KV_PAGE_TOKENS,
-        .first = windowed ? n_kv - hp->window : 0,
-        .n_kv = n_kv,
+        .n_kv = f->n_kv[token + n - 1],
+        .causal = !hp->block.encoder,
+        .window = w->m->layer[index].local ? hp->window : 0,
         .kv_dtype = vd_kv_dtype(f->kv),
         .scale = hp->attn_scale,
         .softcap = hp->attn_softcap,
+        .scratch = w->space->attn,
     };
     w->kn->attn(&args);
 }
@@ -90,7 +94,26 @@ static void norm_widths(vd_worker *w, const vd_layer *layer)
     vd_pool_barrier(w->f->pool);
 }
 
-/* (token, KV head) pairs go round the threads, so that long and short sequences mix. */
+/* The tokens of a sequence go in blocks of nearly the same size, as large as the kernel takes.
+ * (block, KV head) pairs go round the threads, so that long and short ones mix. */
+static void attend_blocks(vd_worker *w, size_t layer)
+{
+    const vd_hparams *hp = &w->m->hp;
+    const vd_kv_seq *const *seq = w->pass->batch->seq;
+    size_t most = VD_MAX(1, VD_ATTN_ROWS * hp->n_kv_head / hp->n_head), item = 0;
+    for (size_t first = 0, end; first < w->n_tokens; first = end) {
+        for (end = first + 1; end < w->n_tokens && seq[end] == seq[first];)
+            end++;
+        size_t n = end - first, n_blocks = (n + most - 1) / most;
+        for (size_t b = 0; b < n_blocks; b++) {
+            size_t from = first + n * b / n_blocks, to = first + n * (b + 1) / n_blocks;
+            for (size_t head = 0; head < hp->n_kv_head; head++)
+                if (item++ % w->n_threads == w->thread)
+                    attend(w, layer, from, to - from, head);
+        }
+    }
+}
+
 void vd_pass_attention(vd_worker *w, size_t layer)
 {
     size_t n_heads = w->m->hp.n_kv_head, n_items = w->n_tokens * n_heads;
@@ -99,12 +122,11 @@ void vd_pass_attention(vd_worker *w, size_t layer)
     for (size_t i = w->thread; i < n_items; i += w->n_threads) {
         store_position(w, layer, i / n_heads, i % n_heads);
         if (w->pass->one_each)
-            attend(w, layer, i / n_heads, i % n_heads);
+            attend(w, layer, i / n_heads, 1, i % n_heads);
     }
     vd_pool_barrier(w->f->pool);
     if (w->pass->one_each)
         return;
-    for (size_t i = w->thread; i < n_items; i += w->n_threads)
-        attend(w, layer, i / n_heads, i % n_heads);
+    attend_blocks(w, layer);
     vd_pool_barrier(w->f->pool);
 }

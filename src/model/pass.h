@@ -23,6 +23,7 @@ typedef struct vd_thread_space {
     float *rows;    /* [PRIVATE_MAX, C] normalized input of a small batch */
     void *act;      /* vd_act of a small batch */
     float *scratch; /* [max K] for vd_linear */
+    float *attn;    /* [vd_attn_scratch] */
 } vd_thread_space;
 
 /* Which experts the tokens of a batch go to, in one layer. */

@@ -2,10 +2,12 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "check.h"
 
 typedef struct shape {
-    size_t n_group, head_dim, page_tokens, first, n_kv, row_gap;
+    size_t n_q, n_group, head_dim, page_tokens, window, n_kv, row_gap;
+    bool causal;
     vd_dtype kv_dtype;
     int kind;
     float softcap;
@@ -19,14 +21,15 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
     size_t kv_bytes = n_pages * page - 64 - s.row_gap;
     unsigned char *kv[2] = {check_memory(kv_bytes), check_memory(kv_bytes)};
     uint32_t *pages = check_memory(n_pages * sizeof *pages);
-    size_t n_q = s.n_group * s.head_dim;
+    size_t ld_q = s.n_group * s.head_dim + s.row_gap, n_q = s.n_q * ld_q - s.row_gap;
     float *q = check_memory(n_q * sizeof *q), *got = check_memory(n_q * sizeof *got);
     float *want = check_memory(n_q * sizeof *want), *line = check_memory(s.head_dim * 4);
+    float *scratch = check_memory(vd_attn_scratch(s.head_dim) * sizeof *scratch);
 
-    check_now("attn %s group=%zu D=%zu page=%zu first=%zu n_kv=%zu %s kind=%d softcap=%g",
-              k->name, s.n_group,
-              s.head_dim, s.page_tokens, s.first, s.n_kv, vd_dtype_name(s.kv_dtype), s.kind,
-              (double)s.softcap);
+    check_now("attn %s n_q=%zu group=%zu D=%zu page=%zu n_kv=%zu window=%zu%s %s kind=%d "
+              "softcap=%g",
+              k->name, s.n_q, s.n_group, s.head_dim, s.page_tokens, s.n_kv, s.window,
+              s.causal ? " causal" : "", vd_dtype_name(s.kv_dtype), s.kind, (double)s.softcap);
     for (size_t p = 0; p < n_pages; p++) /* in a random order of pages */
         pages[p] = (uint32_t)p;
     for (size_t p = n_pages; p > 1; p--) {
@@ -43,11 +46,15 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
             c->store_kv(s.kv_dtype, line, kv[side] + p / s.page_tokens * page +
                         p % s.page_tokens * row, s.head_dim);
         }
-    vd_attn args = {.q = q, .out = got, .n_group = s.n_group, .head_dim = s.head_dim,
-                    .k_base = kv[0], .v_base = kv[1], .page = pages, .page_stride = page,
-                    .row_stride = row, .page_tokens = s.page_tokens, .first = s.first,
-                    .n_kv = s.n_kv, .kv_dtype = s.kv_dtype, .scale = 0.25f,
-                    .softcap = s.softcap};
+    vd_attn args = {.q = q, .out = got, .n_q = s.n_q, .ld_q = ld_q, .n_group = s.n_group,
+                    .head_dim = s.head_dim, .k_base = kv[0], .v_base = kv[1], .page = pages,
+                    .page_stride = page, .row_stride = row, .page_tokens = s.page_tokens,
+                    .n_kv = s.n_kv, .causal = s.causal, .window = s.window,
+                    .kv_dtype = s.kv_dtype, .scale = 0.25f, .softcap = s.softcap,
+                    .scratch = scratch};
+    memset(got, 0, n_q * sizeof *got); /* what lies between the rows */
+    memset(want, 0, n_q * sizeof *want);
+    memset(scratch, 0xff, vd_attn_scratch(s.head_dim) * sizeof *scratch);
     k->attn(&args);
     args.out = want;
     c->attn(&args);
@@ -58,18 +65,58 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
     check_done_all("attn");
 }
 
+/* A block gives each of its queries the bits that it has in another block, or alone. */
+static void same_in_any_block(const vd_kernels *k)
+{
+    enum { N = 48, D = 40, AT = 100, PAGE = 16, N_PAGES = (AT + N + PAGE - 1) / PAGE };
+    static const size_t sizes[] = {1, 8, 2, 13, 1, 9, 7, 7}; /* N in all */
+    size_t row = D * 2, kv_bytes = N_PAGES * PAGE * row;
+    unsigned char *keys = check_memory(kv_bytes), *values = check_memory(kv_bytes);
+    float *q = check_memory(N * D * sizeof *q), *whole = check_memory(N * D * sizeof *q);
+    float *parts = check_memory(N * D * sizeof *q);
+    float *scratch = check_memory(vd_attn_scratch(D) * sizeof *scratch);
+    uint32_t pages[N_PAGES];
+    check_now("attn %s in blocks", k->name);
+    for (uint32_t p = 0; p < N_PAGES; p++)
+        pages[p] = N_PAGES - 1 - p;
+    check_fill_floats(q, N * D);
+    check_fill_rows(VD_DTYPE_F16, keys, N_PAGES * PAGE, D);
+    check_fill_rows(VD_DTYPE_F16, values, N_PAGES * PAGE, D);
+    for (size_t window = 0; window <= 60; window += 30) {
+        vd_attn args = {.q = q, .out = whole, .n_q = N, .ld_q = D, .n_group = 1, .head_dim = D,
+                        .k_base = keys, .v_base = values, .page = pages,
+                        .page_stride = PAGE * row, .row_stride = row, .page_tokens = PAGE,
+                        .n_kv = AT + N, .causal = true, .window = window,
+                        .kv_dtype = VD_DTYPE_F16, .scale = 0.5f, .scratch = scratch};
+        k->attn(&args);
+        for (size_t b = 0, i = 0; b < VD_COUNT(sizes); i += sizes[b++]) {
+            args.n_q = sizes[b];
+            args.q = q + i * D;
+            args.out = parts + i * D;
+            args.n_kv = AT + i + sizes[b];
+            k->attn(&args);
+        }
+        check_expect(memcmp(whole, parts, N * D * sizeof *whole) == 0,
+                     "attn: a query's result depends on its block");
+    }
+    check_done_all("attn");
+}
+
 void check_attn(const vd_kernels *k)
 {
     static const size_t dims[] = {8, 16, 24, 40, 64, 72, 80, 96, 128, 200, 256};
-    static const size_t lengths[] = {1, 2, 31, 32, 33, 64, 101};
+    static const size_t lengths[] = {1, 2, 31, 32, 33, 64, 101, 150};
     const vd_kernels *c = vd_kernels_level("c");
     for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++)
         for (size_t n = 0; n < sizeof lengths / sizeof lengths[0]; n++)
             for (size_t group = 1; group <= 8; group += 1 + (group > 5)) {
-                shape s = {.n_group = group, .head_dim = dims[d], .n_kv = lengths[n],
+                size_t most_q = VD_MIN(lengths[n], VD_ATTN_ROWS / group);
+                shape s = {.n_q = check_random_below(3) == 0 ? 1 : 1 + check_random_below(most_q),
+                           .n_group = group, .head_dim = dims[d], .n_kv = lengths[n],
                            .page_tokens = (size_t[]){1, 7, 16, 32, 64}[check_random_below(5)],
-                           .first = check_random_below(lengths[n]),
+                           .window = check_random_below(2) * check_random_below(lengths[n] + 2),
                            .row_gap = (size_t[]){0, 2, 128}[check_random_below(3)],
+                           .causal = check_random_below(4) != 0,
                            .kv_dtype = VD_DTYPE_F16,
                            .softcap = (float[]){0, 0, 1.5f, 50}[check_random_below(4)]};
                 if (group > 4 && dims[d] > 128)
@@ -77,7 +124,10 @@ void check_attn(const vd_kernels *k)
                 one(k, c, s);
                 s.kv_dtype = VD_DTYPE_F32;
                 s.row_gap *= 2;
+                s.n_q = most_q;
                 s.kind = (int)check_random_below(2); /* plain or NaN */
                 one(k, c, s);
             }
+    if (k != c)
+        same_in_any_block(k);
 }

@@ -143,34 +143,37 @@ static void run_attn(void *ctx)
     a->k->attn(&a->args);
 }
 
-static void bench_attn(const vd_kernels *k, const char *filter, size_t group, size_t d, size_t n_kv,
-                       vd_dtype dtype)
+static void bench_attn(const vd_kernels *k, const char *filter, size_t n_q, size_t group, size_t d,
+                       size_t n_kv, vd_dtype dtype)
 {
     enum { PAGE = 32 };
     char name[100];
-    (void)snprintf(name, sizeof name, "attn %s group=%zu D=%zu n=%zu", vd_dtype_name(dtype), group,
-                   d, n_kv);
+    (void)snprintf(name, sizeof name, "attn %s q=%zu group=%zu D=%zu n=%zu", vd_dtype_name(dtype),
+                   n_q, group, d, n_kv);
     if (strstr(name, filter) == NULL)
         return;
     size_t row = d * (dtype == VD_DTYPE_F16 ? 2 : 4), bytes = n_kv * row;
     unsigned char *kv = vd_alloc(2 * bytes);
     uint32_t *pages = vd_alloc(n_kv / PAGE * sizeof *pages);
-    float *q = vd_alloc(2 * group * d * sizeof *q), *line = vd_alloc(d * sizeof *line);
-    if (kv == NULL || pages == NULL || q == NULL || line == NULL)
+    size_t n = n_q * group * d;
+    float *q = vd_alloc(2 * n * sizeof *q), *line = vd_alloc(d * sizeof *line);
+    float *scratch = vd_alloc_aligned(vd_attn_scratch(d) * sizeof *scratch, 64);
+    if (kv == NULL || pages == NULL || q == NULL || line == NULL || scratch == NULL)
         exit(2);
     for (size_t p = 0; p < n_kv / PAGE; p++)
         pages[p] = (uint32_t)p;
-    check_fill_floats(q, group * d);
+    check_fill_floats(q, n);
     for (size_t p = 0; p < 2 * n_kv; p++) {
         check_fill_floats(line, d);
         k->store_kv(dtype, line, kv + p * row, d);
     }
-    attention a = {k, {.q = q, .out = q + group * d, .n_group = group, .head_dim = d, .k_base = kv,
-                       .v_base = kv + bytes, .page = pages, .page_stride = PAGE * row,
-                       .row_stride = row, .page_tokens = PAGE, .n_kv = n_kv, .kv_dtype = dtype,
-                       .scale = 0.125f}};
+    attention a = {k, {.q = q, .out = q + n, .n_q = n_q, .ld_q = group * d, .n_group = group,
+                       .head_dim = d, .k_base = kv, .v_base = kv + bytes, .page = pages,
+                       .page_stride = PAGE * row, .row_stride = row, .page_tokens = PAGE,
+                       .n_kv = n_kv, .kv_dtype = dtype, .scale = 0.125f, .scratch = scratch}};
     report(name, k, bench_time_ns(run_attn, &a), 2.0 * (double)bytes,
-           4.0 * (double)(group * d * n_kv));
+           4.0 * (double)(n * n_kv));
+    vd_free(scratch);
     vd_free(kv);
     vd_free(pages);
     vd_free(q);
@@ -179,11 +182,15 @@ static void bench_attn(const vd_kernels *k, const char *filter, size_t group, si
 
 void bench_all(const vd_kernels *k, const bench_options *options)
 {
+    /* queries, heads of a group, D, positions */
+    static const size_t shapes[][4] = {{1, 3, 64, 256},   {1, 3, 64, 2048},  {1, 8, 64, 2048},
+                                       {1, 4, 128, 2048}, {1, 4, 256, 2048}, {2, 3, 64, 2048},
+                                       {3, 3, 64, 2048},  {16, 3, 64, 2048}, {6, 8, 64, 2048},
+                                       {12, 4, 128, 2048}, {12, 4, 256, 2048}};
     bench_products(k, options);
     bench_small(k, options->filter);
-    bench_attn(k, options->filter, 3, 64, 256, VD_DTYPE_F16);
-    bench_attn(k, options->filter, 3, 64, 2048, VD_DTYPE_F16);
-    bench_attn(k, options->filter, 3, 64, 2048, VD_DTYPE_F32);
-    bench_attn(k, options->filter, 4, 128, 2048, VD_DTYPE_F16);
-    bench_attn(k, options->filter, 4, 256, 2048, VD_DTYPE_F16);
+    for (size_t i = 0; i < VD_COUNT(shapes); i++)
+        bench_attn(k, options->filter, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3],
+                   VD_DTYPE_F16);
+    bench_attn(k, options->filter, 1, 3, 64, 2048, VD_DTYPE_F32);
 }

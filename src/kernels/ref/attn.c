@@ -1,8 +1,8 @@
 /*
- * attn.c - one query position against the cached keys and values, by online softmax (Milakov and
- * Gimelshein 2018): a running maximum, a running sum, and an accumulator that is scaled down when
- * the maximum grows. In double. The output is made in slices of 64 dimensions, whose accumulator
- * is on the stack; the logits are computed again for each slice.
+ * attn.c - queries against the cached keys and values, one at a time, by online softmax (Milakov
+ * and Gimelshein 2018): a running maximum, a running sum, and an accumulator that is scaled down
+ * when the maximum grows. In double. The output is made in slices of 64 dimensions, whose
+ * accumulator is on the stack; the logits are computed again for each slice.
  */
 #include <math.h>
 #include <string.h>
@@ -30,10 +30,14 @@ static double value_at(const vd_attn *a, const unsigned char *row, size_t i)
     return (double)vd_f16_to_f32(half);
 }
 
-static void attend(const vd_attn *a, const float *q, size_t begin, size_t end, float *out)
+static void attend(const vd_attn *a, size_t i_q, size_t head, size_t begin, size_t end)
 {
+    const float *q = a->q + i_q * a->ld_q + head * a->head_dim;
+    float *out = a->out + i_q * a->ld_q + head * a->head_dim;
+    size_t first, end_kv;
+    vd_attn_range(a, i_q, &first, &end_kv);
     double acc[SLICE] = {0}, most = -INFINITY, total = 0;
-    for (size_t p = a->first; p < a->n_kv; p++) {
+    for (size_t p = first; p < end_kv; p++) {
         const unsigned char *k = row_at(a, a->k_base, p), *v = row_at(a, a->v_base, p);
         double logit = 0;
         for (size_t i = 0; i < a->head_dim; i++)
@@ -60,7 +64,8 @@ static void attend(const vd_attn *a, const float *q, size_t begin, size_t end, f
 void vd_ref_attn(const vd_attn *args)
 {
     size_t d = args->head_dim;
-    for (size_t g = 0; g < args->n_group; g++)
-        for (size_t begin = 0; begin < d; begin += SLICE)
-            attend(args, args->q + g * d, begin, VD_MIN(begin + SLICE, d), args->out + g * d);
+    for (size_t i = 0; i < args->n_q; i++)
+        for (size_t g = 0; g < args->n_group; g++)
+            for (size_t begin = 0; begin < d; begin += SLICE)
+                attend(args, i, g, begin, VD_MIN(begin + SLICE, d));
 }
