@@ -7,6 +7,9 @@
 #include "engine/finish.h"
 #include "engine/scheduler.h"
 
+/* Shorter pieces of a prompt cost too much per token: the weights are read for each. */
+enum { CHUNK_MIN = 32 };
+
 /* What is being filled. */
 typedef struct building {
     vd_engine *e;
@@ -116,15 +119,25 @@ static void add_answers(building *b)
     e->n_answer = b->batch->n_tokens;
 }
 
+/* Tokens of prompts that this step may read. Who answers waits for all of them. */
+static size_t prompt_room(const vd_engine *e)
+{
+    size_t room = e->options.step_tokens - e->n_answer;
+    if (e->n_answer == 0 || e->model->hp.block.encoder)
+        return room;
+    return vd_pace_chunk(&e->pace, e->n_answer, (double)e->options.step_ms * 1e6, CHUNK_MIN, room);
+}
+
 /* Chunks of prompts fill the rest of the step. */
 static void add_prompts(building *b)
 {
     vd_engine *e = b->e;
+    size_t end = b->batch->n_tokens + prompt_room(e);
     for (vd_request *r = e->running.head; r != NULL; r = r->next) {
         if (r->n_computed >= r->n_tokens) /* it answers, and is in the step */
             continue;
         size_t n_left = r->n_tokens - r->n_computed;
-        size_t n_free = e->options.step_tokens - b->batch->n_tokens;
+        size_t n_free = end - b->batch->n_tokens;
         if (e->model->hp.block.encoder && n_left > n_free)
             continue;
         if (n_free > 0 && b->n_share < e->options.max_running)

@@ -16,6 +16,7 @@ enum {
     DEFAULT_RUNNING = 32,
     DEFAULT_WAITING = 1024,
     DEFAULT_STEP = 512,
+    DEFAULT_STEP_MS = 50,
     DEFAULT_DRAFT = 8,
     DRAFT_ROWS = 32, /* drafted tokens of one step: each needs a row of logits */
     COUNT_MAX = 1 << 24, /* ceiling of every count in the options */
@@ -31,6 +32,7 @@ static vd_status check_options(const vd_engine_options *o, vd_err *err)
         {"ctx_tokens", o->ctx_tokens}, {"kv_tokens", o->kv_tokens},
         {"max_running", o->max_running}, {"max_waiting", o->max_waiting},
         {"step_tokens", o->step_tokens},
+        {"step_ms", o->step_ms},
     };
     for (size_t i = 0; i < VD_COUNT(counts); i++)
         if (counts[i].value > COUNT_MAX)
@@ -79,6 +81,8 @@ static void fill_defaults(vd_engine_options *o, const vd_hparams *hp)
         o->step_tokens = DEFAULT_STEP;
     /* Every running sequence must get its token in every step. */
     o->step_tokens = VD_MAX(o->step_tokens, o->max_running);
+    if (o->step_ms == 0)
+        o->step_ms = DEFAULT_STEP_MS;
     if (o->draft_tokens == 0)
         o->draft_tokens = DEFAULT_DRAFT;
     if (hp->block.encoder)

@@ -3,10 +3,14 @@
  *
  * Iteration-level batching (Orca, Yu et al. 2022): every step takes one token of each sequence
  * that is answering, then fills what is left of step_tokens with chunks of prompts (chunked
- * prefill, Sarathi-Serve, Agrawal et al. 2024), oldest first. A request starts when the cache has
- * room for its whole prompt. When no page is left for an answer, the youngest request gives its
- * pages back and is computed again later (recomputation, Kwon et al. 2023); what was already
- * shown is not shown twice, and draws are numbered, so its text does not change.
+ * prefill, Sarathi-Serve, Agrawal et al. 2024), oldest first. While somebody answers, those chunks
+ * are only so long that the step is expected to take step_ms: Sarathi's token budget, but by times
+ * measured here (pace.h) and not by a profile made before.
+ *
+ * A request starts when the cache has room for its whole prompt. When no page is left for an
+ * answer, the youngest request gives its pages back and is computed again later (recomputation,
+ * Kwon et al. 2023); what was already shown is not shown twice, and draws are numbered, so its text
+ * does not change.
  *
  * A text whose embedding is wanted is a prompt without an answer. An encoder reads it at once,
  * since every token sees all others: it waits for a step that has room for the whole of it, and

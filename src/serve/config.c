@@ -30,6 +30,7 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT("pooling", vd_config_model, pooling),
     TEXT("speculate", vd_config_model, speculate),
     COUNT("draft_tokens", vd_config_model, draft_tokens),
+    COUNT("step_ms", vd_config_model, step_ms),
     COUNT("ctx_tokens", vd_config_model, ctx_tokens),
     COUNT("kv_tokens", vd_config_model, kv_tokens),
     COUNT("max_running", vd_config_model, max_running),
@@ -215,7 +216,7 @@ static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, 
         {"ctx_tokens", m->ctx_tokens, TOKENS_MAX},   {"kv_tokens", m->kv_tokens, TOKENS_MAX},
         {"max_running", m->max_running, 4096},       {"max_waiting", m->max_waiting, 65536},
         {"step_tokens", m->step_tokens, 65536},      {"threads", m->threads, 256},
-        {"draft_tokens", m->draft_tokens, 16},
+        {"draft_tokens", m->draft_tokens, 16},       {"step_ms", m->step_ms, 600000},
     };
     char key[64];
     for (size_t k = 0; k < VD_COUNT(numbers); k++) {
@@ -417,6 +418,7 @@ vd_engine_options vd_config_engine(const vd_config_model *m)
         .max_running = m->max_running,
         .max_waiting = m->max_waiting,
         .step_tokens = m->step_tokens,
+        .step_ms = m->step_ms,
         .kv_f32 = m->kv_f32,
         .exact = m->exact,
         .no_prefix_cache = m->no_prefix_cache,

@@ -18,7 +18,7 @@ typedef struct vd_config_model {
     char *pooling;    /* a word of vd_pooling_parse */
     char *speculate;  /* a word of vd_speculate_parse */
     uint32_t ctx_tokens, kv_tokens, max_running, max_waiting, step_tokens, threads;
-    uint32_t draft_tokens;
+    uint32_t draft_tokens, step_ms;
     bool kv_f32, exact, no_prefix_cache;
     uint32_t ref_line; /* where `ref` stands in the file, for messages */
 } vd_config_model;

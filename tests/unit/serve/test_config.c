@@ -79,7 +79,7 @@ static void every_key_arrives(void **state)
         "models:\n"
         "  - {name: m, ref: r, ctx_tokens: 2, kv_tokens: 3, max_running: 4, max_waiting: 5,\n"
         "     step_tokens: 6, threads: 7, kv_f32: true, exact: True, no_prefix_cache: TRUE,\n"
-        "     speculate: lookup, draft_tokens: 9}\n"
+        "     speculate: lookup, draft_tokens: 9, step_ms: 10}\n"
         "  - {name: n, ref: s}\n"
         "limits: {streams: 8, connections: 9, choices: 10, body_kib: 11, bodies_kib: 12,\n"
         "         stream_kib: 13, head_seconds: 14, body_seconds: 15, idle_seconds: 16}\n"
@@ -133,6 +133,7 @@ static void every_key_arrives(void **state)
     assert_true(e.kv_f32 && e.exact && e.no_prefix_cache);
     assert_int_equal(e.speculate, VD_SPECULATE_LOOKUP);
     assert_int_equal(e.draft_tokens, 9);
+    assert_int_equal(e.step_ms, 10);
     assert_string_equal(c->models[1].name, "n");
     assert_int_equal(c->models[1].ref_line, 10);
     vd_config_free(c);
