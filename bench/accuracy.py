@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How close our paths come to llama.cpp on the same weights in F32, and which rules hold.
 
-    python3 bench/accuracy.py [smollm2 gemma3] [--levels c,avx2,avx512] [--chunks 50] [--json]
+    python3 bench/accuracy.py [smollm2 gemma3] [--levels c,avx2,avx512,...] [--chunks 50] [--json]
 
 The reference is llama.cpp on the weights dequantized to F32 (tests/gen/dequantize.py), with an f32
 KV cache and no fused attention. Held against it, chunk by chunk, at each CPU level (VERDANT_CPU):
@@ -62,6 +62,7 @@ def levels_here():
         return []
     need = {"avx2": {"avx2", "fma", "f16c"}}
     need["avx512"] = need["avx2"] | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
+    need["avx512-bf16"] = need["avx512"] | {"avx512_bf16"}
     return [level for level in need if need[level] <= flags]
 
 
@@ -195,7 +196,7 @@ def main():
     parser.add_argument("--chunks", type=int, default=50)
     parser.add_argument("--ctx", type=int, default=512)
     parser.add_argument("--prompts", type=int, default=20)
-    parser.add_argument("--levels", default=",".join(levels_here()), help="c, avx2, avx512")
+    parser.add_argument("--levels", default=",".join(levels_here()), help="as VERDANT_CPU")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--verdant", default=str(ROOT / "build" / "verdant"))
     parser.add_argument("--json", action="store_true")

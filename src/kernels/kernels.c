@@ -28,6 +28,10 @@ static const vd_kernels plain = {
     .packed_bytes = vd_layout_bytes,
     .pack = vd_layout_pack,
     .linear_packed = vd_ref_linear_packed,
+    .panel_from = {SIZE_MAX, SIZE_MAX, SIZE_MAX},
+    .round_row = vd_ref_round_row,
+    .panel_unpack = vd_ref_panel_unpack,
+    .panel_product = vd_ref_panel_product,
     .rms_norm = vd_ref_rms_norm,
     .layer_norm = vd_ref_layer_norm,
     .rope = vd_ref_rope,
@@ -53,6 +57,7 @@ static void build_tables(void)
     plain_packed = plain;
     plain_packed.name = "c-packed";
     plain_packed.layout_for = vd_layout_for;
+    plain_packed.panel_from = (vd_panel_from){.narrow = SIZE_MAX, .wide = 32, .rows = 32};
 
     chosen = &tables[n_tables - 1];
     const char *mask = getenv("VERDANT_CPU");

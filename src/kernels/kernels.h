@@ -44,11 +44,13 @@ typedef struct vd_weight {
 typedef struct vd_act {
     const float *x;   /* [T, K], row stride ld_x */
     size_t n_rows, n_cols, ld_x;
-    int8_t *q;        /* [T, K] int8, or unused in EXACT */
+    int8_t *q;        /* [T, K] int8; NULL where no product will read them */
     int8_t *q_low;    /* [T, K] where wide, else NULL: a value is 256 * q + q_low, else q */
     float *scale;     /* [T, K/32] of a value */
     float *sum;       /* [T, K/32]: scale * sum of the block's values, for weights with a minimum */
     int32_t *neg_sum; /* [T, K/16]: minus the sum of 16 values, for weights stored with an offset */
+    uint16_t *b;      /* [T, K] bf16, rows ld_b apart, zeros up to a multiple of 32; or NULL */
+    size_t ld_b;
 } vd_act;
 
 /* Fills `weight`. FAST may make a packed copy; EXACT and the plain-C table never do. `rows` must
@@ -60,9 +62,10 @@ void vd_weight_done(vd_weight *weight);
 
 /* Bytes of scratch for vd_act of up to T rows of K columns (64-byte aligned). */
 size_t vd_act_bytes(size_t max_rows, size_t max_cols);
-/* Lays the arrays of `act` out in `scratch` for x[T,K]; computes nothing. */
-void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size_t n_cols,
-                 size_t ld_x, bool wide);
+/* Lays the arrays of `act` out in `scratch` for x[T,K], those that the table's products of so many
+ * rows read (panel_from below); none in EXACT. Computes nothing. */
+void vd_act_bind(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
+                 const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide);
 /* Rounds rows [begin, end); nothing to do in EXACT. Threads split the rows. */
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
                      size_t end);
@@ -70,9 +73,13 @@ void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *
 /* Rows [begin, end) of `act` as an act of their own, sharing its arrays. */
 vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end);
 
+/* Bytes of scratch (64-byte aligned) that a thread needs for vd_linear of up to K columns; at least
+ * K floats. */
+size_t vd_linear_scratch_bytes(const vd_kernels *k, size_t max_cols);
+
 /* Y[t, n] for all t and n in [begin, end). begin is a multiple of VD_ROW_UNIT, end is one or N.
- * y[t * ld_y + n]. Uses int8 activations where weight->layout != 0
- * holds whole numbers. `scratch` is K floats of the
+ * y[t * ld_y + n]. Reads int8 activations where weight->layout holds whole numbers and they are
+ * there, bf16 ones where it goes by panels, else f32. `scratch`: vd_linear_scratch_bytes of the
  * calling thread. Tolerance: EXACT within 1e-5 relative NMSE of a double-precision product. */
 enum { VD_ROW_UNIT = 16 };
 void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
@@ -117,10 +124,35 @@ static inline size_t vd_attn_scratch(size_t head_dim)
     return VD_ATTN_SPAN * head_dim + VD_ATTN_SPAN * VD_ATTN_ROWS + 2 * VD_ATTN_ROWS * head_dim;
 }
 
+/* ---- bf16 panels ------------------------------------------------------------------------------*/
+
+/* Up to 32 rows of a weight as bf16, in the order of AMX tiles: two groups of 16 rows, of each
+ * [pairs of columns][16 rows][2]. The number of columns is padded to a multiple of 32. */
+enum { VD_PANEL_ROWS = 32, VD_PANEL_GROUP = 16, VD_PANEL_COLS = 32 };
+
+typedef struct vd_panel {
+    const uint16_t *a;   /* [T, n_cols] bf16, rows ld_a apart */
+    const uint16_t *b;   /* the panel; aligned to 64 */
+    float *y;
+    size_t ld_a, ld_y;
+    size_t n_tokens;     /* T, any */
+    size_t n_rows;       /* 1..VD_PANEL_ROWS; one group is read where 16 are enough */
+    size_t n_cols;       /* a multiple of VD_PANEL_COLS */
+    const void *ahead;   /* what will be read next, to be fetched meanwhile; or NULL */
+    size_t ahead_bytes;
+} vd_panel;
+
+/* The fewest rows of activations (tokens) for which products go through panels: those of weights
+ * packed as whole numbers, with narrow and wide activations, and those of all others but F32.
+ * SIZE_MAX: never. */
+typedef struct vd_panel_from {
+    size_t narrow, wide, rows;
+} vd_panel_from;
+
 /* ---- the table --------------------------------------------------------------------------------*/
 
 struct vd_kernels {
-    const char *name; /* "c", "avx2", "avx512" */
+    const char *name; /* "c", "avx2", "avx512", ... */
 
     /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even. With q_low (NULL: without)
      * also q_low = round(256 * (x/d - q)), at most 127 in size, and the scale is d/256. n a
@@ -149,6 +181,16 @@ struct vd_kernels {
     void (*linear_packed)(int layout, const void *packed, size_t n_rows, size_t n_cols,
                           const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
 
+    /* Products through bf16 panels, see src/kernels/README.md: for many tokens. */
+    vd_panel_from panel_from;
+    /* n values to bf16, nearest even, a NaN stays one; subnormals may become zero. */
+    void (*round_row)(const float *x, uint16_t *b, size_t n);
+    /* Rows [n, n + n_rows) of the weight, n_rows at most VD_PANEL_ROWS, to a panel. What lies beyond
+     * n_rows and beyond the columns is zero. Aligned to 64. */
+    void (*panel_unpack)(const vd_weight *weight, size_t n, size_t n_rows, uint16_t *panel);
+    /* y[t * ld_y + r] = a row t times panel row r, f32 sums, r below n_rows. */
+    void (*panel_product)(const vd_panel *args);
+
     /* out = x / rms(x) * weight, rms over n with eps inside the root. out may be x. */
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);
     /* out = (x - mean) / deviation * weight + bias, over n with eps inside the root; bias NULL for
@@ -167,7 +209,7 @@ struct vd_kernels {
     void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);
 };
 
-/* The table for this machine; VERDANT_CPU=c|avx2|avx512 masks from the environment, read once.
+/* The table for this machine; VERDANT_CPU=c|avx2|avx512|avx512-bf16 masks from the environment, read once.
  * Reads the OS state too (XCR0). Never NULL. */
 const vd_kernels *vd_kernels_get(void);
 /* The table of one level by name, for tests and benches; NULL where the machine lacks it. Beside
@@ -181,7 +223,7 @@ typedef struct vd_kernels_info {
     bool used;        /* vd_kernels_get gives it */
 } vd_kernels_info;
 
-enum { VD_KERNELS_INFO_MAX = 4 };
+enum { VD_KERNELS_INFO_MAX = 8 };
 
 /* All levels, the lowest first. Returns how many. */
 size_t vd_kernels_describe(vd_kernels_info ret_info[VD_KERNELS_INFO_MAX]);

@@ -4,7 +4,7 @@
 
 #include "kernels/kernels.h"
 
-enum { VD_ISA_LEVELS_MAX = 3 };
+enum { VD_ISA_LEVELS_MAX = 7 };
 
 /* The tables that this machine can run, the lowest first, each grown from the one below and the
  * first from `plain`. Returns how many. */

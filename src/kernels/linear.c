@@ -3,7 +3,7 @@
 
 #include "base/checked.h"
 #include "base/fail.h"
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "kernels/slab.h"
 
 enum { ALIGN = 64, BLOCK = 32 };
@@ -53,22 +53,34 @@ void vd_weight_done(vd_weight *weight)
 }
 
 /* The arrays of a vd_act lie one after the other in its scratch, each aligned to 64: q, q_low,
- * scale, sum, neg_sum. */
+ * scale, sum, neg_sum, b. */
 typedef struct act_sizes {
     size_t q, scale, neg_sum; /* `q_low` is as large as `q`, `sum` as `scale` */
+    size_t b;                 /* where it begins */
+    size_t ld_b;
     size_t total;
 } act_sizes;
+
+/* Values from row to row of bf16: a line more than the columns, so that rows do not all lie in the
+ * same few sets of a cache. */
+static bool size_row(size_t n_cols, size_t *ret)
+{
+    return vd_align_size(n_cols, VD_PANEL_COLS, ret) && vd_add_size(*ret, VD_PANEL_COLS, ret);
+}
 
 static bool size_act(size_t n_rows, size_t n_cols, act_sizes *ret)
 {
     act_sizes s;
-    size_t n_scales;
+    size_t n_scales, b_bytes;
     if (!vd_mul_size(n_rows, n_cols, &s.q) || !vd_align_size(s.q, ALIGN, &s.q) ||
         !vd_mul_size(n_rows, n_cols / BLOCK, &n_scales) ||
         !vd_mul_size(n_scales, sizeof(float), &s.scale) ||
         !vd_align_size(s.scale, ALIGN, &s.scale) || !vd_mul_size(s.scale, 2, &s.neg_sum) ||
-        !vd_mul_size(s.q, 2, &s.total) || !vd_add_size(s.total, s.neg_sum, &s.total) ||
-        !vd_add_size(s.total, s.neg_sum, &s.total)) /* scale and sum together are as large */
+        !vd_mul_size(s.q, 2, &s.b) || !vd_add_size(s.b, s.neg_sum, &s.b) ||
+        !vd_add_size(s.b, s.neg_sum, &s.b) || /* scale and sum together are as large */
+        !size_row(n_cols, &s.ld_b) || !vd_mul_size(n_rows, s.ld_b, &b_bytes) ||
+        !vd_mul_size(b_bytes, sizeof(uint16_t), &b_bytes) ||
+        !vd_add_size(s.b, b_bytes, &s.total))
         return false;
     *ret = s;
     return true;
@@ -81,14 +93,21 @@ size_t vd_act_bytes(size_t max_rows, size_t max_cols)
     return size_act(max_rows, max_cols, &s) ? s.total : SIZE_MAX;
 }
 
-void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size_t n_cols,
-                 size_t ld_x, bool wide)
+void vd_act_bind(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
+                 const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide)
 {
     act_sizes s = {0};
-    bool fits = size_act(n_rows, n_cols, &s);
-    unsigned char *base = fits ? scratch : NULL;
+    size_t from = wide ? k->panel_from.wide : k->panel_from.narrow;
+    unsigned char *base = size_act(n_rows, n_cols, &s) ? scratch : NULL;
     *act = (vd_act){.x = x, .n_rows = n_rows, .n_cols = n_cols, .ld_x = ld_x};
-    if (base == NULL)
+    if (base == NULL || precision != VD_PRECISION_FAST)
+        return;
+    if (n_rows >= VD_MIN(from, k->panel_from.rows)) {
+        act->b = (uint16_t *)(base + s.b);
+        act->ld_b = s.ld_b;
+    }
+    /* No packed layout has rows that are no multiple of a block: nobody would read q. */
+    if (n_rows >= from || n_cols % BLOCK != 0)
         return;
     act->q = (int8_t *)base;
     act->q_low = wide ? act->q + s.q : NULL;
@@ -100,15 +119,21 @@ void vd_act_bind(vd_act *act, void *scratch, const float *x, size_t n_rows, size
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
                      size_t end)
 {
-    /* No packed layout has rows that are no multiple of a block: nobody would read q. */
-    if (precision != VD_PRECISION_FAST || act->n_cols % BLOCK != 0 || act->q == NULL)
+    size_t n_blocks = act->n_cols / BLOCK, n = act->n_cols, n_padded;
+    if (precision != VD_PRECISION_FAST)
         return;
-    size_t n_blocks = act->n_cols / BLOCK;
-    for (size_t t = begin; t < end; t++)
-        k->quantize_row(act->x + t * act->ld_x, act->q + t * act->n_cols,
-                        act->q_low != NULL ? act->q_low + t * act->n_cols : NULL,
+    for (size_t t = begin; act->q != NULL && t < end; t++)
+        k->quantize_row(act->x + t * act->ld_x, act->q + t * n,
+                        act->q_low != NULL ? act->q_low + t * n : NULL,
                         act->scale + t * n_blocks, act->sum + t * n_blocks,
-                        act->neg_sum + t * 2 * n_blocks, act->n_cols);
+                        act->neg_sum + t * 2 * n_blocks, n);
+    if (act->b == NULL || !vd_align_size(n, VD_PANEL_COLS, &n_padded))
+        return;
+    for (size_t t = begin; t < end; t++) {
+        uint16_t *b = act->b + t * act->ld_b;
+        k->round_row(act->x + t * act->ld_x, b, n);
+        memset(b + n, 0, (n_padded - n) * sizeof *b);
+    }
 }
 
 vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end)
@@ -117,6 +142,8 @@ vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end)
     vd_act rows = *act;
     rows.n_rows = end - begin;
     rows.x += begin * act->ld_x;
+    if (act->b != NULL)
+        rows.b += begin * act->ld_b;
     if (act->q == NULL)
         return rows;
     rows.q += begin * act->n_cols;
@@ -128,12 +155,72 @@ vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end)
     return rows;
 }
 
+size_t vd_linear_scratch_bytes(const vd_kernels *k, size_t max_cols)
+{
+    size_t n, bytes;
+    /* Overflow: as in vd_act_bytes. A panel is larger than K floats. */
+    if (!vd_align_size(max_cols, VD_PANEL_COLS, &n) ||
+        !vd_mul_size(n, k->panel_from.rows == SIZE_MAX && k->panel_from.wide == SIZE_MAX &&
+                            k->panel_from.narrow == SIZE_MAX
+                        ? sizeof(float)
+                        : VD_PANEL_ROWS * sizeof(uint16_t),
+                     &bytes))
+        return SIZE_MAX;
+    return bytes;
+}
+
+/* Where the file's or packed bytes of a row group begin, and how many there are of `n_rows`. */
+static const void *weight_bytes(const vd_kernels *k, const vd_weight *weight, size_t n,
+                                size_t n_rows, size_t *ret_bytes)
+{
+    if (weight->layout == 0) {
+        *ret_bytes = n_rows * weight->row_bytes;
+        return (const unsigned char *)weight->rows + n * weight->row_bytes;
+    }
+    size_t group = k->packed_bytes(weight->layout, VD_ROW_UNIT, weight->n_cols);
+    *ret_bytes = (n_rows + VD_ROW_UNIT - 1) / VD_ROW_UNIT * group;
+    return (const unsigned char *)weight->packed + n / VD_ROW_UNIT * group;
+}
+
+/* A panel of the weight is unpacked and meets all tokens before the next one is. */
+static void linear_panels(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
+                          size_t ld_y, size_t begin, size_t end, uint16_t *panel)
+{
+    vd_panel args = {.a = act->b, .b = panel, .ld_a = act->ld_b, .ld_y = ld_y,
+                     .n_tokens = act->n_rows};
+    if (!vd_align_size(act->n_cols, VD_PANEL_COLS, &args.n_cols))
+        return; /* vd_act_bind did the same, and `b` would be NULL */
+    for (size_t n = begin; n < end; n += VD_PANEL_ROWS) {
+        size_t next = n + VD_PANEL_ROWS;
+        args.n_rows = VD_MIN(end - n, (size_t)VD_PANEL_ROWS);
+        args.y = y + n;
+        args.ahead = NULL;
+        if (next < end)
+            args.ahead = weight_bytes(k, weight, next, VD_MIN(end - next, (size_t)VD_PANEL_ROWS),
+                                      &args.ahead_bytes);
+        k->panel_unpack(weight, n, args.n_rows, panel);
+        k->panel_product(&args);
+    }
+}
+
+/* An F32 weight stays what it is: files keep in F32 what would suffer, as the router of experts. */
+static bool by_panel(const vd_kernels *k, const vd_weight *weight, const vd_act *act)
+{
+    if (act->b == NULL || weight->dtype == VD_DTYPE_F32)
+        return false;
+    if (vd_layout_has_whole_numbers(weight->layout))
+        return act->q == NULL;
+    return act->n_rows >= k->panel_from.rows;
+}
+
 void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
                size_t ld_y, size_t begin, size_t end, float *scratch)
 {
     if (begin >= end)
         return;
-    if (weight->layout != 0) {
+    if (by_panel(k, weight, act)) {
+        linear_panels(k, weight, act, y, ld_y, begin, end, (uint16_t *)(void *)scratch);
+    } else if (weight->layout != 0) {
         k->linear_packed(weight->layout, weight->packed, weight->n_rows, weight->n_cols, act, y,
                          ld_y, begin, end);
     } else if (act->n_rows == 1) {

@@ -22,7 +22,7 @@ enum { VD_PASS_PRIVATE_MAX = 2 };
 typedef struct vd_thread_space {
     float *rows;    /* [PRIVATE_MAX, C] normalized input of a small batch */
     void *act;      /* vd_act of a small batch */
-    float *scratch; /* [max K] for vd_linear */
+    float *scratch; /* for vd_linear; at least [max K] */
     float *attn;    /* [vd_attn_scratch] */
 } vd_thread_space;
 

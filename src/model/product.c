@@ -31,8 +31,8 @@ vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, 
         else if (pick != NULL)
             memcpy(h + t * width, row, width * sizeof(float));
     }
-    vd_act_bind(&act, private ? w->space->act : f->act, normed || pick != NULL ? h : x, n, width,
-                width, bits == VD_WIDTH_WIDE);
+    vd_act_bind(w->kn, w->m->precision, &act, private ? w->space->act : f->act,
+                normed || pick != NULL ? h : x, n, width, width, bits == VD_WIDTH_WIDE);
     vd_act_quantize(w->kn, w->m->precision, &act, begin, end);
     if (!private)
         vd_pool_barrier(f->pool);

@@ -62,7 +62,8 @@ static void lay_out(vd_forward *f, carver *c)
     for (size_t i = 0; i < vd_pool_n_threads(f->pool); i++) {
         f->space[i].rows = carve(c, VD_PASS_PRIVATE_MAX, hp->n_embd * fl);
         f->space[i].act = carve(c, 1, vd_act_bytes(VD_PASS_PRIVATE_MAX, widest));
-        f->space[i].scratch = carve(c, widest, fl);
+        f->space[i].scratch =
+            carve(c, 1, vd_linear_scratch_bytes(f->model->kernels, widest));
         f->space[i].attn = carve(c, vd_attn_scratch(hp->head_dim), fl);
     }
     if (moe->n_experts > 0)

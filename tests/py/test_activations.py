@@ -11,7 +11,7 @@ import pytest
 from gguf import GGUFWriter
 from oracles import numpy_forward, tiny_model
 
-LEVELS = ["c", "avx2", "avx512"]
+LEVELS = ["c", "avx2", "avx512", "avx512-bf16"]
 NANO = "models/gpt-nano-sort/gpt-nano-sort-"
 RENAMED = {
     "ln_1": "attn_norm",

@@ -207,6 +207,7 @@ def test_kernels_follow_the_processor_and_the_mask(doctor):
     needs = {"avx2": {"avx2", "fma", "f16c"},
              "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512dq", "avx512bw", "avx512vl",
                         "avx512_vnni"}}
+    needs["avx512-bf16"] = needs["avx512"] | {"avx512_bf16"}
     for name in set(levels) - {"c"}:
         missing = needs[name] - flags
         assert levels[name]["runs"] == (not missing)

@@ -65,7 +65,7 @@ def test_pooled_embeddings_agree_with_llama_cpp(models, verdant, embed, name, po
     assert np.abs(np.array(rows) - theirs).max() < 2e-3 * np.abs(theirs).max()
 
 
-@pytest.mark.parametrize("level", ["c", "avx2", "avx512"])
+@pytest.mark.parametrize("level", ["c", "avx2", "avx512", "avx512-bf16"])
 @pytest.mark.parametrize("name", ["bert-plain", "nomic-bert-plain", "bert-q8_0"])
 def test_the_fast_path_keeps_the_direction(models, embed, name, level):
     path = models.get(name)[0]

@@ -9,7 +9,7 @@ import pytest
 from oracles import llama_cpp, numpy_forward, tiny_model, variants
 
 NAMES = sorted(variants.encoders())
-LEVELS = ["c", "avx2", "avx512"]
+LEVELS = ["c", "avx2", "avx512", "avx512-bf16"]
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from oracles import llama_cpp, metrics, tiny_model, variants
 
 ALL = sorted(variants.variants())
 QUANTIZED = [n for n in ALL if variants.variants()[n].get("type", "F32") not in ("F32",)]
-LEVELS = ["c", "avx2", "avx512"]
+LEVELS = ["c", "avx2", "avx512", "avx512-bf16"]
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +80,14 @@ def divergence(rows, ids, want):
 @pytest.mark.parametrize("name", oracles.params(QUANTIZED))
 def test_the_fast_path_strays_no_further_than_llama_cpps(models, ours, name, level):
     """KL divergence to the exact logits. A model of 16 kB averages little, so twice is allowed;
-    that a real model stays below llama.cpp's own is checked in test_reference.py."""
+    that a real model stays below llama.cpp's own is checked in test_reference.py. Where products go
+    through bf16 panels, weights are rounded too, which llama.cpp's f16 products do not: 5e-5 more."""
     oracles.need_peer()
     path, ids, want = models.get(name)
     with llama_cpp.Peer(path, n_ctx=64, threads=1, kv="f16") as peer:
         theirs = divergence(peer.logits(ids), ids, want)
     mine = divergence(ours(path, ids, want.shape[1], "--precision", "fast", cpu=level), ids, want)
-    assert mine <= 2 * theirs + 1e-5
+    assert mine <= 2 * theirs + (6e-5 if level.endswith("-bf16") else 1e-5)
 
 
 @pytest.mark.parametrize("kv", ["f16", "f32"])

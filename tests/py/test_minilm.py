@@ -64,7 +64,7 @@ def test_vectors_are_those_of_numpy_in_double_precision(verdant, path, want):
     assert cosine(embed(verdant, path, TEXTS), want).min() > 0.9999
 
 
-@pytest.mark.parametrize("level", ["c", "avx2", "avx512"])
+@pytest.mark.parametrize("level", ["c", "avx2", "avx512", "avx512-bf16"])
 def test_they_are_at_every_cpu_level(verdant, path, want, monkeypatch, level):
     monkeypatch.setenv("VERDANT_CPU", level)
     assert cosine(embed(verdant, path, TEXTS), want).min() > 0.9999

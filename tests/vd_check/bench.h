@@ -22,7 +22,7 @@ double bench_time_ns(bench_fn fn, void *ctx);
  * made of; 0 and "" where the level has none. An operation is a multiplication or an addition. */
 typedef struct bench_peak {
     const char *int8_name;
-    double int8_gops, f32_gflops;
+    double int8_gops, f32_gflops, bf16_gflops;
 } bench_peak;
 
 bench_peak bench_peak_of(const char *level);

@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "bench.h"
 #include "check.h"
+#include "kernels/layout.h"
 
 static const size_t token_counts[] = {1, 4, 8, 16, 64, 512};
 /* A cell that would take longer than this is left out. */
@@ -46,13 +47,23 @@ static double time_cell(product *p, vd_precision precision, bool wide, size_t n_
     void *act = take(vd_act_bytes(n_t, n_cols));
     p->y = take(n_t * n * sizeof *p->y);
     check_fill_floats(x, n_t * n_cols);
-    vd_act_bind(&p->act, act, x, n_t, n_cols, n_cols, wide);
+    vd_act_bind(p->k, precision, &p->act, act, x, n_t, n_cols, n_cols, wide);
     vd_act_quantize(p->k, precision, &p->act, 0, n_t);
     double ns = bench_time_ns(run_product, p);
     vd_free(x);
     vd_free(act);
     vd_free(p->y);
     return ns;
+}
+
+/* Whether the product of the last cell went through bf16 panels. */
+static bool by_panel(const product *p, size_t n_t)
+{
+    const vd_weight *w = &p->weights[0];
+    if (p->act.b == NULL || w->dtype == VD_DTYPE_F32)
+        return false;
+    return vd_layout_has_whole_numbers(w->layout) ? p->act.q == NULL
+                                                  : n_t >= p->k->panel_from.rows;
 }
 
 static void time_line(product *p, const char *name, kind what, const bench_peak *peak,
@@ -75,9 +86,10 @@ static void time_line(product *p, const char *name, kind what, const bench_peak 
         before = n_t;
         gb = i == 0 ? read / ns : gb;
         double rate = 2.0 * (double)(w->n_rows * w->n_cols * n_t) / ns;
+        double most = by_panel(p, n_t) ? peak->bf16_gflops : what == WIDE ? top / 2 : top;
         printf(" %7.1f", rate);
-        if (top > 0)
-            printf(" %3.0f%%", 100 * rate * (what == WIDE ? 2 : 1) / top);
+        if (most > 0)
+            printf(" %3.0f%%", 100 * rate / most);
         else
             printf("     ");
         (void)fflush(stdout);
@@ -101,11 +113,12 @@ static void bench_line(const vd_kernels *k, kind what, vd_dtype dtype, size_t n,
     (void)snprintf(name, sizeof name, "%s %s %zux%zu", kinds[what], vd_dtype_name(dtype), n,
                    n_cols);
     if (strstr(name, options->filter) == NULL || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes) ||
-        (what != ROWS && k->layout_for(dtype, n, n_cols) == 0))
+        (what != ROWS && k->layout_for(dtype, n, n_cols) == 0 &&
+         (what == WIDE || dtype == VD_DTYPE_F32 || k->panel_from.rows == SIZE_MAX)))
         return;
     unsigned char *rows = take(n * row_bytes);
     check_fill_rows(dtype, rows, n, n_cols);
-    product p = {.k = k, .weights = weights, .scratch = take(n_cols * sizeof(float))};
+    product p = {.k = k, .weights = weights, .scratch = take(vd_linear_scratch_bytes(k, n_cols))};
     size_t bytes = 0;
     do {
         vd_weight *w = &weights[p.n_weights++];
@@ -137,6 +150,8 @@ void bench_products(const vd_kernels *k, const bench_options *options)
     if (peak.int8_gops > 0)
         printf(" and %% of %.1f by %s, of %.1f by f32 fma", peak.int8_gops, peak.int8_name,
                peak.f32_gflops);
+    if (peak.bf16_gflops > 0)
+        printf(", of %.1f by vdpbf16ps where products go through bf16 panels", peak.bf16_gflops);
     printf("\n%-26s", "");
     for (size_t i = 0; i < VD_COUNT(token_counts); i++)
         if (options->n_tokens == 0)

@@ -62,6 +62,7 @@ void check_norm_rope(const vd_kernels *k);
 void check_attn(const vd_kernels *k);
 void check_linear_rows(const vd_kernels *k);
 void check_linear_packed(const vd_kernels *k);
+void check_panel(const vd_kernels *k);
 
 /* Times the entries of `k`, see bench.h. */
 struct bench_options;

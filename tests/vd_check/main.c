@@ -17,7 +17,7 @@
 #include "check.h"
 #include "common.h"
 
-static const char *const levels[] = {"c", "c-packed", "avx2", "avx512"};
+static const char *const levels[] = {"c", "c-packed", "avx2", "avx512", "avx512-bf16"};
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
 
 /* A guard page was hit: say by whom, and end. */
@@ -39,6 +39,7 @@ static void check_level(const vd_kernels *k)
     check_attn(k);
     check_linear_rows(k);
     check_linear_packed(k);
+    check_panel(k);
 }
 
 /* VERDANT_CPU must have its effect on the table that the program takes. */
@@ -135,7 +136,7 @@ int main(int argc, char **argv)
         }
         size_t passed = check_globals.n_passed, failed = check_globals.n_failed;
         check_level(k);
-        printf("%-8s %zu passed, %zu failed\n", k->name, check_globals.n_passed - passed,
+        printf("%-12s %zu passed, %zu failed\n", k->name, check_globals.n_passed - passed,
                check_globals.n_failed - failed);
     }
     if (!bench)

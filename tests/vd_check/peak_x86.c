@@ -23,6 +23,7 @@ enum { STEPS = 20000, CHAINS = 12 };
 
 #define DPBUSD_512(i) "vpdpbusd %%zmm12, %%zmm13, %%zmm" #i "\n"
 #define FMA_512(i) "vfmadd231ps %%zmm12, %%zmm13, %%zmm" #i "\n"
+#define DPBF16_512(i) "vdpbf16ps %%zmm12, %%zmm13, %%zmm" #i "\n"
 #define MADDUBS_256(i) "vpmaddubsw %%ymm12, %%ymm13, %%ymm" #i "\n"
 #define FMA_256(i) "vfmadd231ps %%ymm12, %%ymm13, %%ymm" #i "\n"
 
@@ -36,6 +37,12 @@ static void fma_512(void *unused)
 {
     (void)unused;
     LOOP(ZERO_512, FMA_512);
+}
+
+static void dpbf16_512(void *unused)
+{
+    (void)unused;
+    LOOP(ZERO_512, DPBF16_512);
 }
 
 static void maddubs_256(void *unused)
@@ -60,6 +67,9 @@ bench_peak bench_peak_of(const char *level)
 {
     if (strcmp(level, "avx512") == 0)
         return (bench_peak){"vpdpbusd", gops(dpbusd_512, 128), gops(fma_512, 32)};
+    if (strcmp(level, "avx512-bf16") == 0)
+        return (bench_peak){"vpdpbusd", gops(dpbusd_512, 128), gops(fma_512, 32),
+                            gops(dpbf16_512, 64)};
     if (strcmp(level, "avx2") == 0)
         return (bench_peak){"vpmaddubsw", gops(maddubs_256, 64), gops(fma_256, 16)};
     return (bench_peak){.int8_name = ""};

@@ -9,26 +9,27 @@
 #include "kernels/x86/x86.h"
 
 /* Where the bits stand. */
-enum word { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, XCR0, N_WORDS };
+enum word { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, LEAF7_1_EAX, XCR0, N_WORDS };
 
 typedef struct need {
     const char *name;
     enum word word;
-    uint32_t bits; /* all of them */
-    bool avx512;   /* for AVX-512 alone */
+    uint32_t bits;      /* all of them */
+    vd_x86_level from;  /* the first level that needs it; those above do too */
 } need;
 
 static const need needs[] = {
-    {"AVX2", LEAF7_EBX, 1u << 5, false},
-    {"FMA", LEAF1_ECX, 1u << 12, false},
-    {"F16C", LEAF1_ECX, 1u << 29, false},
-    {"256-bit registers enabled by the system", XCR0, 0x06, false},
-    {"AVX512F", LEAF7_EBX, 1u << 16, true},
-    {"AVX512DQ", LEAF7_EBX, 1u << 17, true},
-    {"AVX512BW", LEAF7_EBX, 1u << 30, true},
-    {"AVX512VL", LEAF7_EBX, 1u << 31, true},
-    {"AVX512_VNNI", LEAF7_ECX, 1u << 11, true},
-    {"512-bit registers enabled by the system", XCR0, 0xe6, true},
+    {"AVX2", LEAF7_EBX, 1u << 5, VD_X86_AVX2},
+    {"FMA", LEAF1_ECX, 1u << 12, VD_X86_AVX2},
+    {"F16C", LEAF1_ECX, 1u << 29, VD_X86_AVX2},
+    {"256-bit registers enabled by the system", XCR0, 0x06, VD_X86_AVX2},
+    {"AVX512F", LEAF7_EBX, 1u << 16, VD_X86_AVX512},
+    {"AVX512DQ", LEAF7_EBX, 1u << 17, VD_X86_AVX512},
+    {"AVX512BW", LEAF7_EBX, 1u << 30, VD_X86_AVX512},
+    {"AVX512VL", LEAF7_EBX, 1u << 31, VD_X86_AVX512},
+    {"AVX512_VNNI", LEAF7_ECX, 1u << 11, VD_X86_AVX512},
+    {"512-bit registers enabled by the system", XCR0, 0xe6, VD_X86_AVX512},
+    {"AVX512_BF16", LEAF7_1_EAX, 1u << 5, VD_X86_AVX512_BF16},
 };
 
 static uint32_t read_xcr0(void)
@@ -45,41 +46,41 @@ static void read_words(uint32_t word[N_WORDS])
     if (__get_cpuid(1, &a, &b, &c, &d))
         word[LEAF1_ECX] = c;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        unsigned n_subleaves = a;
         word[LEAF7_EBX] = b;
         word[LEAF7_ECX] = c;
+        if (n_subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
+            word[LEAF7_1_EAX] = a;
     }
     if (word[LEAF1_ECX] & osxsave)
         word[XCR0] = read_xcr0();
 }
 
-static bool has_bits(const uint32_t word[N_WORDS], const need *n)
+static bool is_missing(const uint32_t word[N_WORDS], const need *n, vd_x86_level level)
 {
-    return (word[n->word] & n->bits) == n->bits;
+    return level >= n->from && (word[n->word] & n->bits) != n->bits;
 }
 
-void vd_x86_lacks(bool avx512, char *text, size_t size)
+void vd_x86_lacks(vd_x86_level level, char *text, size_t size)
 {
     uint32_t word[N_WORDS] = {0};
     size_t used = 0;
     read_words(word);
     text[0] = '\0';
     for (size_t i = 0; i < VD_COUNT(needs) && used < size; i++) {
-        if ((needs[i].avx512 && !avx512) || has_bits(word, &needs[i]))
+        if (!is_missing(word, &needs[i], level))
             continue;
         int n = snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "", needs[i].name);
         used += n > 0 ? (size_t)n : 0;
     }
 }
 
-vd_x86_features vd_x86_detect(void)
+bool vd_x86_runs(vd_x86_level level)
 {
     uint32_t word[N_WORDS] = {0};
-    vd_x86_features has = {.avx2 = true, .avx512 = true};
     read_words(word);
-    for (size_t i = 0; i < VD_COUNT(needs); i++) {
-        bool there = has_bits(word, &needs[i]);
-        has.avx2 &= there || needs[i].avx512;
-        has.avx512 &= there;
-    }
-    return has;
+    for (size_t i = 0; i < VD_COUNT(needs); i++)
+        if (is_missing(word, &needs[i], level))
+            return false;
+    return true;
 }

@@ -4,27 +4,32 @@
 #include "base/checked.h"
 #include "kernels/x86/x86.h"
 
+/* The lowest first; each grows from the one before it. */
+static const struct {
+    const char *name;
+    void (*fill)(vd_kernels *k);
+} levels[VD_X86_LEVELS] = {
+    [VD_X86_AVX2] = {"avx2", vd_avx2_fill},
+    [VD_X86_AVX512] = {"avx512", vd_avx512_fill},
+    [VD_X86_AVX512_BF16] = {"avx512-bf16", vd_avx512bf16_fill},
+};
+
 size_t vd_isa_levels(const vd_kernels *plain, vd_kernels ret_tables[VD_ISA_LEVELS_MAX])
 {
-    vd_x86_features has = vd_x86_detect();
+    _Static_assert((size_t)VD_X86_LEVELS <= (size_t)VD_ISA_LEVELS_MAX, "room for all levels");
     size_t n = 0;
-    if (!has.avx2)
-        return 0;
-    ret_tables[n] = *plain;
-    vd_avx2_fill(&ret_tables[n++]);
-    if (!has.avx512)
-        return n;
-    ret_tables[n] = ret_tables[n - 1];
-    vd_avx512_fill(&ret_tables[n++]);
+    for (; n < VD_COUNT(levels) && vd_x86_runs((vd_x86_level)n); n++) {
+        ret_tables[n] = n > 0 ? ret_tables[n - 1] : *plain;
+        levels[n].fill(&ret_tables[n]);
+    }
     return n;
 }
 
 size_t vd_isa_describe(vd_kernels_info ret_info[VD_ISA_LEVELS_MAX])
 {
-    static const char *const names[] = {"avx2", "avx512"};
-    for (size_t i = 0; i < VD_COUNT(names); i++) {
-        ret_info[i] = (vd_kernels_info){.name = names[i]};
-        vd_x86_lacks(i > 0, ret_info[i].lacks, sizeof(ret_info[i].lacks));
+    for (size_t i = 0; i < VD_COUNT(levels); i++) {
+        ret_info[i] = (vd_kernels_info){.name = levels[i].name};
+        vd_x86_lacks((vd_x86_level)i, ret_info[i].lacks, sizeof(ret_info[i].lacks));
     }
-    return VD_COUNT(names);
+    return VD_COUNT(levels);
 }

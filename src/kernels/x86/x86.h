@@ -4,19 +4,24 @@
 
 #include "kernels/kernels.h"
 
-/* What the processor has and the operating system saves (XCR0). */
-typedef struct vd_x86_features {
-    bool avx2;   /* AVX2, FMA, F16C */
-    bool avx512; /* the above, AVX-512 F, BW, DQ, VL and VNNI */
-} vd_x86_features;
+/* Each grows from the table of the one before it. */
+typedef enum vd_x86_level {
+    VD_X86_AVX2,        /* AVX2, FMA, F16C */
+    VD_X86_AVX512,      /* the above, AVX-512 F, BW, DQ, VL and VNNI */
+    VD_X86_AVX512_BF16, /* the above and AVX512_BF16 */
+    VD_X86_LEVELS
+} vd_x86_level;
 
-vd_x86_features vd_x86_detect(void);
-/* The names of what is missing for AVX2 (for AVX-512 where `avx512`), "" when nothing is. */
-void vd_x86_lacks(bool avx512, char *text, size_t size);
+/* Whether the processor has it and the operating system saves its registers (XCR0). For AMX the
+ * system is asked for its permission, which holds for the process. */
+bool vd_x86_runs(vd_x86_level level);
+/* The names of what is missing, "" when nothing is. */
+void vd_x86_lacks(vd_x86_level level, char *text, size_t size);
 
 /* Overwrite the entries of *k that the level does better, and its name. */
 void vd_avx2_fill(vd_kernels *k);
 void vd_avx512_fill(vd_kernels *k);
+void vd_avx512bf16_fill(vd_kernels *k);
 
 void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                            const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);

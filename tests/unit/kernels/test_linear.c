@@ -49,7 +49,8 @@ static void types_and_shapes_that_cannot_be_are_refused_untouched(void **state)
 static void a_scale_that_no_layout_holds_leaves_the_rows_of_the_file(void **state)
 {
     unsigned char rows[2 * 17] = {0};
-    float x[32], y[2], scratch[32];
+    float x[32], y[2];
+    _Alignas(64) float scratch[16 * 32];
     vd_weight weight;
     vd_act act;
     _Alignas(64) unsigned char space[1024];
@@ -64,7 +65,7 @@ static void a_scale_that_no_layout_holds_leaves_the_rows_of_the_file(void **stat
         for (int i = 0; i < 32; i++)
             x[i] = i == 0;
         assert_true(vd_act_bytes(1, 32) <= sizeof space);
-        vd_act_bind(&act, space, x, 1, 32, 32, false);
+        vd_act_bind(packing(), VD_PRECISION_FAST, &act, space, x, 1, 32, 32, false);
         vd_act_quantize(packing(), VD_PRECISION_FAST, &act, 0, 1);
         vd_linear(packing(), &weight, &act, y, 2, 0, 2, scratch);
         assert_float_equal(y[0], 2, 1e-6);
@@ -77,7 +78,8 @@ static void rows_of_an_act_give_the_rows_of_the_product(void **state)
 {
     enum { T = 5 };
     unsigned char rows[N * K / 32 * 18];
-    float x[T * K], whole[T * N], part[2 * N], scratch[K];
+    float x[T * K], whole[T * N], part[2 * N];
+    _Alignas(64) static float scratch[16 * K];
     _Alignas(64) static unsigned char space[32 * T * K];
     vd_weight weight;
     vd_act act;
@@ -89,7 +91,7 @@ static void rows_of_an_act_give_the_rows_of_the_product(void **state)
                                        &weight, NULL), VD_OK);
     assert_true(vd_act_bytes(T, K) <= sizeof space);
     for (int wide = 0; wide < 2; wide++) {
-        vd_act_bind(&act, space, x, T, K, K, wide);
+        vd_act_bind(packing(), VD_PRECISION_FAST, &act, space, x, T, K, K, wide);
         vd_act_quantize(packing(), VD_PRECISION_FAST, &act, 0, T);
         vd_linear(packing(), &weight, &act, whole, N, 0, N, scratch);
         vd_act own = vd_act_rows(&act, 2, 4);
@@ -165,7 +167,8 @@ static void act_bytes_overflow_asks_for_the_impossible(void **state)
 static void a_product_in_parts_is_the_product(void **state)
 {
     enum { T = 5 };
-    static float rows[N * K], x[T * K], whole[T * N], parts[T * N], scratch[K];
+    static float rows[N * K], x[T * K], whole[T * N], parts[T * N];
+    _Alignas(64) static float scratch[16 * K];
     for (int i = 0; i < N * K; i++)
         rows[i] = (float)(i * 7 % 23) - 11;
     for (int i = 0; i < T * K; i++)
@@ -177,7 +180,7 @@ static void a_product_in_parts_is_the_product(void **state)
     const vd_kernels *k = vd_kernels_get();
     assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, VD_DTYPE_F32, N, K, rows, &weight,
                                        NULL), VD_OK);
-    vd_act_bind(&act, memory, x, T, K, K, false);
+    vd_act_bind(k, VD_PRECISION_FAST, &act, memory, x, T, K, K, false);
     vd_act_quantize(k, VD_PRECISION_FAST, &act, 0, T);
     vd_linear(k, &weight, &act, whole, N, 0, N, scratch);
     vd_linear(k, &weight, &act, parts, N, 32, N, scratch);
@@ -190,6 +193,75 @@ static void a_product_in_parts_is_the_product(void **state)
         want += (double)x[2 * K + i] * (double)rows[33 * K + i];
     assert_true(whole[2 * N + 33] == (float)want); /* whole numbers: exact */
     vd_weight_done(&weight);
+    vd_free(memory);
+}
+
+/* Many tokens: bf16 panels where the table has them. Whole numbers below 256 are bf16, so the sums
+ * are exact, whatever computes them. */
+static void products_of_many_tokens_are_exact_on_small_whole_numbers(void **state)
+{
+    enum { T = 45, COLS = 100, ROWS = 41 };
+    static uint16_t rows[ROWS * COLS];
+    static float x[T * COLS], y[T * ROWS], part[3 * ROWS];
+    _Alignas(64) static float scratch[16 * 128];
+    const vd_kernels *tables[] = {packing(), vd_kernels_get()};
+    for (int i = 0; i < ROWS * COLS; i++)
+        rows[i] = vd_f32_to_f16((float)(i * 7 % 43) - 21);
+    for (int i = 0; i < T * COLS; i++)
+        x[i] = (float)(i * 5 % 511) - 255;
+    for (int i = 0; i < 2; i++)
+        for (int wide = 0; wide < 2; wide++) {
+            const vd_kernels *k = tables[i];
+            vd_weight weight;
+            vd_act act;
+            void *memory = vd_alloc_aligned(vd_act_bytes(T, COLS), 64);
+            assert_non_null(memory);
+            assert_true(vd_linear_scratch_bytes(k, COLS) <= sizeof scratch);
+            assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, VD_DTYPE_F16, ROWS, COLS,
+                                               rows, &weight, NULL), VD_OK);
+            vd_act_bind(k, VD_PRECISION_FAST, &act, memory, x, T, COLS, COLS, wide);
+            assert_int_equal(act.b != NULL, T >= k->panel_from.rows);
+            vd_act_quantize(k, VD_PRECISION_FAST, &act, 0, T);
+            vd_linear(k, &weight, &act, y, ROWS, 0, 16, scratch);
+            vd_linear(k, &weight, &act, y, ROWS, 16, ROWS, scratch);
+            for (int t = 0; t < T; t++)
+                for (int n = 0; n < ROWS; n++) {
+                    double want = 0;
+                    for (int c = 0; c < COLS; c++)
+                        want += (double)x[t * COLS + c] *
+                                (double)vd_f16_to_f32(rows[n * COLS + c]);
+                    assert_true(y[t * ROWS + n] == (float)want);
+                }
+            vd_act own = vd_act_rows(&act, 40, 43);
+            vd_linear(k, &weight, &own, part, ROWS, 0, ROWS, scratch);
+            assert_memory_equal(part, y + (size_t)40 * ROWS, sizeof part);
+            vd_weight_done(&weight);
+            vd_free(memory);
+        }
+}
+
+static void an_act_holds_what_the_products_of_its_size_read(void **state)
+{
+    enum { T = 64 };
+    vd_kernels k = *packing();
+    float x[32] = {0};
+    vd_act act;
+    void *memory = vd_alloc_aligned(vd_act_bytes(T, 32), 64);
+    assert_non_null(memory);
+    k.panel_from = (vd_panel_from){.narrow = 64, .wide = 32, .rows = 16};
+    static const struct {
+        size_t n_rows, wide;
+        bool q, b;
+    } cases[] = {{15, 0, true, false}, {16, 0, true, true}, {63, 0, true, true},
+                 {64, 0, false, true}, {31, 1, true, true}, {32, 1, false, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        vd_act_bind(&k, VD_PRECISION_FAST, &act, memory, x, cases[i].n_rows, 32, 32,
+                    cases[i].wide != 0);
+        assert_int_equal(act.q != NULL, cases[i].q);
+        assert_int_equal(act.b != NULL, cases[i].b);
+        vd_act_bind(&k, VD_PRECISION_EXACT, &act, memory, x, cases[i].n_rows, 32, 32, false);
+        assert_true(act.q == NULL && act.b == NULL);
+    }
     vd_free(memory);
 }
 
@@ -230,6 +302,8 @@ int main(void)
         cmocka_unit_test(types_and_shapes_that_cannot_be_are_refused_untouched),
         cmocka_unit_test(a_scale_that_no_layout_holds_leaves_the_rows_of_the_file),
         cmocka_unit_test(rows_of_an_act_give_the_rows_of_the_product),
+        cmocka_unit_test(products_of_many_tokens_are_exact_on_small_whole_numbers),
+        cmocka_unit_test(an_act_holds_what_the_products_of_its_size_read),
         cmocka_unit_test(a_failed_packing_leaks_nothing),
         cmocka_unit_test(exact_weights_are_borrowed_and_fast_ones_packed),
         cmocka_unit_test(packed_floats_hold_two_columns_of_a_row_together),
