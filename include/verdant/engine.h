@@ -42,8 +42,10 @@ VD_API bool vd_pooling_parse(const char *word, vd_pooling *ret_pooling);
  * the text is that of plain decoding, for every way of sampling. */
 typedef enum vd_speculate {
     VD_SPECULATE_OFF,
-    VD_SPECULATE_LOOKUP /* guesses what followed where the last tokens stood before, in prompt or
+    VD_SPECULATE_LOOKUP, /* guesses what followed where the last tokens stood before, in prompt or
                            answer (prompt lookup, Saxena 2023) */
+    VD_SPECULATE_MODEL  /* a second, smaller model of the same vocabulary guesses (Leviathan et al.
+                           2023, Chen et al. 2023) */
 } vd_speculate;
 /* "off" or "lookup"; false for another word. */
 VD_API bool vd_speculate_parse(const char *word, vd_speculate *ret_speculate);
@@ -70,6 +72,7 @@ typedef struct vd_engine_options {
     size_t draft_tokens; /* guessed at most per sequence and step, 1 to 16; 0: 8. How many it is
                             follows from how often guesses were right lately and from what a token
                             more costs in a step here: none where that does not pay */
+    const char *draft_path; /* of VD_SPECULATE_MODEL: the draft model's GGUF file; read by open */
     bool draft_always;   /* benches and tests: draft_tokens whether they pay or not */
 } vd_engine_options;
 

@@ -104,7 +104,14 @@ bool vd_cli_parse_speculate(const char *command, const char *word, vd_engine_opt
         vd_cli_misuse(command, "--speculate is '%s', expected off or lookup", word);
         return false;
     }
+    options->draft_path = NULL;
     return true;
+}
+
+void vd_cli_use_draft(const char *model, vd_engine_options *options)
+{
+    options->speculate = VD_SPECULATE_MODEL;
+    options->draft_path = model;
 }
 
 bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_options *options)

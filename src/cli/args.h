@@ -21,10 +21,13 @@ bool vd_cli_parse_word(const char *command, const char *option, const char *word
                        const char *yes, bool *ret);
 /* --speculate WORD and --draft-tokens N. */
 bool vd_cli_parse_speculate(const char *command, const char *word, vd_engine_options *options);
+/* --draft MODEL: a path or a stored name, for vd_store_resolve. */
+void vd_cli_use_draft(const char *model, vd_engine_options *options);
 bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_options *options);
 #define VD_SPECULATE_HELP                                                                          \
     "  --speculate WORD    lookup: guess tokens from the text, several to a step; the answer\n"    \
     "                      stays the same. Default off\n"                                          \
+    "  --draft MODEL       let this smaller model of the same vocabulary guess them\n"             \
     "  --draft-tokens N    guessed at most per step, 1 to 16; default 8\n"
 /* Which energy meters this process reads, as docs/meters.md writes them: sets VERDANT_METER. */
 void vd_cli_use_meter(const char *spec);

@@ -52,7 +52,7 @@ typedef struct args {
 typedef struct setup {
     vd_config *config;
     char *host;
-    char *names[VD_MODELS_MAX], *paths[VD_MODELS_MAX];
+    char *names[VD_MODELS_MAX], *paths[VD_MODELS_MAX], *drafts[VD_MODELS_MAX];
     vd_service_options options;
 } setup;
 
@@ -85,6 +85,7 @@ static bool parse(int argc, char **argv, args *a)
                                             {"ctx", required_argument, NULL, 'x'},
                                             {"threads", required_argument, NULL, 't'},
                                             {"speculate", required_argument, NULL, 's'},
+                                            {"draft", required_argument, NULL, 'D'},
                                             {"draft-tokens", required_argument, NULL, 'd'},
                                             {"log-level", required_argument, NULL, 'v'},
                                             {0}};
@@ -103,7 +104,10 @@ static bool parse(int argc, char **argv, args *a)
             a->meter = optarg;
         else if (c == 's')
             good = a->speculate_given = vd_cli_parse_speculate("serve", optarg, &a->engine);
-        else if (c == 'd')
+        else if (c == 'D') {
+            vd_cli_use_draft(optarg, &a->engine);
+            a->speculate_given = true;
+        } else if (c == 'd')
             good = vd_cli_parse_draft_tokens("serve", optarg, &a->engine);
         else if (c == 'x')
             good = vd_cli_parse_size("serve", "--ctx", optarg, 2, 1 << 24, &a->ctx_tokens);
@@ -149,10 +153,13 @@ static vd_status add_model(setup *s, const char *name, size_t n_name, const char
                          s->names[i]);
     if (st == VD_OK)
         st = vd_store_resolve(ref, &s->paths[i], err);
+    if (st == VD_OK && engine->draft_path != NULL)
+        st = vd_store_resolve(engine->draft_path, &s->drafts[i], err);
     if (st != VD_OK)
         return st;
     s->options.models[i] =
         (vd_service_model){.name = s->names[i], .path = s->paths[i], .engine = *engine};
+    s->options.models[i].engine.draft_path = s->drafts[i];
     s->options.n_models++;
     return VD_OK;
 }
@@ -178,8 +185,10 @@ static vd_status add_models(setup *s, const args *a, vd_err *err)
             engine.n_threads = a->n_threads;
         if (a->ctx_tokens != 0)
             engine.ctx_tokens = a->ctx_tokens;
-        if (a->speculate_given)
+        if (a->speculate_given) {
             engine.speculate = a->engine.speculate;
+            engine.draft_path = a->engine.draft_path;
+        }
         if (a->engine.draft_tokens != 0)
             engine.draft_tokens = a->engine.draft_tokens;
         st = add_model(s, m->name, strlen(m->name), m->ref, &engine, err);
@@ -227,6 +236,7 @@ static void setup_done(setup *s)
     for (size_t i = 0; i < VD_MODELS_MAX; i++) {
         vd_free(s->names[i]);
         vd_free(s->paths[i]);
+        vd_free(s->drafts[i]);
     }
     vd_free(s->host);
     vd_config_free(s->config);

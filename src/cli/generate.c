@@ -10,7 +10,8 @@
 enum {
     OPT_SYSTEM = 256, OPT_TEMPERATURE, OPT_TOP_P, OPT_TOP_K, OPT_MIN_P, OPT_TYPICAL_P,
     OPT_REPETITION, OPT_FREQUENCY, OPT_PRESENCE, OPT_SEED, OPT_CTX, OPT_PRECISION, OPT_ZONE,
-    OPT_METER, OPT_JSON, OPT_RAW, OPT_SPECULATE, OPT_DRAFT_TOKENS
+    OPT_METER, OPT_JSON, OPT_RAW, OPT_SPECULATE, OPT_DRAFT_TOKENS,
+    OPT_DRAFT
 };
 
 static const struct option options[] = {
@@ -33,6 +34,7 @@ static const struct option options[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"raw", no_argument, NULL, OPT_RAW},
     {"speculate", required_argument, NULL, OPT_SPECULATE},
+    {"draft", required_argument, NULL, OPT_DRAFT},
     {"draft-tokens", required_argument, NULL, OPT_DRAFT_TOKENS},
     {"quiet", no_argument, NULL, 'q'},
     {0},
@@ -81,6 +83,9 @@ static bool parse_value(const char *command, int c, char **argv, vd_generate_arg
         return vd_cli_parse_word(command, "--precision", optarg, "fast", "exact", &a->engine.exact);
     case OPT_SPECULATE:
         return vd_cli_parse_speculate(command, optarg, &a->engine);
+    case OPT_DRAFT:
+        vd_cli_use_draft(optarg, &a->engine);
+        return true;
     case OPT_DRAFT_TOKENS:
         return vd_cli_parse_draft_tokens(command, optarg, &a->engine);
     case OPT_CTX:

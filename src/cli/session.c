@@ -60,13 +60,17 @@ vd_status vd_session_open(const char *model, const vd_engine_options *options, c
                           vd_session *ret_session, vd_err *err)
 {
     vd_session s = {0};
-    char *path = NULL;
+    char *path = NULL, *draft = NULL;
+    vd_engine_options engine = *options;
     const vd_zone *row = NULL;
     vd_status st = vd_zone_find(zone, &row, err);
     if (st == VD_OK)
         st = vd_store_resolve(model, &path, err);
+    if (st == VD_OK && engine.draft_path != NULL)
+        st = vd_store_resolve(engine.draft_path, &draft, err);
+    engine.draft_path = draft;
     if (st == VD_OK)
-        st = vd_engine_open(path, options, &s.engine, err);
+        st = vd_engine_open(path, &engine, &s.engine, err);
     if (st == VD_OK)
         st = parse_template(&s, err);
     if (st == VD_OK)
@@ -83,6 +87,7 @@ vd_status vd_session_open(const char *model, const vd_engine_options *options, c
         s = (vd_session){0};
     }
     vd_free(path);
+    vd_free(draft);
     vd_session_close(&s);
     return st;
 }

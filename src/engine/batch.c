@@ -145,6 +145,16 @@ static void add_prompts(building *b)
     }
 }
 
+void vd_batch_take_drafts(vd_engine *e)
+{
+    for (size_t i = 0; i < e->n_sampled; i++) {
+        const vd_sampled *s = &e->sampled[i];
+        size_t first_row = e->out[s->first_out];
+        for (size_t k = 1; k < s->n_out; k++)
+            e->token[first_row + k] = s->request->token[s->request->n_tokens + k - 1];
+    }
+}
+
 size_t vd_batch_build(vd_engine *e, vd_batch *ret_batch)
 {
     building b = {.e = e, .batch = ret_batch};

@@ -31,6 +31,7 @@
 typedef struct vd_draft_plan {
     size_t n_rows;   /* tokens */
     size_t n_free;   /* drafts that may still be added */
+    size_t n_passes; /* of a draft model */
     double expected; /* tokens that it will give */
 } vd_draft_plan;
 

@@ -41,6 +41,9 @@ static vd_status check_options(const vd_engine_options *o, vd_err *err)
     if (o->draft_tokens > VD_DRAFT_MAX)
         return VD_FAIL(err, VD_ERR_ARG, "draft_tokens is %zu, at most %d are possible",
                        o->draft_tokens, VD_DRAFT_MAX);
+    if ((o->speculate == VD_SPECULATE_MODEL) != (o->draft_path != NULL))
+        return VD_FAIL(err, VD_ERR_ARG,
+                       "guesses by a draft model need its file, and no others may have one");
     return VD_OK;
 }
 
@@ -223,6 +226,8 @@ vd_status vd_engine_open(const char *path, const vd_engine_options *options,
                                e->options.ctx_tokens, &e->forward, err);
     if (st == VD_OK && e->options.n_threads == 0)
         vd_forward_explore_threads(e->forward);
+    if (st == VD_OK && e->options.speculate == VD_SPECULATE_MODEL)
+        st = vd_drafter_open(e->options.draft_path, e, &e->drafter, err);
     if (st == VD_OK)
         st = vd_sampler_create(e->model->hp.n_vocab, &e->sampler, err);
     if (st == VD_OK)
@@ -255,6 +260,7 @@ void vd_engine_free(vd_engine *e)
     vd_free(e->embedded);
     vd_free(e->pooled);
     vd_free(e->by_id);
+    vd_drafter_free(e->drafter);
     vd_sampler_free(e->sampler);
     vd_forward_free(e->forward);
     vd_kv_free(e->kv);

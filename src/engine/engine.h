@@ -50,6 +50,7 @@ struct vd_engine {
     vd_sampler *sampler;
     vd_queue running;
     vd_pace pace;
+    vd_drafter *drafter;      /* NULL: no draft model */
     size_t draft_rows;        /* drafted tokens of one step at most */
     float *logits;            /* [max_running + draft_rows, V] */
     float *logits_before;     /* [V] a row before drawing changed it */

@@ -62,6 +62,7 @@ void vd_finish_request(vd_engine *e, vd_request *r, vd_finish finish, vd_status 
     /* Pages go back and the id is forgotten first: whoever hears of the end may submit again. */
     if (r->started)
         vd_kv_seq_reset(e->kv, &r->kv);
+    vd_drafter_seq_reset(&r->drafter);
     forget_id(e, r, finish);
     r->options.on_event(r->options.ctx, &event);
     vd_request_free(r, e->kv);

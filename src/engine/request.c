@@ -139,7 +139,7 @@ static vd_status make_embedding(vd_request *r, size_t n_embd, vd_err *err)
 }
 
 vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, size_t n_vocab,
-                           size_t n_embd, vd_kv *kv, vd_err *err)
+                           size_t n_embd, vd_kv *kv, vd_drafter *drafter, vd_err *err)
 {
     int32_t *token = vd_realloc(r->token, r->n_limit * sizeof(int32_t));
     if (token == NULL)
@@ -150,6 +150,8 @@ vd_status vd_request_start(vd_request *r, const vd_tokenizer *tokenizer, size_t 
         st = make_embedding(r, n_embd, err);
     else if (st == VD_OK)
         st = make_counts(r, n_vocab, err);
+    if (st == VD_OK && !r->options.embed && drafter != NULL)
+        st = vd_drafter_seq_init(drafter, r->n_limit, &r->drafter, err);
     if (st == VD_OK && !r->options.embed)
         st = vd_text_stream_init(&r->text, tokenizer, r->options.stop, r->options.n_stop, err);
     if (st == VD_OK) {
@@ -164,6 +166,7 @@ void vd_request_rewind(vd_request *request)
     vd_embedding *x = &request->embedding;
     request->n_computed = request->n_draft = 0;
     request->lookup = (vd_lookup){0};
+    vd_drafter_seq_reset(&request->drafter);
     x->n_rows = 0;
     if (x->sum != NULL)
         memset(x->sum, 0, x->n * sizeof(double));
@@ -173,6 +176,7 @@ void vd_request_free(vd_request *request, vd_kv *kv)
 {
     if (request == NULL)
         return;
+    vd_drafter_seq_done(&request->drafter);
     vd_kv_seq_done(kv, &request->kv); /* kv may be NULL while the request holds no table */
     if (request->started && !request->options.embed)
         vd_text_stream_done(&request->text);

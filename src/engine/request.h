@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <verdant/engine.h>
 
+#include "engine/drafter.h"
 #include "engine/lookup.h"
 #include "engine/sample.h"
 #include "model/kv.h"
@@ -41,6 +42,7 @@ typedef struct vd_request {
     size_t n_drafted, n_taken; /* guesses computed so far, and those that were right */
     vd_lookup lookup;         /* where this step's first guess stands */
     vd_lookup_hits hits;
+    vd_drafter_seq drafter;
 
     vd_kv_seq kv;
     vd_text_stream text; /* of an answer */
@@ -61,9 +63,10 @@ typedef struct vd_request {
 VD_NODISCARD vd_status vd_request_create(const vd_request_options *options, size_t n_vocab,
                                          size_t n_ctx, vd_request **ret_request, vd_err *err);
 /* Takes the memory that running needs. Once; a preempted request has it already. n_vocab: the
- * model's, of which the vocabulary may name fewer. n_embd: C. */
+ * model's, of which the vocabulary may name fewer. n_embd: C. drafter: NULL where there is none. */
 VD_NODISCARD vd_status vd_request_start(vd_request *request, const vd_tokenizer *tokenizer,
-                                        size_t n_vocab, size_t n_embd, vd_kv *kv, vd_err *err);
+                                        size_t n_vocab, size_t n_embd, vd_kv *kv,
+                                        vd_drafter *drafter, vd_err *err);
 /* It gave its pages back and begins again. */
 void vd_request_rewind(vd_request *request);
 /* Its pages go back to `kv`, which may be NULL before the start. A NULL request is fine. */

@@ -78,7 +78,7 @@ static void admit(vd_engine *e)
         }
         vd_status st = r->started ? VD_OK
                                   : vd_request_start(r, e->tokenizer, e->model->hp.n_vocab,
-                                                     e->model->hp.n_embd, e->kv, NULL);
+                                                     e->model->hp.n_embd, e->kv, e->drafter, NULL);
         if (st != VD_OK) {
             vd_finish_request(e, r, VD_FINISH_ERROR, st);
             continue;
@@ -185,10 +185,14 @@ bool vd_scheduler_step(vd_engine *e)
                     .model = e->observer.model};
     if (e->observer.on_begin != NULL)
         e->observer.on_begin(e->observer.ctx, &step);
+    if (e->drafter != NULL)
+        vd_drafter_run(e->drafter, e);
+    vd_batch_take_drafts(e);
+    uint64_t pass_ns = vd_now_ns();
     vd_forward_run(e->forward, &batch);
     step.end_ns = vd_now_ns();
     vd_pace_learn(&e->pace, e->n_answer, batch.n_tokens - e->n_answer,
-                  step.end_ns - step.begin_ns);
+                  step.end_ns - pass_ns);
     settle(e);
     if (e->observer.on_step != NULL)
         e->observer.on_step(e->observer.ctx, &step);

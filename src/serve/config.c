@@ -29,6 +29,7 @@ static const cyaml_schema_field_t model_fields[] = {
     CYAML_FIELD_STRING_PTR("ref", CYAML_FLAG_POINTER, vd_config_model, ref, 1, TEXT_MAX),
     TEXT("pooling", vd_config_model, pooling),
     TEXT("speculate", vd_config_model, speculate),
+    TEXT("draft", vd_config_model, draft),
     COUNT("draft_tokens", vd_config_model, draft_tokens),
     COUNT("step_ms", vd_config_model, step_ms),
     COUNT("ctx_tokens", vd_config_model, ctx_tokens),
@@ -234,6 +235,8 @@ static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, 
     snprintf(key, sizeof(key), "models[%zu].speculate", i);
     if (m->speculate != NULL && !vd_speculate_parse(m->speculate, &speculate))
         return vd_yaml_fail(yaml, key, err, "is '%s'; off and lookup there are", m->speculate);
+    if (m->speculate != NULL && m->draft != NULL)
+        return vd_yaml_fail(yaml, key, err, "and `draft` exclude each other");
     snprintf(key, sizeof(key), "models[%zu].name", i);
     vd_err why;
     if (vd_model_name_check(m->name, &why) != VD_OK)
@@ -408,9 +411,12 @@ vd_engine_options vd_config_engine(const vd_config_model *m)
     vd_speculate speculate = VD_SPECULATE_OFF;
     if (m->speculate != NULL)
         (void)vd_speculate_parse(m->speculate, &speculate); /* likewise */
+    if (m->draft != NULL)
+        speculate = VD_SPECULATE_MODEL;
     return (vd_engine_options){
         .pooling = pooling,
         .speculate = speculate,
+        .draft_path = m->draft,
         .draft_tokens = m->draft_tokens,
         .n_threads = m->threads,
         .ctx_tokens = m->ctx_tokens,

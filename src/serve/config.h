@@ -17,6 +17,7 @@ typedef struct vd_config_model {
     char *name, *ref; /* ref: a path or a stored name */
     char *pooling;    /* a word of vd_pooling_parse */
     char *speculate;  /* a word of vd_speculate_parse */
+    char *draft;      /* like ref */
     uint32_t ctx_tokens, kv_tokens, max_running, max_waiting, step_tokens, threads;
     uint32_t draft_tokens, step_ms;
     bool kv_f32, exact, no_prefix_cache;
@@ -72,6 +73,7 @@ void vd_config_free(vd_config *config); /* NULL is fine */
 
 /* All but listen, zone, log level and models. Names in `config` are borrowed by *options. */
 void vd_config_limits_to(const vd_config *config, vd_service_options *options);
+/* draft_path is what the file says, for vd_store_resolve; borrowed. */
 vd_engine_options vd_config_engine(const vd_config_model *model);
 
 /* The table's row: of `option` (NULL: none was given), else of carbon.zone where the table is the

@@ -20,7 +20,10 @@
 
 enum { IDS_MAX = 512, TEXT_MAX = 2048, PROMPT = 24 };
 
-static char model_path[64];
+static char model_path[64], other_path[64];
+
+/* Who guesses: nobody, the text itself, the same model once more, another model. */
+typedef enum guesser { NOBODY, TEXT, TWIN, OTHER, GUESSERS } guesser;
 
 typedef struct outcome {
     int32_t ids[IDS_MAX];
@@ -66,11 +69,15 @@ static void assert_same(const outcome *a, const outcome *b)
     assert_memory_equal(a->top, b->top, a->n_ids * sizeof(*a->top));
 }
 
-static vd_engine *open_engine(vd_engine_options options, bool speculate, bool always)
+static vd_engine *open_engine(vd_engine_options options, guesser who, bool always)
 {
+    static const vd_speculate speculate[] = {VD_SPECULATE_OFF, VD_SPECULATE_LOOKUP,
+                                             VD_SPECULATE_MODEL, VD_SPECULATE_MODEL};
+    const char *const draft[] = {NULL, NULL, model_path, other_path};
     vd_engine *e = NULL;
     vd_err err = {0};
-    options.speculate = speculate ? VD_SPECULATE_LOOKUP : VD_SPECULATE_OFF;
+    options.speculate = speculate[who];
+    options.draft_path = draft[who];
     options.draft_always = always;
     if (vd_engine_open(model_path, &options, &e, &err) != VD_OK)
         fail_msg("%s", err.message);
@@ -136,9 +143,11 @@ enum { WAYS = 10 };
 static void every_way_of_sampling_gives_the_same_tokens_as_without_guesses(void **state)
 {
     static outcome plain, guessed;
-    for (int always = 0; always < 2; always++) {
-        vd_engine *one = open_engine((vd_engine_options){.n_threads = 1}, false, false);
-        vd_engine *two = open_engine((vd_engine_options){.n_threads = 1}, true, always);
+    for (int k = 0; k < 2 * (GUESSERS - 1); k++) {
+        bool always = k % 2 == 0;
+        vd_engine *one = open_engine((vd_engine_options){.n_threads = 1}, NOBODY, false);
+        vd_engine *two =
+            open_engine((vd_engine_options){.n_threads = 1}, (guesser)(1 + k / 2), always);
         for (uint32_t i = 0; i < WAYS; i++) {
             vd_request_options r = way(i);
             submit(one, i, &r, &plain);
@@ -163,11 +172,12 @@ static void every_way_of_sampling_gives_the_same_tokens_as_without_guesses(void 
 static void neighbours_preemption_and_the_cache_change_nothing(void **state)
 {
     static outcome plain[WAYS], guessed[WAYS];
-    vd_engine *one = open_engine((vd_engine_options){.n_threads = 1}, false, false);
-    for (int round = 0; round < 3; round++) {
+    vd_engine *one = open_engine((vd_engine_options){.n_threads = 1}, NOBODY, false);
+    for (int round = 0; round < 5; round++) {
+        static const guesser who[] = {TEXT, TEXT, TEXT, TWIN, OTHER};
         const vd_engine_options tight = {.n_threads = 2, .kv_tokens = round == 0 ? 0 : 400,
                                          .ctx_tokens = 400, .max_running = 7, .step_tokens = 40};
-        vd_engine *two = open_engine(tight, true, round < 2);
+        vd_engine *two = open_engine(tight, who[round], round != 2);
         for (uint32_t i = 0; i < WAYS; i++) {
             vd_request_options r = way(i);
             if (round == 0) {
@@ -194,11 +204,11 @@ static void neighbours_preemption_and_the_cache_change_nothing(void **state)
     vd_engine_free(one);
 }
 
-static void an_answer_ends_where_it_ends_without_guesses(void **state)
+static void ends_where_it_ends_without(guesser who)
 {
+    vd_engine *one = open_engine((vd_engine_options){.n_threads = 1}, NOBODY, false);
+    vd_engine *two = open_engine((vd_engine_options){.n_threads = 1}, who, true);
     static outcome plain, guessed;
-    vd_engine *one = open_engine((vd_engine_options){.n_threads = 1}, false, false);
-    vd_engine *two = open_engine((vd_engine_options){.n_threads = 1}, true, true);
     vd_request_options r = way(0);
     submit(one, 3, &r, &plain);
     run_all(one);
@@ -257,6 +267,12 @@ static void an_answer_ends_where_it_ends_without_guesses(void **state)
     vd_engine_free(two);
 }
 
+static void an_answer_ends_where_it_ends_without_guesses(void **state)
+{
+    ends_where_it_ends_without(TEXT);
+    ends_where_it_ends_without(TWIN);
+}
+
 /* ---- what is told ----------------------------------------------------------------------------*/
 
 typedef struct told {
@@ -297,7 +313,7 @@ static void taken_guesses_are_decoded_tokens_and_the_others_rejected_ones(void *
 {
     static outcome o;
     told t = {.answer = &o};
-    vd_engine *e = open_engine((vd_engine_options){.n_threads = 1}, true, true);
+    vd_engine *e = open_engine((vd_engine_options){.n_threads = 1}, TEXT, true);
     vd_engine_observe(e, &(vd_engine_observer){
                              .on_begin = on_begin, .on_step = on_step, .ctx = &t});
     for (uint32_t i = 0; i < WAYS; i++) {
@@ -323,7 +339,7 @@ static void who_is_cancelled_among_guesses_ends_at_once(void **state)
 {
     static outcome o, other;
     bool worked;
-    vd_engine *e = open_engine((vd_engine_options){.n_threads = 1}, true, true);
+    vd_engine *e = open_engine((vd_engine_options){.n_threads = 1}, TEXT, true);
     vd_request_options r = way(0);
     uint64_t id = submit(e, 1, &r, &o);
     submit(e, 2, &r, &other);
@@ -340,11 +356,11 @@ static void who_is_cancelled_among_guesses_ends_at_once(void **state)
     vd_engine_free(e);
 }
 
-static void a_step_with_guesses_allocates_nothing(void **state)
+static void allocates_nothing(guesser who)
 {
     static outcome o[4];
     bool worked;
-    vd_engine *e = open_engine((vd_engine_options){.n_threads = 2}, true, true);
+    vd_engine *e = open_engine((vd_engine_options){.n_threads = 2}, who, true);
     for (uint32_t i = 0; i < 4; i++) {
         vd_request_options r = way(i + 2);
         submit(e, i, &r, &o[i]);
@@ -356,6 +372,132 @@ static void a_step_with_guesses_allocates_nothing(void **state)
     assert_int_equal(vd_alloc_stats_get().n_calls, before);
     run_all(e);
     vd_engine_free(e);
+}
+
+static void a_step_with_guesses_allocates_nothing(void **state)
+{
+    allocates_nothing(TEXT);
+    allocates_nothing(OTHER);
+}
+
+/* The same model with the same random numbers: what it guesses is what is drawn. Penalties are not
+ * the drafter's. */
+static void a_twin_is_always_right(void **state)
+{
+    static outcome o;
+    for (uint32_t i = 0; i < WAYS; i++) {
+        vd_request_options r = way(i);
+        const vd_sampling *s = &r.sampling;
+        if (s->repetition_penalty != 1 || s->frequency_penalty != 0 || s->presence_penalty != 0)
+            continue;
+        vd_engine *e = open_engine((vd_engine_options){.n_threads = 1}, TWIN, true);
+        submit(e, i, &r, &o);
+        run_all(e);
+        assert_int_equal(o.n_ids, 120);
+        /* One token from the prompt, then nine of a step; the last draft has no use. */
+        assert_true(o.usage.draft_tokens - o.usage.draft_taken <= 8);
+        assert_true(vd_engine_stats_get(e).n_steps <= 1 + 120 / 9 + 1);
+        vd_engine_free(e);
+    }
+}
+
+static void a_drafter_reads_a_long_prompt_in_pieces_and_then_guesses(void **state)
+{
+    static outcome plain, guessed;
+    int32_t prompt[400];
+    uint64_t id;
+    for (size_t i = 0; i < VD_COUNT(prompt); i++)
+        prompt[i] = (int32_t)((i * 31 + i * i % 13) % 256);
+    for (int k = 0; k < 2; k++) {
+        outcome *o = k == 0 ? &plain : &guessed;
+        vd_engine *e =
+            open_engine((vd_engine_options){.n_threads = 1}, k == 0 ? NOBODY : TWIN, true);
+        vd_request_options r = way(0);
+        r.prompt = prompt;
+        r.n_prompt = VD_COUNT(prompt);
+        r.max_tokens = 60;
+        r.on_event = on_event;
+        r.ctx = o;
+        *o = (outcome){0};
+        assert_int_equal(vd_engine_submit(e, &r, &id, NULL), VD_OK);
+        run_all(e);
+        vd_engine_free(e);
+    }
+    assert_same(&plain, &guessed);
+    assert_true(guessed.usage.draft_taken > 40);
+}
+
+/* The other model's file with one letter of its vocabulary changed, or some rows more. */
+static void a_drafter_must_have_the_same_vocabulary(void **state)
+{
+    char path[] = "/tmp/verdant-test-XXXXXX";
+    static char bytes[1 << 20];
+    vd_engine *e = NULL;
+    vd_err err = {0};
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    FILE *f = fopen(other_path, "rb");
+    assert_non_null(f);
+    size_t n = fread(bytes, 1, sizeof(bytes), f);
+    fclose(f);
+    char *at = memmem(bytes, n, "<|user|>", 8); /* the chat template has it first */
+    at = at != NULL ? memmem(at + 8, n - (size_t)(at + 8 - bytes), "<|user|>", 8) : NULL;
+    assert_non_null(at);
+    at[3] = 'v';
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    fclose(f);
+    vd_engine_options o = {
+        .n_threads = 1, .speculate = VD_SPECULATE_MODEL, .draft_path = path};
+    assert_int_equal(vd_engine_open(model_path, &o, &e, &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "token 257"));
+    assert_non_null(strstr(err.message, "<|uver|>"));
+    tiny_write_rows(path, 5, "llama", 4 * TINY_V); /* padding that the vocabulary does not name */
+    assert_int_equal(vd_engine_open(model_path, &o, &e, &err), VD_OK);
+    vd_engine_free(e);
+    unlink(path);
+    e = NULL;
+    assert_int_equal(vd_engine_open(model_path, &o, &e, &err), VD_ERR_NOT_FOUND);
+    o.draft_path = NULL;
+    assert_int_equal(vd_engine_open(model_path, &o, &e, &err), VD_ERR_ARG);
+    o = (vd_engine_options){.speculate = VD_SPECULATE_LOOKUP, .draft_path = other_path};
+    assert_int_equal(vd_engine_open(model_path, &o, &e, &err), VD_ERR_ARG);
+}
+
+static void every_failed_allocation_is_a_status(void **state)
+{
+    static outcome o;
+    uint64_t live = vd_alloc_stats_get().n_live;
+    const vd_engine_options options = {
+        .n_threads = 1, .speculate = VD_SPECULATE_MODEL, .draft_path = other_path};
+    bool answered = false;
+    for (uint64_t k = 1; !answered && k < 4000; k++) {
+        vd_engine *e = NULL;
+        vd_alloc_fail_at(k);
+        vd_status st = vd_engine_open(model_path, &options, &e, NULL);
+        if (st == VD_OK) {
+            int32_t prompt[3] = {1, 2, 3};
+            uint64_t id;
+            vd_request_options r = way(1);
+            r.max_tokens = 5;
+            r.prompt = prompt;
+            r.n_prompt = 3;
+            r.on_event = on_event;
+            r.ctx = &o;
+            o = (outcome){0};
+            st = vd_engine_submit(e, &r, &id, NULL);
+            if (st == VD_OK)
+                run_all(e);
+            answered = st == VD_OK && o.finish == VD_FINISH_LENGTH;
+        }
+        vd_alloc_fail_at(0);
+        assert_true(st == VD_OK || st == VD_ERR_NOMEM);
+        vd_engine_free(e);
+        assert_int_equal(vd_alloc_stats_get().n_live, live);
+    }
+    assert_true(answered);
 }
 
 static void too_many_guesses_are_refused(void **state)
@@ -409,13 +551,15 @@ static void chances_follow_what_was_right_lately_by_kind(void **state)
 static int setup(void **state)
 {
     snprintf(model_path, sizeof(model_path), "/tmp/verdant-speculate-%d.gguf", (int)getpid());
+    snprintf(other_path, sizeof(other_path), "/tmp/verdant-drafter-%d.gguf", (int)getpid());
     tiny_write(model_path, 42, "llama");
+    tiny_write(other_path, 43, "llama");
     return 0;
 }
 
 static int teardown(void **state)
 {
-    return unlink(model_path);
+    return unlink(model_path) | unlink(other_path);
 }
 
 int main(void)
@@ -428,6 +572,10 @@ int main(void)
         cmocka_unit_test(taken_guesses_are_decoded_tokens_and_the_others_rejected_ones),
         cmocka_unit_test(who_is_cancelled_among_guesses_ends_at_once),
         cmocka_unit_test(a_step_with_guesses_allocates_nothing),
+        cmocka_unit_test(a_twin_is_always_right),
+        cmocka_unit_test(a_drafter_reads_a_long_prompt_in_pieces_and_then_guesses),
+        cmocka_unit_test(a_drafter_must_have_the_same_vocabulary),
+        cmocka_unit_test(every_failed_allocation_is_a_status),
         cmocka_unit_test(too_many_guesses_are_refused),
         cmocka_unit_test(the_longest_agreement_wins_and_of_equal_ones_the_latest),
         cmocka_unit_test(a_guess_beyond_the_end_goes_on_with_itself),

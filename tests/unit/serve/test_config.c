@@ -80,7 +80,7 @@ static void every_key_arrives(void **state)
         "  - {name: m, ref: r, ctx_tokens: 2, kv_tokens: 3, max_running: 4, max_waiting: 5,\n"
         "     step_tokens: 6, threads: 7, kv_f32: true, exact: True, no_prefix_cache: TRUE,\n"
         "     speculate: lookup, draft_tokens: 9, step_ms: 10}\n"
-        "  - {name: n, ref: s}\n"
+        "  - {name: n, ref: s, draft: d}\n"
         "limits: {streams: 8, connections: 9, choices: 10, body_kib: 11, bodies_kib: 12,\n"
         "         stream_kib: 13, head_seconds: 14, body_seconds: 15, idle_seconds: 16}\n"
         "carbon: {provider: csv, zone: X, url: 'http://u', file: f, token_file: t, kind: marginal,\n"
@@ -135,6 +135,9 @@ static void every_key_arrives(void **state)
     assert_int_equal(e.draft_tokens, 9);
     assert_int_equal(e.step_ms, 10);
     assert_string_equal(c->models[1].name, "n");
+    e = vd_config_engine(&c->models[1]);
+    assert_int_equal(e.speculate, VD_SPECULATE_MODEL);
+    assert_string_equal(e.draft_path, "d");
     assert_int_equal(c->models[1].ref_line, 10);
     vd_config_free(c);
 }
