@@ -5,9 +5,10 @@
 
 const vd_layout_info vd_layout_infos[VD_LAYOUT_LIMIT] = {
     [VD_LAYOUT_Q4] = {256, 32, 0, 8},   [VD_LAYOUT_Q4M] = {256, 64, 0, 0},
-    [VD_LAYOUT_Q4K] = {256, 32, 64, 0}, [VD_LAYOUT_Q8] = {512, 32, 0, 128},
-    [VD_LAYOUT_Q8M] = {512, 64, 0, 0},  [VD_LAYOUT_Q8K] = {512, 32, 64, 0},
-    [VD_LAYOUT_Q6K] = {512, 32, 64, 32}, [VD_LAYOUT_Q8H] = {512, 32, 64, 128},
+    [VD_LAYOUT_Q4K] = {256, 32, 64, 0}, [VD_LAYOUT_Q5] = {320, 32, 0, 16},
+    [VD_LAYOUT_Q5M] = {320, 64, 0, 0},  [VD_LAYOUT_Q5K] = {320, 32, 64, 0},
+    [VD_LAYOUT_Q6K] = {384, 32, 64, 32}, [VD_LAYOUT_Q8] = {512, 32, 0, 128},
+    [VD_LAYOUT_Q8H] = {512, 32, 64, 128},
     [VD_LAYOUT_Q4H] = {256, 64, 64, 0},  [VD_LAYOUT_F16] = {1024, 0, 0, 0},
     [VD_LAYOUT_BF16] = {1024, 0, 0, 0},
 };
@@ -17,8 +18,8 @@ int vd_layout_for(vd_dtype dtype, size_t n_rows, size_t n_cols)
     static const uint8_t layouts[VD_DTYPE_LIMIT] = {
         [VD_DTYPE_Q4_0] = VD_LAYOUT_Q4,  [VD_DTYPE_Q4_1] = VD_LAYOUT_Q4M,
         [VD_DTYPE_Q4_K] = VD_LAYOUT_Q4K, [VD_DTYPE_Q8_0] = VD_LAYOUT_Q8,
-        [VD_DTYPE_Q5_0] = VD_LAYOUT_Q8,  [VD_DTYPE_Q5_1] = VD_LAYOUT_Q8M,
-        [VD_DTYPE_Q5_K] = VD_LAYOUT_Q8K, [VD_DTYPE_Q6_K] = VD_LAYOUT_Q6K,
+        [VD_DTYPE_Q5_0] = VD_LAYOUT_Q5,  [VD_DTYPE_Q5_1] = VD_LAYOUT_Q5M,
+        [VD_DTYPE_Q5_K] = VD_LAYOUT_Q5K, [VD_DTYPE_Q6_K] = VD_LAYOUT_Q6K,
         [VD_DTYPE_TQ1_0] = VD_LAYOUT_Q4,   [VD_DTYPE_TQ2_0] = VD_LAYOUT_Q4,
         [VD_DTYPE_Q1_0] = VD_LAYOUT_Q4,    [VD_DTYPE_Q2_0] = VD_LAYOUT_Q4,
         [VD_DTYPE_IQ4_NL] = VD_LAYOUT_Q8,  [VD_DTYPE_MXFP4] = VD_LAYOUT_Q8,

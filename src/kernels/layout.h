@@ -12,10 +12,11 @@
  *   Q4      nibbles 256   d f16[16]          -                  288  d * (q - 8)        Q4_0
  *   Q4M     nibbles 256   d, m f16[16]       -                  320  d * q + m          Q4_1
  *   Q4K     nibbles 256   S, M u8[16]        d, dmin f16[16]    296  d*S*q - dmin*M     Q4_K
- *   Q8      bytes 512     d f16[16]          -                  544  d * (q - 128)      Q8_0 Q5_0
- *   Q8M     bytes 512     d, m f16[16]       -                  576  d * q + m          Q5_1
- *   Q8K     bytes 512     S, M u8[16]        d, dmin f16[16]    552  d*S*q - dmin*M     Q5_K
- *   Q6K     bytes 512     S i8[2][16]        d f16[16], pad     552  d*S * (q - 32)     Q6_K
+ *   Q5      5 bits 320    d f16[16]          -                  352  d * (q - 16)       Q5_0
+ *   Q5M     5 bits 320    d, m f16[16]       -                  384  d * q + m          Q5_1
+ *   Q5K     5 bits 320    S, M u8[16]        d, dmin f16[16]    360  d*S*q - dmin*M     Q5_K
+ *   Q6K     6 bits 384    S i8[2][16]        d f16[16], pad     424  d*S * (q - 32)     Q6_K
+ *   Q8      bytes 512     d f16[16]          -                  544  d * (q - 128)      Q8_0
  *   Q8H     bytes 512     S i8[2][16]        d f32[16]          552  d*S * (q - 128)    Q3_K IQ*
  *   Q4H     nibbles 256   S, M u8[2][16]     d, dmin f16[16]    328  d*S*q - dmin*M     Q2_K
  *
@@ -30,6 +31,9 @@
  *   bytes    [8 quads][16 rows][4 columns], q unsigned
  *   nibbles  [4][16 rows][4 columns]: the lower half of byte (v, r, i) is column 4v + i, the upper
  *            half column 16 + 4v + i
+ *   5 bits   nibbles, then the upper bits [16 rows][4 columns]: bit v of byte (r, i) is of quad v
+ *   6 bits   nibbles, then [2][16 rows][4 columns]: bits 2v and 2v + 1 of byte (p, r, i) are the
+ *            upper bits of quad 4p + v
  *
  * d, m and dmin are f16 as in the file, S and M whole numbers: packing rounds nothing. Q6K, Q8H and
  * Q4H have one S (and M) per 16 columns, those of columns 0..15 first. d is f32 in Q8H because the
@@ -46,10 +50,11 @@ typedef enum vd_layout {
     VD_LAYOUT_Q4,
     VD_LAYOUT_Q4M,
     VD_LAYOUT_Q4K,
-    VD_LAYOUT_Q8,
-    VD_LAYOUT_Q8M,
-    VD_LAYOUT_Q8K,
+    VD_LAYOUT_Q5,
+    VD_LAYOUT_Q5M,
+    VD_LAYOUT_Q5K,
     VD_LAYOUT_Q6K,
+    VD_LAYOUT_Q8,
     VD_LAYOUT_Q8H,
     VD_LAYOUT_Q4H,
     VD_LAYOUT_F16,
@@ -60,7 +65,7 @@ typedef enum vd_layout {
 enum { VD_GROUP = 16 /* rows */, VD_BLOCK = 32, VD_SUPER = 256 /* columns */ };
 
 typedef struct vd_layout_info {
-    uint16_t q_bytes; /* per 32 columns of 16 rows: 256 nibbles, 512 bytes, 1024 halves */
+    uint16_t q_bytes; /* per 32 columns of 16 rows: 64 times the bits of one */
     uint16_t s_bytes; /* per 32 columns */
     uint16_t t_bytes; /* per 256 columns, or 0 */
     int16_t offset;   /* subtracted from q */
@@ -99,6 +104,12 @@ static inline size_t vd_layout_t_at(const vd_layout_info *info, size_t b)
 static inline size_t vd_layout_stride(int layout, size_t n_cols)
 {
     return vd_layout_pair_at(&vd_layout_infos[layout], n_cols / VD_BLOCK + n_cols / VD_BLOCK % 2);
+}
+
+/* Bits of a q that are stored. */
+static inline int vd_layout_bits(int layout)
+{
+    return vd_layout_infos[layout].q_bytes / 64;
 }
 
 /* Weights that are floats: the product takes act->x as it is, not its whole numbers. */

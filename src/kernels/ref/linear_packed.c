@@ -12,10 +12,16 @@
 /* q of column c (0..31) of row r in a block. */
 static int q_at(int layout, const uint8_t *q, size_t r, size_t c)
 {
-    if (vd_layout_infos[layout].q_bytes == 512)
-        return q[64 * (c / 4) + 4 * r + c % 4];
-    int byte = q[64 * (c % 16 / 4) + 4 * r + c % 4];
-    return c < 16 ? byte & 15 : byte >> 4;
+    size_t quad = c / 4, at = 4 * r + c % 4;
+    int bits = vd_layout_bits(layout), upper = 0;
+    if (bits == 8)
+        return q[64 * quad + at];
+    int byte = q[64 * (quad % 4) + at];
+    if (bits == 5)
+        upper = q[256 + at] >> quad & 1;
+    else if (bits == 6)
+        upper = q[256 + 64 * (quad / 4) + at] >> quad % 4 * 2 & 3;
+    return upper << 4 | (c < 16 ? byte & 15 : byte >> 4);
 }
 
 /* What a block of floats adds to row r. */
@@ -43,14 +49,15 @@ static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const ui
     double both = (double)dot[0] + dot[1];
     switch (layout) {
     case VD_LAYOUT_Q4:
+    case VD_LAYOUT_Q5:
     case VD_LAYOUT_Q8:
         return (double)vd_load_f16(s + 2 * r) * scale * both;
     case VD_LAYOUT_Q4M:
-    case VD_LAYOUT_Q8M:
+    case VD_LAYOUT_Q5M:
         return (double)vd_load_f16(s + 2 * r) * scale * both +
                (double)vd_load_f16(s + 32 + 2 * r) * sum;
     case VD_LAYOUT_Q4K:
-    case VD_LAYOUT_Q8K:
+    case VD_LAYOUT_Q5K:
         return (double)vd_load_f16(t + 2 * r) * s[r] * scale * both -
                (double)vd_load_f16(t + 32 + 2 * r) * s[16 + r] * sum;
     case VD_LAYOUT_Q4H: {

@@ -27,12 +27,10 @@ static void read_q(vd_dtype dtype, const uint8_t *row, size_t b, uint8_t q[VD_BL
     case VD_DTYPE_Q5_0:
     case VD_DTYPE_Q5_1: {
         src += dtype == VD_DTYPE_Q5_0 ? 2 : 4;
-        /* Q5_0 goes into the layout of Q8_0, whose zero is 128. */
-        int shift = dtype == VD_DTYPE_Q5_0 ? 128 - 16 : 0;
         uint32_t qh = vd_load_u32(src);
         for (int j = 0; j < 16; j++) {
-            q[j] = (uint8_t)((src[4 + j] & 15) + (int)(qh >> j & 1) * 16 + shift);
-            q[j + 16] = (uint8_t)((src[4 + j] >> 4) + (int)(qh >> (j + 16) & 1) * 16 + shift);
+            q[j] = (uint8_t)((src[4 + j] & 15) + (int)(qh >> j & 1) * 16);
+            q[j + 16] = (uint8_t)((src[4 + j] >> 4) + (int)(qh >> (j + 16) & 1) * 16);
         }
         break;
     }
@@ -75,7 +73,7 @@ static void write_scales(int layout, vd_dtype dtype, const uint8_t *row, size_t 
 
     if (vd_layout_infos[layout].t_bytes == 0) {
         memcpy(s + 2 * r, d, 2);
-        if (layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q8M)
+        if (layout == VD_LAYOUT_Q4M || layout == VD_LAYOUT_Q5M)
             memcpy(s + 32 + 2 * r, d + 2, 2);
         return;
     }
@@ -96,16 +94,26 @@ static void write_scales(int layout, vd_dtype dtype, const uint8_t *row, size_t 
     vd_k_scale(src + 4, (int)(b % 8), &s[r], &s[16 + r]);
 }
 
+/* Into memory that was zeroed. */
 static void write_q(int layout, const uint8_t q[VD_BLOCK], size_t r, uint8_t *dst)
 {
-    if (vd_layout_infos[layout].q_bytes == 512) {
+    int bits = vd_layout_bits(layout);
+    if (bits == 8) {
         for (int quad = 0; quad < 8; quad++)
             memcpy(dst + 64 * quad + 4 * r, q + 4 * quad, 4);
         return;
     }
     for (int v = 0; v < 4; v++)
         for (int i = 0; i < 4; i++)
-            dst[64 * v + 4 * (int)r + i] = (uint8_t)(q[4 * v + i] | q[16 + 4 * v + i] << 4);
+            dst[64 * v + 4 * (int)r + i] =
+                (uint8_t)((q[4 * v + i] & 15) | q[16 + 4 * v + i] << 4);
+    for (int c = 0; bits > 4 && c < VD_BLOCK; c++) {
+        int quad = c / 4, at = 256 + 4 * (int)r + c % 4, upper = q[c] >> 4;
+        if (bits == 5)
+            dst[at] |= (uint8_t)(upper << quad);
+        else
+            dst[at + quad / 4 * 64] |= (uint8_t)(upper << quad % 4 * 2);
+    }
 }
 
 /* The scales of a unit; false where d has to be an f16 and is none. */

@@ -5,8 +5,8 @@
  * multiplies unsigned by signed bytes and adds pairs in 16 bits, saturating; what fits without:
  *
  *   nibbles     2 * 15 * 127 per pair: all 8 quads of a block fit into 16 bits
- *   Q8M, Q8K    q <= 31, 2 * 31 * 127: the 4 quads of half a block fit
- *   Q6K         q <= 63, 2 * 63 * 127: 2 quads fit
+ *   5 bits      2 * 31 * 127: the 4 quads of half a block fit
+ *   6 bits      2 * 63 * 127: 2 quads fit
  *   Q8, Q8H     full bytes do not; |q| and the activation with q's sign do, 2 * 128 * 127, one quad
  *
  * vpmaddwd with ones then widens to 32 bits. Wide activations are two such rounds, and 256 times
@@ -21,7 +21,8 @@
 
 #include "kernels/common/layouts.inc"
 
-enum { TOKENS = 4 };
+/* AHEAD: bytes that the first walk through a row group prefetches ahead of itself. */
+enum { TOKENS = 4, AHEAD = 4096 };
 
 /* Scales of a block: value = d[0] * q + m; Q6K has a second scale for columns 16..31. */
 typedef struct scales {
@@ -110,41 +111,45 @@ INLINE void dot_nibbles(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
         dot[i] = widen(words[i]);
 }
 
-/* As dot_nibbles, with a sum for each half of the block. */
-INLINE void dot_nibble_halves(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
-                              __m256i dot[2][TOKENS])
+/* Quads v and 4 + v of a layout of 4 to 6 bits. */
+INLINE void two_quads(int layout, const uint8_t *q, int v, __m256i w[2])
 {
     const __m256i low = _mm256_set1_epi8(15);
+    __m256i both = _mm256_load_si256((const __m256i *)(q + 64 * v));
+    w[0] = _mm256_and_si256(both, low);
+    w[1] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+    for (int s = 0; s < 2 && bits_of(layout) > 4; s++) {
+        bool one = bits_of(layout) == 5; /* upper bit: all in one plane */
+        int left = one ? 4 - v - 4 * s : 4 - 2 * v;
+        __m256i plane = _mm256_load_si256((const __m256i *)(q + 256 + (one ? 0 : 64 * s)));
+        plane = left > 0 ? _mm256_slli_epi16(plane, left) : _mm256_srli_epi16(plane, -left);
+        plane = _mm256_and_si256(plane, _mm256_set1_epi8(one ? 0x10 : 0x30));
+        w[s] = _mm256_or_si256(w[s], plane);
+    }
+}
+
+/* Sums of a block of up to 6 bits, one for each half of the block. */
+INLINE void dot_halves(int layout, int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
+                       __m256i dot[2][TOKENS])
+{
+    int fit = bits_of(layout) == 6 ? 2 : 4; /* quads whose sum fits into 16 bits */
     __m256i words[2][TOKENS];
+    for (int h = 0; h < 2; h++)
+        for (int i = 0; i < n_t; i++)
+            words[h][i] = dot[h][i] = _mm256_setzero_si256();
     for (int v = 0; v < 4; v++) {
-        __m256i both = _mm256_load_si256((const __m256i *)(q + 64 * v));
-        __m256i part[2] = {_mm256_and_si256(both, low),
-                           _mm256_and_si256(_mm256_srli_epi16(both, 4), low)};
+        __m256i part[2];
+        two_quads(layout, q, v, part);
         for (int i = 0; i < n_t; i++)
             for (int h = 0; h < 2; h++) {
                 const int8_t *xt = x + (size_t)i * ld_x + 4 * v + 16 * h;
                 __m256i pair = _mm256_maddubs_epi16(part[h], quad_at(xt));
-                words[h][i] = v == 0 ? pair : _mm256_add_epi16(words[h][i], pair);
+                words[h][i] = _mm256_add_epi16(words[h][i], pair);
+                if (v % fit == fit - 1) {
+                    dot[h][i] = _mm256_add_epi32(dot[h][i], widen(words[h][i]));
+                    words[h][i] = _mm256_setzero_si256();
+                }
             }
-    }
-    for (int i = 0; i < n_t; i++)
-        for (int h = 0; h < 2; h++)
-            dot[h][i] = widen(words[h][i]);
-}
-
-/* Sums of four quads of q below 64, two quads at a time in 16 bits. */
-INLINE void dot_small_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, __m256i *dot)
-{
-    for (int v = 0; v < 4; v += 2) {
-        __m256i first = _mm256_load_si256((const __m256i *)(q + 64 * v));
-        __m256i second = _mm256_load_si256((const __m256i *)(q + 64 * (v + 1)));
-        for (int i = 0; i < n_t; i++) {
-            const int8_t *xt = x + (size_t)i * ld_x + 4 * v;
-            __m256i a = _mm256_maddubs_epi16(first, quad_at(xt));
-            __m256i b = _mm256_maddubs_epi16(second, quad_at(xt + 4));
-            __m256i sums = widen(_mm256_add_epi16(a, b));
-            dot[i] = v == 0 ? sums : _mm256_add_epi32(dot[i], sums);
-        }
     }
 }
 
@@ -163,21 +168,18 @@ INLINE void dot_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, _
     }
 }
 
-/* Sums of a block against one plane of activations, by halves of the block where the layout has
- * bytes or scales for halves; other nibbles give one sum for both. */
+/* Sums of a block against one plane of activations, by halves of the block; nibbles without scales
+ * for halves give one sum for both. */
 INLINE void dot_block(int layout, int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
                       __m256i dot[2][TOKENS])
 {
-    if (layout == VD_LAYOUT_Q4H) {
-        dot_nibble_halves(n_t, q, x, ld_x, dot);
-    } else if (has_nibbles(layout)) {
-        dot_nibbles(n_t, q, x, ld_x, dot[0]);
-    } else if (layout == VD_LAYOUT_Q8 || layout == VD_LAYOUT_Q8H) {
+    if (bits_of(layout) == 8) {
         dot_bytes(n_t, q, x, ld_x, dot[0]);
         dot_bytes(n_t, q + 256, x + 16, ld_x, dot[1]);
+    } else if (has_nibbles(layout) && !in_halves(layout)) {
+        dot_nibbles(n_t, q, x, ld_x, dot[0]);
     } else {
-        dot_small_bytes(n_t, q, x, ld_x, dot[0]);
-        dot_small_bytes(n_t, q + 256, x + 16, ld_x, dot[1]);
+        dot_halves(layout, n_t, q, x, ld_x, dot);
     }
 }
 
@@ -186,9 +188,8 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
                  const vd_act *act, size_t t, __m256 *sum)
 {
     size_t n_blocks = n_cols / VD_BLOCK;
-    size_t q_bytes = has_nibbles(layout) ? 256 : 512;
-    size_t s_bytes = (has_min(layout) && !is_k(layout)) || layout == VD_LAYOUT_Q4H ? 64 : 32;
-    int n_halves = has_nibbles(layout) && layout != VD_LAYOUT_Q4H ? 1 : 2;
+    size_t q_bytes = q_bytes_of(layout), s_bytes = s_bytes_of(layout);
+    int n_halves = has_nibbles(layout) && !in_halves(layout) ? 1 : 2;
     const uint8_t *pair = group;
     const int8_t *x = act->q + t * n_cols;
     const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
@@ -202,6 +203,8 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
         if (has_super(layout) && b % 8 == 0)
             load_super(layout, pair + 8 * (q_bytes + s_bytes), half, &super);
         const uint8_t *q = pair + b % 2 * q_bytes + 32 * half;
+        for (size_t line = 0; half == 0 && t == 0 && line < q_bytes + s_bytes; line += 64)
+            _mm_prefetch((const char *)q + AHEAD + line, _MM_HINT_T0);
         scales sc = load_scales(layout, pair + 2 * q_bytes + b % 2 * s_bytes, half, &super);
         dot_block(layout, n_t, q, x + b * VD_BLOCK, n_cols, dot);
         if (wide) {
@@ -232,9 +235,10 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
             __m256i whole = dot[0][i];
             if (!has_nibbles(layout))
                 whole = _mm256_add_epi32(whole, dot[1][i]);
-            if (layout == VD_LAYOUT_Q4)
+            if (layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q5)
                 whole = _mm256_add_epi32(
-                    whole, _mm256_set1_epi32(8 * (neg_sum[2 * at] + neg_sum[2 * at + 1])));
+                    whole, _mm256_set1_epi32((layout == VD_LAYOUT_Q4 ? 8 : 16) *
+                                             (neg_sum[2 * at] + neg_sum[2 * at + 1])));
             __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(whole), scale);
             sum[i] = _mm256_fmadd_ps(scaled, sc.d[0], sum[i]);
             if (has_min(layout))

@@ -81,8 +81,7 @@ INLINE __m512 add_block(int layout, bool wide, const __m512i w[8], const scales 
 INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t n_cols,
                  const vd_act *act, size_t t, float *y, size_t ld_y, __mmask16 rows)
 {
-    size_t n_blocks = n_cols / VD_BLOCK, q_bytes = has_nibbles(layout) ? 256 : 512;
-    size_t s_bytes = (has_min(layout) && !is_k(layout)) || layout == VD_LAYOUT_Q4H ? 64 : 32;
+    size_t n_blocks = n_cols / VD_BLOCK, q_bytes = q_bytes_of(layout), s_bytes = s_bytes_of(layout);
     const uint8_t *pair = group;
     const uint8_t *ahead = group + AHEAD;
     __m512 sum[TOKENS];
