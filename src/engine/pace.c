@@ -3,7 +3,7 @@
 
 #include "base/checked.h"
 
-static const double rate_of_learning = 1.0 / 8, forget = 0.995, least_weight = 1e-3;
+static const double rate_of_learning = 1.0 / 8, forget = 0.97, least_weight = 0.05;
 /* One more token where only one size of step was seen: a tenth of that step. */
 static const double slope_unknown = 0.1;
 

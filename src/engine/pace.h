@@ -9,7 +9,8 @@
  *   with prompts:  ns - ns(n answers) = n_prompt * per_token(size of the chunk)
  *
  * A step that took twice as long as expected or more (the machine did something else) counts as
- * twice. Single-owner; no unit but nanoseconds.
+ * twice. A size of step not seen for about a hundred steps is forgotten, so that one bad moment
+ * does not put an end to guessing: it is then tried anew. Single-owner; no unit but nanoseconds.
  */
 #ifndef VD_ENGINE_PACE_H
 #define VD_ENGINE_PACE_H

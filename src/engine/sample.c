@@ -290,17 +290,16 @@ static size_t keep_min_p(candidate *cand, size_t n, float share)
 
 /* ---- the draw --------------------------------------------------------------------------------*/
 
-/* splitmix64 (Steele et al. 2014) of seed and index: uniform in [0, 1). */
-static double uniform(uint64_t seed, uint64_t index)
+/* splitmix64 (Steele et al. 2014): the i-th number of a seed's stream. */
+static uint64_t mix(uint64_t seed, uint64_t i)
 {
-    uint64_t z = seed + (index + 1) * 0x9e3779b97f4a7c15u;
+    uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    return (double)(z >> 11) * 0x1p-53;
+    return z ^ z >> 31;
 }
 
-static int32_t draw(candidate *cand, size_t n, float temperature, double u)
+static int32_t draw(candidate *cand, size_t n, float temperature, uint64_t seed)
 {
     /* Distances to the best are divided, not logits: a temperature near 0 makes all of those
      * infinite alike, but only the distances of what shall not be drawn. */
@@ -310,17 +309,22 @@ static int32_t draw(candidate *cand, size_t n, float temperature, double u)
     for (size_t i = 0; i < n; i++)
         cand[i].logit = cand[i].logit == max ? 0 : (cand[i].logit - max) / temperature;
     normalize(cand, n);
-    double sum = 0;
-    int32_t last = -1;
+    /* A race: each token runs for an exponential time of rate p, and the first one wins. Times are
+     * -log(1 - u) / p, at least u / p, so few logarithms are taken. */
+    double best = INFINITY;
+    int32_t winner = -1;
     for (size_t i = 0; i < n; i++) {
-        if (cand[i].p <= 0)
+        double p = (double)cand[i].p;
+        double u = (double)(mix(seed, (uint64_t)cand[i].token) >> 11) * 0x1p-53;
+        if (!(p > 0) || u >= best * p)
             continue;
-        sum += (double)cand[i].p;
-        last = cand[i].token;
-        if (u < sum)
-            return last;
+        double time = -log1p(-u) / p;
+        if (time < best || (time == best && cand[i].token < winner)) {
+            best = time;
+            winner = cand[i].token;
+        }
     }
-    return last; /* rounding left the sum a little below 1 */
+    return winner;
 }
 
 int32_t vd_sampler_draw(vd_sampler *sampler, const vd_sampling *s, const vd_token_counts *counts,
@@ -339,7 +343,7 @@ int32_t vd_sampler_draw(vd_sampler *sampler, const vd_sampling *s, const vd_toke
     n = keep_typical(cand, n, s->typical_p);
     n = keep_top_p(cand, n, s->top_p);
     n = keep_min_p(cand, n, s->min_p);
-    return draw(cand, n, s->temperature, uniform(s->seed, draw_index));
+    return draw(cand, n, s->temperature, mix(s->seed, draw_index));
 }
 
 float vd_sampler_logprob(vd_sampler *sampler, const float *logits, int32_t token, size_t n_top,
