@@ -6,10 +6,11 @@
  * typical Meister et al. 2023; min-p Nguyen et al. 2024; repetition penalty Keskar et al. 2019
  * (CTRL). We differ from none of them; the filters see probabilities at temperature 1.
  *
- * The draw is a race of exponential times (Gumbel-max, Maddison et al. 2014): each token has its own
- * random number, so that similar distributions give the same token more often than by one number
- * for all, whatever order the filters leave: with probability (1 - d) / (1 + d) at least, where d is
- * their total variation distance (Daliri et al. 2025). Guesses of a draft model live on it.
+ * The draw is a race of exponential times (Gumbel-max, Maddison et al. 2014): each token has its
+ * own random number, so that similar distributions give the same token more often than by one
+ * number for all, whatever order the filters leave: with probability (1 - d) / (1 + d) at least,
+ * where d is their total variation distance (Daliri et al. 2025). Guesses of a draft model live on
+ * it.
  *
  * Draw number i of a request depends on its seed and i alone, so a request that was preempted and
  * computed again continues with the same numbers. Nothing allocates after create.
