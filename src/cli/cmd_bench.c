@@ -3,11 +3,13 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "base/file.h"
 #include "cli/args.h"
 #include "cli/bench.h"
 #include "cli/bench_child.h"
 #include "cli/cli.h"
+#include "model/store.h"
 
 static const char help[] =
     "usage: verdant bench MODEL [MODEL ...] [options]\n"
@@ -33,6 +35,7 @@ static const char help[] =
     "  --meter SPEC        which energy meters to read (docs/meters.md); default auto\n"
     "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"
     "  --kv TYPE           f16 or f32; default f16\n"
+    VD_SPECULATE_HELP
     "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
     "                       \"j_per_tok\":...} and the record; of several models an array\n"
     "  --work FILE         lines \"prefill|decode N DEPTH BATCH\", measured as they come, a\n"
@@ -73,6 +76,9 @@ static const struct option options[] = {{"threads", required_argument, NULL, 't'
                                         {"meter", required_argument, NULL, 'm'},
                                         {"precision", required_argument, NULL, 'e'},
                                         {"kv", required_argument, NULL, 'k'},
+                                        {"speculate", required_argument, NULL, 's'},
+                                        {"draft", required_argument, NULL, 'D'},
+                                        {"draft-tokens", required_argument, NULL, 'T'},
                                         {"json", no_argument, NULL, 'j'},
                                         {"work", required_argument, NULL, 'w'},
                                         {"copies", required_argument, NULL, TRACE_OPTIONS + 0},
@@ -152,6 +158,13 @@ static bool parse_one(int c, char **argv, vd_bench_args *a)
     case 'm':
         vd_cli_use_meter(optarg);
         return true;
+    case 's':
+        return vd_cli_parse_speculate("bench", optarg, &a->engine);
+    case 'D':
+        vd_cli_use_draft(optarg, &a->engine);
+        return true;
+    case 'T':
+        return vd_cli_parse_draft_tokens("bench", optarg, &a->engine);
     case 'k':
         return vd_cli_parse_word("bench", "--kv", optarg, "f16", "f32", &a->engine.kv_f32);
     case 'e':
@@ -230,24 +243,36 @@ static bool check_zone(const char *zone)
     return false;
 }
 
+static int bench(const vd_bench_args *a)
+{
+    vd_err err = {0};
+    if (a->work != NULL)
+        return vd_bench_work(a);
+    if (a->trace != NULL)
+        return vd_bench_trace(a);
+    vd_bench b = {.args = a};
+    vd_progress_init(&b.progress, "bench");
+    vd_status st = vd_bench_models(&b, &err);
+    int status = st == VD_OK ? vd_bench_print(&b) : vd_cli_failed("bench", &err);
+    vd_bench_done(&b);
+    return status;
+}
+
 static int bench_main(int argc, char **argv)
 {
     vd_bench_args a = {.n_batch = 1, .pue = NAN, .wue_site = NAN, .wue_grid = NAN};
     vd_err err = {0};
+    char *draft = NULL;
     if (!parse(argc, argv, &a) || !check_zone(a.zone))
         return VD_EXIT_USAGE;
     /* Now, and not after an hour of measuring. */
     if (a.folder != NULL && vd_make_dirs(a.folder, &err) != VD_OK)
         return vd_cli_failed("bench", &err);
-    if (a.work != NULL)
-        return vd_bench_work(&a);
-    if (a.trace != NULL)
-        return vd_bench_trace(&a);
-    vd_bench b = {.args = &a};
-    vd_progress_init(&b.progress, "bench");
-    vd_status st = vd_bench_models(&b, &err);
-    int status = st == VD_OK ? vd_bench_print(&b) : vd_cli_failed("bench", &err);
-    vd_bench_done(&b);
+    if (a.engine.draft_path != NULL && vd_store_resolve(a.engine.draft_path, &draft, &err) != VD_OK)
+        return vd_cli_failed("bench", &err);
+    a.engine.draft_path = draft;
+    int status = bench(&a);
+    vd_free(draft);
     return status;
 }
 

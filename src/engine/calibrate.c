@@ -89,6 +89,9 @@ static void run(calibration *c, const line *l)
     step.end_ns = vd_now_ns();
     if (c->told && e->observer.on_step != NULL)
         e->observer.on_step(e->observer.ctx, &step);
+    if (c->told)
+        vd_pace_learn(&e->pace, l->n_new > 1 ? 0 : l->n, l->n_new > 1 ? batch.n_tokens : 0,
+                      step.end_ns - step.begin_ns);
     c->told = true;
     if (batch.n_tokens >= c->token_of) {
         c->token_of = batch.n_tokens;
