@@ -63,7 +63,8 @@ typedef struct vd_engine_options {
     size_t step_tokens;  /* tokens of one step at most; 0: 512. An encoder's are at least
                             ctx_tokens: it reads a text at once */
     size_t step_ms;      /* what a step may take that answers some and reads prompts of others; 0:
-                            50. Prompts are then read in shorter pieces, of 32 tokens at least */
+                            50. Prompts are then read in shorter pieces, but of 32 tokens at least,
+                            or up to 128 where shorter ones cost too much per token */
     vd_pooling pooling;  /* of embeddings, where a request does not say */
     bool kv_f32;         /* KV cache in f32 instead of f16; always so in an encoder */
     bool exact;          /* f32 activations against decoded weights: slow, the reference */

@@ -7,8 +7,9 @@
 #include "engine/finish.h"
 #include "engine/scheduler.h"
 
-/* Shorter pieces of a prompt cost too much per token: the weights are read for each. */
-enum { CHUNK_MIN = 32 };
+/* Shorter pieces of a prompt cost too much per token, since all weights are read for each; how
+ * short that is depends on the machine. */
+enum { CHUNK_MIN = 32, CHUNK_MIN_MOST = 128 };
 
 /* What is being filled. */
 typedef struct building {
@@ -125,7 +126,8 @@ static size_t prompt_room(const vd_engine *e)
     size_t room = e->options.step_tokens - e->n_answer;
     if (e->n_answer == 0 || e->model->hp.block.encoder)
         return room;
-    return vd_pace_chunk(&e->pace, e->n_answer, (double)e->options.step_ms * 1e6, CHUNK_MIN, room);
+    size_t least = vd_pace_efficient_chunk(&e->pace, CHUNK_MIN, CHUNK_MIN_MOST);
+    return vd_pace_chunk(&e->pace, e->n_answer, (double)e->options.step_ms * 1e6, least, room);
 }
 
 /* Chunks of prompts fill the rest of the step. */

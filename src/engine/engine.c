@@ -162,7 +162,8 @@ static vd_status make_buffers(vd_engine *e, vd_err *err)
     const vd_hparams *hp = &e->model->hp;
     size_t n_vocab = hp->block.encoder ? 0 : hp->n_vocab, n_logits = 0, n_embeddings = 0;
     if (o->speculate != VD_SPECULATE_OFF)
-        e->draft_rows = VD_MIN((size_t)DRAFT_ROWS, o->step_tokens - o->max_running);
+        e->draft_rows = VD_MIN(VD_MIN((size_t)DRAFT_ROWS, o->max_running * o->draft_tokens),
+                               o->step_tokens - o->max_running);
     size_t n_out = o->max_running + e->draft_rows;
     if (!vd_mul_size(n_out, n_vocab, &n_logits))
         return VD_FAIL(err, VD_ERR_ARG, "max_running is %zu, too many for this vocabulary",

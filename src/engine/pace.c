@@ -1,11 +1,14 @@
 /* pace.c - see pace.h. */
 #include "engine/pace.h"
 
+#include <math.h>
+
 #include "base/checked.h"
 
 static const double rate_of_learning = 1.0 / 8, forget = 0.97, least_weight = 0.05;
 /* One more token where only one size of step was seen: a tenth of that step. */
 static const double slope_unknown = 0.1;
+static const double dear = 1.5;
 
 /* The new mean after one more value; a first one is taken as it is. */
 static double mean_of(double mean, double value)
@@ -84,6 +87,18 @@ static double per_token(const vd_pace *p, size_t size)
         if (p->per_token[i] > 0)
             return p->per_token[i];
     return 0;
+}
+
+size_t vd_pace_efficient_chunk(const vd_pace *p, size_t least, size_t most)
+{
+    double cheapest = INFINITY;
+    size_t n = least;
+    for (size_t i = 0; i < VD_PACE_CHUNKS; i++)
+        if (p->per_token[i] > 0)
+            cheapest = VD_MIN(cheapest, p->per_token[i]);
+    while (n < most && per_token(p, size_of(n)) > dear * cheapest)
+        n *= 2;
+    return VD_MIN(n, most);
 }
 
 size_t vd_pace_chunk(const vd_pace *p, size_t n_answer, double budget_ns, size_t least,

@@ -33,6 +33,9 @@ void vd_pace_learn(vd_pace *pace, size_t n_answer, size_t n_prompt, uint64_t ns)
 double vd_pace_answers_ns(const vd_pace *pace, size_t n_answer);
 /* What one more answer token adds; 0 while unknown. */
 double vd_pace_slope_ns(const vd_pace *pace);
+/* The shortest chunk, a power of two in [least, most], whose tokens cost at most half as much again
+ * as those of the cheapest size known; `least` while nothing is known. */
+size_t vd_pace_efficient_chunk(const vd_pace *pace, size_t least, size_t most);
 /* The longest chunk, in [least, most], with which a step of n_answer answer tokens is expected to
  * take at most budget_ns; `least` while unknown. */
 size_t vd_pace_chunk(const vd_pace *pace, size_t n_answer, double budget_ns, size_t least,

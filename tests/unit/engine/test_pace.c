@@ -91,6 +91,23 @@ static void the_longest_chunk_that_fits_is_taken(void **state)
     assert_int_equal(vd_pace_chunk(&p, 4, 600 * MS, 32, 508), 508);
 }
 
+static void the_least_chunk_is_the_shortest_that_is_not_dear(void **state)
+{
+    vd_pace p = {0};
+    assert_int_equal(vd_pace_efficient_chunk(&p, 32, 128), 32);
+    for (int i = 0; i < 50; i++) {
+        vd_pace_learn(&p, 0, 512, 512 * MS);
+        vd_pace_learn(&p, 0, 40, 40 * 4 * MS);
+    }
+    assert_int_equal(vd_pace_efficient_chunk(&p, 32, 128), 128); /* of 64 nothing else is known */
+    for (int i = 0; i < 50; i++)
+        vd_pace_learn(&p, 0, 64, 64 * MS * 5 / 4);
+    assert_int_equal(vd_pace_efficient_chunk(&p, 32, 128), 64);
+    for (int i = 0; i < 50; i++)
+        vd_pace_learn(&p, 0, 40, 40 * MS * 7 / 5);
+    assert_int_equal(vd_pace_efficient_chunk(&p, 32, 128), 32);
+}
+
 /* ---- the engine ------------------------------------------------------------------------------*/
 
 typedef struct seen {
@@ -182,6 +199,7 @@ int main(void)
         cmocka_unit_test(a_line_is_never_negative_and_one_hiccup_counts_little),
         cmocka_unit_test(old_steps_are_forgotten),
         cmocka_unit_test(the_longest_chunk_that_fits_is_taken),
+        cmocka_unit_test(the_least_chunk_is_the_shortest_that_is_not_dear),
         cmocka_unit_test(a_long_prompt_is_cut_while_somebody_answers_and_else_read_at_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
