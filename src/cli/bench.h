@@ -21,8 +21,8 @@ typedef struct vd_bench_args {
     const char *const *model; /* [n_models], borrowed of argv */
     size_t n_models;
     size_t n_prompt, n_answer, n_depth, n_batch, n_runs; /* n_runs 0: not said */
-    bool json;
-    const char *folder, *zone; /* -o, --zone */
+    bool json, sweep;
+    const char *folder, *zone; /* -o (of a sweep a file), --zone */
     double pue, wue_site, wue_grid; /* of the records; NAN: not said */
     const char *work;               /* --work; NULL: not said */
     /* A trace: */
@@ -66,6 +66,10 @@ void vd_bench_building(const vd_bench_args *args, vd_run_carbon *carbon);
  * in each. vd_bench_done in any case. */
 VD_NODISCARD vd_status vd_bench_models(vd_bench *bench, vd_err *err);
 void vd_bench_done(vd_bench *bench);
+
+/* Decode over threads and batch sizes, as a table or JSON, and a page to args->folder (a file).
+ * Returns the exit status. */
+int vd_bench_sweep(const vd_bench_args *args);
 
 /* Lines of work, as bench_work.c says, from the file that args name. Returns the exit status. */
 int vd_bench_work(const vd_bench_args *args);

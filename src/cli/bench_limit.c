@@ -13,22 +13,40 @@ static bool has(const vd_gguf_tensor *t, const char *part)
     return memmem(t->name.data, t->name.n, part, strlen(part)) != NULL;
 }
 
-uint64_t vd_bench_weight_bytes(const vd_engine *e)
+/* How much of a tensor one token reads, in parts of one: 0 of tables of which it reads a row. */
+static double part_read(const vd_model *model, const vd_gguf_tensor *t)
 {
-    const vd_model *model = e->model;
     const vd_moe_params *moe = &model->hp.moe;
     bool own_output = vd_gguf_find_tensor(model->gguf, "output.weight") != NULL;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < vd_gguf_n_tensors(model->gguf); i++) {
-        const vd_gguf_tensor *t = vd_gguf_tensor_at(model->gguf, i);
-        bool table = has(t, "position_embd.") || has(t, "token_types.") ||
-                     (has(t, "token_embd.weight") && (own_output || model->hp.block.encoder));
-        if (has(t, "_exps.") && moe->n_experts > 0)
-            bytes += t->n_bytes / moe->n_experts * moe->n_used;
-        else if (!table)
-            bytes += t->n_bytes;
+    if (has(t, "position_embd.") || has(t, "token_types.") ||
+        (has(t, "token_embd.weight") && (own_output || model->hp.block.encoder)))
+        return 0;
+    if (has(t, "_exps.") && moe->n_experts > 0)
+        return (double)moe->n_used / (double)moe->n_experts;
+    return 1;
+}
+
+uint64_t vd_bench_weight_bytes(const vd_engine *e)
+{
+    double bytes = 0;
+    for (size_t i = 0; i < vd_gguf_n_tensors(e->model->gguf); i++) {
+        const vd_gguf_tensor *t = vd_gguf_tensor_at(e->model->gguf, i);
+        bytes += (double)t->n_bytes * part_read(e->model, t);
     }
-    return bytes;
+    return (uint64_t)bytes;
+}
+
+uint64_t vd_bench_products(const vd_engine *e, bool prefill)
+{
+    double n = 0;
+    for (size_t i = 0; i < vd_gguf_n_tensors(e->model->gguf); i++) {
+        const vd_gguf_tensor *t = vd_gguf_tensor_at(e->model->gguf, i);
+        bool output = !has(t, "blk.");
+        if (t->n_dims >= 2 && !(output && prefill))
+            n += (double)(t->dim[0] * t->dim[1] * t->dim[2] * t->dim[3]) *
+                 part_read(e->model, t);
+    }
+    return (uint64_t)n;
 }
 
 uint64_t vd_bench_kv_bytes(const vd_engine *e, size_t depth)

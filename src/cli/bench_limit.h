@@ -5,6 +5,7 @@
 #ifndef VD_CLI_BENCH_LIMIT_H
 #define VD_CLI_BENCH_LIMIT_H
 
+#include <stdbool.h>
 #include <verdant/engine.h>
 
 #include "base/bandwidth.h"
@@ -13,6 +14,9 @@
  * embedding tables and the experts that are not asked. More sequences read them once together, but
  * for further experts. */
 uint64_t vd_bench_weight_bytes(const vd_engine *engine);
+/* Products of a weight with an activation that one token takes: reading a prompt, where only the
+ * last token needs the output matrix, or writing. Attention is not counted. */
+uint64_t vd_bench_products(const vd_engine *engine, bool prefill);
 /* Bytes of keys and values that it reads besides, behind `depth` tokens. */
 uint64_t vd_bench_kv_bytes(const vd_engine *engine, size_t depth);
 

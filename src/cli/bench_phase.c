@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/fail.h"
 
-enum { SHORT_PROMPT = 16, STEP_TOKENS = 512 /* of the engine, unless told otherwise */ };
+enum { SHORT_PROMPT = 16, PIECE_TOKENS = 32 /* a step reads that much while somebody writes */ };
 
 /* Decode begins behind so many tokens. */
 static size_t context_of(const vd_bench_shape *s)
@@ -17,7 +17,7 @@ static size_t context_of(const vd_bench_shape *s)
 /* Sequences whose prompt was read first write on while the others still read. */
 static size_t steps_before(const vd_bench_shape *s)
 {
-    return s->batch * context_of(s) / STEP_TOKENS + 2;
+    return (s->batch > 1 ? s->batch * context_of(s) / PIECE_TOKENS : 0) + 2;
 }
 
 void vd_bench_room(const vd_bench_shape *s, vd_engine_options *options)

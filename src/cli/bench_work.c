@@ -67,10 +67,13 @@ static vd_status open_engine(worker *w, vd_err *err)
     vd_engine_info info = vd_engine_info_get(w->phase.engine);
     if (info.encoder)
         return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s makes embeddings, no text", w->path);
-    return put(json_pack("{s:s,s:s,s:I,s:f,s:I}", "verdant", VD_VERSION, "kernels", info.kernels,
-                         "threads", (json_int_t)info.n_threads, "load_s",
+    return put(json_pack("{s:s,s:s,s:I,s:f,s:I,s:I,s:I}", "verdant", VD_VERSION, "kernels",
+                         info.kernels, "threads", (json_int_t)info.n_threads, "load_s",
                          (double)w->load_ns * 1e-9, "weight_bytes",
-                         (json_int_t)vd_bench_weight_bytes(w->phase.engine)),
+                         (json_int_t)vd_bench_weight_bytes(w->phase.engine),
+                         "prefill_products",
+                         (json_int_t)vd_bench_products(w->phase.engine, true), "decode_products",
+                         (json_int_t)vd_bench_products(w->phase.engine, false)),
                err);
 }
 

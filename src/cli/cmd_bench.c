@@ -13,6 +13,7 @@
 
 static const char help[] =
     "usage: verdant bench MODEL [MODEL ...] [options]\n"
+    "       verdant bench MODEL --sweep [-o FILE.html] [options]\n"
     "       verdant bench MODEL --copies N --shared --trace poisson|FILE.csv [options]\n"
     "\n"
     "Measures prefill (reading a prompt of -p tokens) and decode (writing -n tokens in -b\n"
@@ -38,6 +39,9 @@ static const char help[] =
     VD_SPECULATE_HELP
     "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
     "                       \"j_per_tok\":...} and the record; of several models an array\n"
+    "  --sweep             decode over threads (1 to -t) and 1, 2, 4, 8 and 16 sequences: speed,\n"
+    "                      joules per token, the best of both; -o FILE.html draws it; -n is 64\n"
+    "                      and -r 3 there by default\n"
     "  --work FILE         lines \"prefill|decode N DEPTH BATCH\", measured as they come, a\n"
     "                      line of JSON for each; - reads standard input. \"room\" and such a\n"
     "                      line says before the first one that it will come\n"
@@ -61,6 +65,7 @@ static const char help[] =
     "\n"
     "Example:\n"
     "  verdant bench smollm2 -p 512 -n 128 -t 2\n"
+    "  verdant bench smollm2 --sweep -o sweep.html\n"
     "  verdant bench q8.gguf q4.gguf -r 10 -o runs --zone DE\n"
     "  verdant bench smollm2 --copies 4 --shared --trace poisson --requests 24 -o runs\n";
 
@@ -80,6 +85,7 @@ static const struct option options[] = {{"threads", required_argument, NULL, 't'
                                         {"draft", required_argument, NULL, 'D'},
                                         {"draft-tokens", required_argument, NULL, 'T'},
                                         {"json", no_argument, NULL, 'j'},
+                                        {"sweep", no_argument, NULL, 'S'},
                                         {"work", required_argument, NULL, 'w'},
                                         {"copies", required_argument, NULL, TRACE_OPTIONS + 0},
                                         {"shared", no_argument, NULL, TRACE_OPTIONS + 1},
@@ -173,6 +179,9 @@ static bool parse_one(int c, char **argv, vd_bench_args *a)
     case 'j':
         a->json = true;
         return true;
+    case 'S':
+        a->sweep = true;
+        return true;
     case 'w':
         a->work = optarg;
         return true;
@@ -195,8 +204,10 @@ static bool check(const vd_bench_args *a, bool of_trace, bool of_phases)
         wrong = "a trace is answered by one MODEL";
     else if (a->work != NULL && (a->trace != NULL || of_phases || a->folder != NULL))
         wrong = "--work is not for a trace; its lines say what -p, -n, -d, -b and -r say";
-    else if (a->work != NULL && a->n_models > 1)
-        wrong = "--work is for one MODEL";
+    else if (a->sweep && (a->trace != NULL || a->work != NULL || a->n_batch > 0))
+        wrong = "--sweep is not for a trace or lines of work, and tries batch sizes of its own";
+    else if ((a->work != NULL || a->sweep) && a->n_models > 1)
+        wrong = "--sweep and --work are for one MODEL";
     if (wrong != NULL)
         vd_cli_misuse("bench", "%s", wrong);
     return wrong == NULL;
@@ -224,12 +235,15 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
     a->model = (const char *const *)argv + optind;
     bool paired = a->n_models > 1 || (a->n_copies > 0 && a->shared);
     if (a->n_runs == 0)
-        a->n_runs = paired ? 10 : 5;
+        a->n_runs = a->sweep ? 3 : paired ? 10 : 5;
     if (a->n_prompt == 0)
         a->n_prompt = a->trace != NULL ? 256 : 512;
     if (a->n_answer == 0)
-        a->n_answer = a->trace != NULL ? 64 : 128;
-    return check(a, of_trace, of_phases);
+        a->n_answer = a->trace != NULL || a->sweep ? 64 : 128;
+    if (!check(a, of_trace, of_phases))
+        return false;
+    a->n_batch = a->n_batch > 0 ? a->n_batch : 1;
+    return true;
 }
 
 static bool check_zone(const char *zone)
@@ -246,6 +260,8 @@ static bool check_zone(const char *zone)
 static int bench(const vd_bench_args *a)
 {
     vd_err err = {0};
+    if (a->sweep)
+        return vd_bench_sweep(a);
     if (a->work != NULL)
         return vd_bench_work(a);
     if (a->trace != NULL)
@@ -260,13 +276,13 @@ static int bench(const vd_bench_args *a)
 
 static int bench_main(int argc, char **argv)
 {
-    vd_bench_args a = {.n_batch = 1, .pue = NAN, .wue_site = NAN, .wue_grid = NAN};
+    vd_bench_args a = {.pue = NAN, .wue_site = NAN, .wue_grid = NAN};
     vd_err err = {0};
     char *draft = NULL;
     if (!parse(argc, argv, &a) || !check_zone(a.zone))
         return VD_EXIT_USAGE;
     /* Now, and not after an hour of measuring. */
-    if (a.folder != NULL && vd_make_dirs(a.folder, &err) != VD_OK)
+    if (a.folder != NULL && !a.sweep && vd_make_dirs(a.folder, &err) != VD_OK)
         return vd_cli_failed("bench", &err);
     if (a.engine.draft_path != NULL && vd_store_resolve(a.engine.draft_path, &draft, &err) != VD_OK)
         return vd_cli_failed("bench", &err);

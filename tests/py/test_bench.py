@@ -1,6 +1,7 @@
 """`verdant bench`: its figures, its records, models in turn."""
 import json
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 
@@ -158,6 +159,41 @@ def test_options_that_lines_replace_are_refused(build, models):
     assert work(build, models[0], "", models[1]).returncode == 2
 
 
+def test_a_sweep_names_the_best_and_draws_all(verdant, models, tmp_path):
+    page = tmp_path / "sweep.html"
+    result = verdant("bench", models[0], "--sweep", "-t", 2, "-n", 4, "-r", 2, "-o", page, "--json")
+    assert result.returncode == 0, result.stderr
+    out = json.loads(result.stdout)
+    points = out["points"]
+    assert [(p["threads"], p["batch"]) for p in points] == \
+        [(t, b) for t in (1, 2) for b in (1, 2, 4, 8, 16)]
+    assert all(0 < p["tok_s_min"] <= p["tok_s"] <= p["tok_s_max"] for p in points)
+    assert out["fastest"] == max(points, key=lambda p: p["tok_s"])
+    assert out["least_energy"] == min(points, key=lambda p: p["j_per_tok"])
+    assert out["runs"] == 2 and out["answer_tokens"] == 4 and out["model"] == "one"
+    root = ElementTree.fromstring(page.read_text().split("<!DOCTYPE html>\n")[1])
+    charts = root.findall(".//svg")
+    assert len(charts) == 2 and all(len(c.findall("circle")) == 10 for c in charts)
+    assert len(root.findall(".//tbody/tr")) == 10
+    assert "Least energy per token" in page.read_text() and "2 threads" in page.read_text()
+
+
+def test_a_sweep_as_a_table(verdant, models):
+    result = verdant("bench", models[0], "--sweep", "-t", 1, "-n", 2, "-r", 1, "-d", 20)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "behind 20" in lines[0] and len([x for x in lines if x.startswith("      1 ")]) == 5
+    assert "fastest:" in result.stdout and "least energy:" in result.stdout
+
+
+def test_misuse_of_a_sweep(verdant, models, tmp_path):
+    for args in (("-b", 2), (models[1],), ("--work", "-")):
+        assert verdant("bench", models[0], "--sweep", *args).returncode == 2
+    result = verdant("bench", models[0], "--sweep", "-t", 1, "-n", 1, "-r", 1, "-o",
+                     tmp_path / "no" / "x.html")
+    assert result.returncode == 1 and "x.html" in result.stderr
+
+
 def peer_bench(build):
     path = build / "bench/peer_bench"
     if not path.exists():
@@ -166,7 +202,7 @@ def peer_bench(build):
 
 
 def test_the_peer_takes_the_same_lines(build, models):
-    llama_cpp = pytest.importorskip("llama_cpp")
+    llama_cpp = pytest.importorskip("oracles").llama_cpp
     folder = llama_cpp.find_libraries()
     if folder is None:
         pytest.skip("llama.cpp is not here (tests/peer/get_peer.sh)")
