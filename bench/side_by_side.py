@@ -6,10 +6,11 @@
     python3 bench/side_by_side.py RESULTS.jsonl --table            prints the tables (Markdown)
 
 The two run in turn, each in a process that keeps the model open: `verdant bench --work -` and
-build/bench/peer_bench, with the same lines. The first run of all rows of all models comes first,
-then the second ...: a run that is stopped (--seconds, or Ctrl-C) loses one row at most, and goes on
-when it is called again. A file is named MODEL.TYPE.gguf, as bench/make_set.py names them; the
-tables are cut by MODEL.
+build/bench/peer_bench, with the same lines. Pairs that other processes disturbed are measured
+again and stand in no table. The first run of all rows of all models comes first, then the second
+...: one that is stopped (--seconds, or Ctrl-C) loses one row at most, and goes on when called
+again. A file is named MODEL.TYPE.gguf, as bench/make_set.py names them; the tables are cut by
+MODEL.
 
 Limits are measured too (build/bench/limits): of decode the bytes a step reads over the bandwidth at
 the weights' own size, of prefill the products over the peak of the processor's int8 products (bf16
@@ -50,6 +51,31 @@ TITLES = {
 }
 FLOAT_TYPES = ("f32", "f16", "bf16")
 FAIR_TOKENS = 192
+ROUNDING = 3  # ticks by which two counts of CPU time may differ though nobody else ran
+
+
+def busy_ticks(path, first, last):
+    """CPU time in a line of /proc: of a process or of the machine."""
+    fields = Path(path).read_text().split("\n")[0].rsplit(")", 1)[-1].split()
+    return sum(map(int, fields[first:last]))
+
+
+class Watch:
+    """How much of the cores other processes had while one of ours computed, in parts of one."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.begin = self._now()
+
+    def _now(self):
+        # user, nice, system of "cpu"; utime and stime of the process
+        machine = busy_ticks("/proc/stat", 1, 4)
+        return time.monotonic(), machine - busy_ticks(f"/proc/{self.pid}/stat", 11, 13)
+
+    def others(self):
+        seconds, ticks = (b - a for a, b in zip(self.begin, self._now(), strict=True))
+        cores = os.cpu_count() or 1
+        return max(0, ticks - ROUNDING) / os.sysconf("SC_CLK_TCK") / (max(seconds, 0.01) * cores)
 
 
 class Side:
@@ -73,6 +99,11 @@ class Side:
         if self.head is None:
             self.head = self._line()
         return self._line()
+
+    def watched(self, row):
+        """The same, with what other processes took of the cores meanwhile."""
+        watch = Watch(self.process.pid)
+        return {**self.measure(row), "others": round(watch.others(), 3)}
 
     def _line(self):
         line = self.process.stdout.readline()
@@ -120,8 +151,9 @@ def machine(args):
 class Results:
     """A file of JSON lines; one is added after each pair of measurements."""
 
-    def __init__(self, path):
+    def __init__(self, path, most_others):
         self.path = Path(path)
+        self.most_others = most_others
         self.lines = []
         if self.path.exists():
             self.lines = [json.loads(line) for line in self.path.read_text().splitlines() if line]
@@ -133,6 +165,18 @@ class Results:
 
     def pairs(self, model, row):
         return [x for x in self.lines if x.get("model") == model and x.get("row") == row]
+
+    def quiet(self, model, row):
+        """Those pairs beside which other processes did little."""
+        return [
+            x
+            for x in self.pairs(model, row)
+            if max(x[side].get("others", 0) for side in ("ours", "theirs")) <= self.most_others
+        ]
+
+    def lacks(self, model, row, runs):
+        """Whether a run is wanting; a row that is disturbed again and again is let be."""
+        return len(self.quiet(model, row)) < runs and len(self.pairs(model, row)) < 3 * runs
 
     def of(self, model, key):
         return [x[key] for x in self.lines if x.get("model") == model and key in x]
@@ -155,13 +199,13 @@ def measure(args, results, models, deadline):
     for run in range(args.runs):
         for path in models:
             name = Path(path).stem
-            rows = [r for r in ROWS if args.only in r and len(results.pairs(name, r)) <= run]
+            rows = [r for r in ROWS if args.only in r and results.lacks(name, r, run + 1)]
             if not rows:
                 continue
             sides = open_sides(args, path, rows)
             for row in rows:
                 order = ("ours", "theirs") if run % 2 == 0 else ("theirs", "ours")
-                pair = {side: sides[side].measure(row) for side in order}
+                pair = {side: sides[side].watched(row) for side in order}
                 results.add(model=name, row=row, machine=machine(args), **pair)
                 print(f"{name}: {row}: {pair['ours']['tok_s']:.1f} / "
                       f"{pair['theirs']['tok_s']:.1f}", file=sys.stderr)
@@ -210,7 +254,7 @@ def measure_fair(args, results, path):
 def speeds(results, name, row):
     """The tokens per second of both sides, run for run."""
     if row == "prefill 4096 0 1":
-        pairs = results.pairs(name, DEEP)
+        pairs = results.quiet(name, DEEP)
         return {
             side: [
                 p[side]["context_tokens"] / p[side]["context_s"]
@@ -219,7 +263,7 @@ def speeds(results, name, row):
             ]
             for side in ("ours", "theirs")
         }
-    pairs = results.pairs(name, row)
+    pairs = results.quiet(name, row)
     return {side: [p[side]["tok_s"] for p in pairs] for side in ("ours", "theirs")}
 
 
@@ -237,7 +281,7 @@ def limit(results, name, row):
     of_products = peak / (2 * head[f"{phase}_products"])
     if phase == "prefill":
         return of_products, "products"
-    pairs = results.pairs(name, row)
+    pairs = results.quiet(name, row)
     kv = pairs[0]["ours"]["kv_bytes"] if pairs else 0
     of_memory = limits["read"][0]["gb_s"] * 1e9 / (head["weight_bytes"] + batch * kv) * batch
     return min((of_memory, "memory"), (of_products, "products"))
@@ -347,11 +391,13 @@ def main():
     parser.add_argument("-r", "--runs", type=int, default=5)
     parser.add_argument("--only", default="", help="rows that hold this text: \"decode\", \"512\"")
     parser.add_argument("--seconds", type=float, default=1e9, help="then stop, after a row")
+    parser.add_argument("--others", type=float, default=0.05, help="part of the cores that other\n"
+                        "processes may have beside a pair that counts; default 0.05")
     parser.add_argument("--build", default=str(ROOT / "build"))
     parser.add_argument("--fair", action="store_true")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_intermixed_args()
-    results = Results(args.results)
+    results = Results(args.results, args.others)
     if args.table:
         print_tables(results)
         return

@@ -8,8 +8,12 @@ import pytest
 from serving import tiny_model
 
 
+OTHERS = 99  # whatever else the machine does meanwhile
+
+
 def run(root, build, results, *args):
-    command = [sys.executable, root / "bench/side_by_side.py", results, "--build", build, "-t", "1"]
+    command = [sys.executable, root / "bench/side_by_side.py", results, "--build", build, "-t", "1",
+               "--others", OTHERS]
     return subprocess.run([*map(str, command), *map(str, args)], capture_output=True, text=True,
                           timeout=120)
 
@@ -50,6 +54,14 @@ def test_decode_beside_busy_processes(root, build, model, tmp_path):
     fair = rows_of(results, "fair")[0]["fair"]
     assert all(fair[k][s] > 0 for k in ("alone", "beside") for s in ("ours", "theirs"))
     assert "busy process" in run(root, build, results, "--table").stdout
+
+
+def test_disturbed_pairs_stand_in_no_table(root, build, tmp_path):
+    lines = [line("prefill 512 0 1", v, 50, others=o) for v, o in ((100, 0.04), (10, 0.06))]
+    results = tmp_path / "r.jsonl"
+    results.write_text("".join(json.dumps(x) + "\n" for x in lines))
+    table = run(root, build, results, "--table", "--others", 0.05).stdout
+    assert "| Q4_0 | prefill 512 | 100 | 50.0 | 2.00 |  |  | 1 |" in table
 
 
 MACHINE = {"cpu": "a cpu", "cores": 2, "kernel": "6", "threads": 2, "date": "2026-01-02 03:04",
