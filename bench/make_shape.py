@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Writes a GGUF file with the shape of a 1.1 B-parameter Llama and random weights, for benches.
 
-    python3 bench/make_shape.py OUT.gguf [--type f16] [--layers 22] [--seed 1]
+    python3 bench/make_shape.py OUT.gguf [--type f16] [--layers 22] [--experts 0] [--seed 1]
 
 Speed does not depend on the values, only on the shape and the types: dim 2048, FFN 5632, 32 query
 heads that share 4 KV heads, 32,000 tokens, no tied embeddings (TinyLlama's, Zhang et al. 2024).
 Values are normal with deviation 0.02; norms are ones. Written a tensor at a time, in half a
-minute.
+minute. With --experts N every feed-forward becomes N experts of a quarter of its width, of which a
+token passes two (Mixtral's way).
 The other types are made from it: `verdant compress OUT.gguf --quant q4_k_m -o OTHER.gguf`.
 """
 
@@ -24,7 +25,19 @@ TYPES = {
 }
 
 
-def tensors(n_layers):
+def feed_forward(i, n_experts):
+    if n_experts == 0:
+        yield f"blk.{i}.ffn_gate.weight", (N_FF, DIM)
+        yield f"blk.{i}.ffn_up.weight", (N_FF, DIM)
+        yield f"blk.{i}.ffn_down.weight", (DIM, N_FF)
+        return
+    yield f"blk.{i}.ffn_gate_inp.weight", (n_experts, DIM)
+    yield f"blk.{i}.ffn_gate_exps.weight", (n_experts, N_FF // 4, DIM)
+    yield f"blk.{i}.ffn_up_exps.weight", (n_experts, N_FF // 4, DIM)
+    yield f"blk.{i}.ffn_down_exps.weight", (n_experts, DIM, N_FF // 4)
+
+
+def tensors(n_layers, n_experts):
     yield "token_embd.weight", (N_VOCAB, DIM)
     for i in range(n_layers):
         kv = DIM // N_HEAD * N_KV_HEAD
@@ -34,19 +47,20 @@ def tensors(n_layers):
         yield f"blk.{i}.attn_v.weight", (kv, DIM)
         yield f"blk.{i}.attn_output.weight", (DIM, DIM)
         yield f"blk.{i}.ffn_norm.weight", (DIM,)
-        yield f"blk.{i}.ffn_gate.weight", (N_FF, DIM)
-        yield f"blk.{i}.ffn_up.weight", (N_FF, DIM)
-        yield f"blk.{i}.ffn_down.weight", (DIM, N_FF)
+        yield from feed_forward(i, n_experts)
     yield "output_norm.weight", (DIM,)
     yield "output.weight", (N_VOCAB, DIM)
 
 
-def add_metadata(writer, n_layers, file_type):
+def add_metadata(writer, n_layers, n_experts, file_type):
     writer.add_name(f"random weights, {n_layers} layers of 2048")
+    if n_experts > 0:
+        writer.add_expert_count(n_experts)
+        writer.add_expert_used_count(2)
     writer.add_context_length(8192)
     writer.add_embedding_length(DIM)
     writer.add_block_count(n_layers)
-    writer.add_feed_forward_length(N_FF)
+    writer.add_feed_forward_length(N_FF if n_experts == 0 else N_FF // 4)
     writer.add_head_count(N_HEAD)
     writer.add_head_count_kv(N_KV_HEAD)
     writer.add_layer_norm_rms_eps(1e-5)
@@ -74,16 +88,19 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--type", choices=sorted(TYPES), default="f16")
     parser.add_argument("--layers", type=int, default=22)
+    parser.add_argument("--experts", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.layers < 1:
         sys.exit(f"--layers {args.layers}: one at least")
+    if args.experts == 1 or args.experts < 0:
+        sys.exit(f"--experts {args.experts}: none, or two at least")
     dtype, file_type = TYPES[args.type]
     rng = np.random.default_rng(args.seed)
     part = args.out + ".part"
     writer = gguf.GGUFWriter(part, "llama")
-    add_metadata(writer, args.layers, file_type)
-    all_tensors = list(tensors(args.layers))
+    add_metadata(writer, args.layers, args.experts, file_type)
+    all_tensors = list(tensors(args.layers, args.experts))
     for name, shape in all_tensors:
         kind = np.dtype(np.float32 if len(shape) == 1 else dtype)
         writer.add_tensor_info(name, shape, kind, int(np.prod(shape)) * kind.itemsize)
