@@ -1,6 +1,7 @@
 /* sample.c - see sample.h. */
 #include "engine/sample.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "engine/scan.h"
 
 typedef struct candidate {
     int32_t token;
@@ -18,6 +20,7 @@ typedef struct candidate {
 struct vd_sampler {
     size_t n_vocab;
     candidate *cand; /* [V] */
+    int32_t *index;  /* [V] */
 };
 
 vd_status vd_sampler_create(size_t n_vocab, vd_sampler **ret_sampler, vd_err *err)
@@ -28,8 +31,10 @@ vd_status vd_sampler_create(size_t n_vocab, vd_sampler **ret_sampler, vd_err *er
         return st;
     sampler->n_vocab = n_vocab;
     st = vd_alloc_array(n_vocab, sizeof(candidate), "sampling candidates", &sampler->cand, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n_vocab, sizeof(int32_t), "sampling candidates", &sampler->index, err);
     if (st != VD_OK) {
-        vd_free(sampler);
+        vd_sampler_free(sampler);
         return st;
     }
     *ret_sampler = sampler;
@@ -41,6 +46,7 @@ void vd_sampler_free(vd_sampler *sampler)
     if (sampler == NULL)
         return;
     vd_free(sampler->cand);
+    vd_free(sampler->index);
     vd_free(sampler);
 }
 
@@ -111,19 +117,6 @@ static void adjust(const vd_sampling *s, const vd_token_counts *counts, float *l
     }
 }
 
-static int32_t argmax(const float *logits, size_t n)
-{
-    int32_t best = -1;
-    float max = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
-        if (logits[i] > max) {
-            max = logits[i];
-            best = (int32_t)i;
-        }
-    }
-    return best;
-}
-
 /* ---- filters ---------------------------------------------------------------------------------*/
 
 /* Best first; equal logits by token number, so that the order never depends on the sort. */
@@ -164,16 +157,21 @@ static void sort_candidates(candidate *cand, size_t n)
 /* Brings p up to date over the first n candidates. */
 static void normalize(candidate *cand, size_t n)
 {
-    float max = -INFINITY;
+    float max = -INFINITY, logit[VD_SCAN_CHUNK], weight[VD_SCAN_CHUNK];
     double sum = 0;
     for (size_t i = 0; i < n; i++)
         max = fmaxf(max, cand[i].logit);
-    for (size_t i = 0; i < n; i++) {
-        cand[i].p = expf(cand[i].logit - max);
-        sum += (double)cand[i].p;
+    for (size_t begin = 0; begin < n; begin += VD_SCAN_CHUNK) {
+        size_t n_here = VD_MIN(n - begin, (size_t)VD_SCAN_CHUNK);
+        for (size_t i = 0; i < n_here; i++)
+            logit[i] = cand[begin + i].logit;
+        sum += (double)vd_scan_weights(logit, n_here, max, 1, weight);
+        for (size_t i = 0; i < n_here; i++)
+            cand[begin + i].p = weight[i];
     }
+    float share = (float)(1 / sum);
     for (size_t i = 0; i < n; i++)
-        cand[i].p = (float)((double)cand[i].p / sum);
+        cand[i].p *= share;
 }
 
 /* Moves the k best candidates to the front, in any order (Hoare's FIND, 1961). */
@@ -240,37 +238,46 @@ static size_t keep_typical(candidate *cand, size_t n, float mass)
     return kept;
 }
 
-/* The smallest set of best tokens whose mass reaches p. Only candidates within `reach` of the best
- * are sorted; the reach grows until their mass suffices, so the result is exact. */
+/* Moves the fewest best candidates whose p add up to `mass` to the front, in any order. Returns how
+ * many: one at least, all where rounding leaves their sum below it. */
+static size_t select_mass(candidate *cand, size_t n, double mass)
+{
+    size_t low = 0, high = n; /* the last of them stands in low..high-1 */
+    double before = 0;        /* mass of those in front of low */
+    while (low < high) {
+        size_t at = low;
+        double sum = before;
+        candidate pivot = cand[low + (high - low) / 2];
+        cand[low + (high - low) / 2] = cand[high - 1];
+        for (size_t i = low; i < high - 1; i++) {
+            if (by_logit(&cand[i], &pivot) > 0)
+                continue;
+            candidate swap = cand[i];
+            cand[i] = cand[at];
+            cand[at++] = swap;
+            sum += (double)swap.p;
+        }
+        cand[high - 1] = cand[at];
+        cand[at] = pivot;
+        if (sum >= mass) {
+            high = at;
+        } else {
+            before = sum + (double)pivot.p;
+            low = at + 1;
+            if (before >= mass)
+                break;
+        }
+    }
+    return VD_MAX(low, (size_t)1);
+}
+
+/* The smallest set of best tokens whose mass reaches p. */
 static size_t keep_top_p(candidate *cand, size_t n, float mass)
 {
     if (mass >= 1)
         return n;
     normalize(cand, n);
-    float max_p = 0;
-    for (size_t i = 0; i < n; i++)
-        max_p = fmaxf(max_p, cand[i].p);
-    size_t near = 0;
-    for (float reach = 1e-2f;; reach *= 1e-2f) {
-        double sum = 0;
-        near = 0;
-        for (size_t i = 0; i < n; i++) {
-            if (cand[i].p < max_p * reach && reach > 1e-30f)
-                continue;
-            candidate swap = cand[near];
-            cand[near] = cand[i];
-            cand[i] = swap;
-            sum += (double)cand[near++].p;
-        }
-        if (sum >= (double)mass || near == n)
-            break;
-    }
-    sort_candidates(cand, near);
-    double sum = 0;
-    size_t kept = 0;
-    while (kept < near && sum < (double)mass)
-        sum += (double)cand[kept++].p;
-    return VD_MAX(kept, (size_t)1);
+    return select_mass(cand, n, (double)mass);
 }
 
 static size_t keep_min_p(candidate *cand, size_t n, float share)
@@ -299,6 +306,26 @@ static uint64_t mix(uint64_t seed, uint64_t i)
     return z ^ z >> 31;
 }
 
+/* A race: each token runs for an exponential time of rate p, and the first one wins. */
+typedef struct race {
+    uint64_t seed;
+    double best; /* the winner's time */
+    int32_t winner;
+} race;
+
+/* Times are -log(1 - u) / p, at least u / p, so few logarithms are taken. */
+static inline void run(race *r, int32_t token, double p)
+{
+    double u = (double)(mix(r->seed, (uint64_t)token) >> 11) * 0x1p-53;
+    if (!(p > 0) || u >= r->best * p)
+        return;
+    double time = -log1p(-u) / p;
+    if (time < r->best || (time == r->best && token < r->winner)) {
+        r->best = time;
+        r->winner = token;
+    }
+}
+
 static int32_t draw(candidate *cand, size_t n, float temperature, uint64_t seed)
 {
     /* Distances to the best are divided, not logits: a temperature near 0 makes all of those
@@ -309,54 +336,110 @@ static int32_t draw(candidate *cand, size_t n, float temperature, uint64_t seed)
     for (size_t i = 0; i < n; i++)
         cand[i].logit = cand[i].logit == max ? 0 : (cand[i].logit - max) / temperature;
     normalize(cand, n);
-    /* A race: each token runs for an exponential time of rate p, and the first one wins. Times are
-     * -log(1 - u) / p, at least u / p, so few logarithms are taken. */
-    double best = INFINITY;
-    int32_t winner = -1;
-    for (size_t i = 0; i < n; i++) {
-        double p = (double)cand[i].p;
-        double u = (double)(mix(seed, (uint64_t)cand[i].token) >> 11) * 0x1p-53;
-        if (!(p > 0) || u >= best * p)
-            continue;
-        double time = -log1p(-u) / p;
-        if (time < best || (time == best && cand[i].token < winner)) {
-            best = time;
-            winner = cand[i].token;
-        }
+    race r = {.seed = seed, .best = INFINITY, .winner = -1};
+    for (size_t i = 0; i < n; i++)
+        run(&r, cand[i].token, (double)cand[i].p);
+    return r.winner;
+}
+
+/* The draw from the whole vocabulary. The weights need not sum to one: that stretches all times
+ * alike. */
+static int32_t draw_from_all(const vd_sampler *sampler, const float *logits, float max,
+                             float temperature, uint64_t seed)
+{
+    float weight[VD_SCAN_CHUNK];
+    race r = {.seed = seed, .best = INFINITY, .winner = -1};
+    for (size_t begin = 0; begin < sampler->n_vocab; begin += VD_SCAN_CHUNK) {
+        size_t n = VD_MIN(sampler->n_vocab - begin, (size_t)VD_SCAN_CHUNK);
+        (void)vd_scan_weights(logits + begin, n, max, temperature, weight);
+        for (size_t i = 0; i < n; i++)
+            run(&r, (int32_t)(begin + i), (double)weight[i]);
     }
-    return winner;
+    return r.winner;
+}
+
+/* The weights at temperature 1 of the whole vocabulary, added up. */
+static double weigh(const vd_sampler *sampler, const float *logits, float max)
+{
+    float weight[VD_SCAN_CHUNK];
+    double sum = 0;
+    for (size_t i = 0; i < sampler->n_vocab; i += VD_SCAN_CHUNK)
+        sum += (double)vd_scan_weights(
+            logits + i, VD_MIN(sampler->n_vocab - i, (size_t)VD_SCAN_CHUNK), max, 1, weight);
+    return sum;
+}
+
+/* Candidates with logits of at least `floor`. */
+static size_t collect(const vd_sampler *sampler, const float *logits, float floor)
+{
+    size_t n = vd_scan_from(logits, sampler->n_vocab, floor, sampler->index);
+    for (size_t i = 0; i < n; i++)
+        sampler->cand[i] =
+            (candidate){.token = sampler->index[i], .logit = logits[sampler->index[i]]};
+    return n;
+}
+
+/* Of the whole vocabulary those that keep_top_p would keep. Only tokens within `reach` of the best
+ * are looked at; the reach grows until their mass suffices, so the result is exact. */
+static size_t collect_top_p(const vd_sampler *sampler, const float *logits, float max, float mass)
+{
+    candidate *cand = sampler->cand;
+    double want = (double)mass * weigh(sampler, logits, max);
+    for (float reach = 5;; reach += 5) { /* of logits: a factor of 148 */
+        bool all = reach > 85;
+        size_t n = collect(sampler, logits, all ? -FLT_MAX : max - reach);
+        double sum = 0;
+        for (size_t i = 0; i < n; i++)
+            sum += (double)(cand[i].p = expf(cand[i].logit - max));
+        if (sum >= want || all)
+            return select_mass(cand, n, want);
+    }
+}
+
+/* What top-k, typical and top-p leave of the whole vocabulary. */
+static size_t find_candidates(vd_sampler *sampler, const vd_sampling *s, const float *logits,
+                              float max)
+{
+    candidate *cand = sampler->cand;
+    size_t n = 0;
+    if (s->top_k > 0 && s->top_k <= VD_SCAN_TOP_MAX) {
+        n = vd_scan_top(logits, sampler->n_vocab, s->top_k, sampler->index);
+        for (size_t i = 0; i < n; i++)
+            cand[i] = (candidate){.token = sampler->index[i], .logit = logits[sampler->index[i]]};
+    } else if (s->top_k == 0 && s->typical_p >= 1 && isfinite(max)) {
+        if (s->top_p < 1)
+            return collect_top_p(sampler, logits, max, s->top_p);
+        return collect(sampler, logits, max + logf(s->min_p) - 1e-2f); /* the rest is too small */
+    } else {
+        n = keep_top_k(cand, collect(sampler, logits, -FLT_MAX), s->top_k);
+    }
+    n = keep_typical(cand, n, s->typical_p);
+    return keep_top_p(cand, n, s->top_p);
 }
 
 int32_t vd_sampler_draw(vd_sampler *sampler, const vd_sampling *s, const vd_token_counts *counts,
                         uint64_t draw_index, float *logits)
 {
     adjust(s, counts, logits, sampler->n_vocab);
-    int32_t best = argmax(logits, sampler->n_vocab);
+    int32_t best = vd_scan_best(logits, sampler->n_vocab);
     if (best < 0 || s->temperature <= 0)
         return best;
-    candidate *cand = sampler->cand;
-    size_t n = 0;
-    for (size_t i = 0; i < sampler->n_vocab; i++)
-        if (logits[i] > -INFINITY) /* false for NaN */
-            cand[n++] = (candidate){.token = (int32_t)i, .logit = logits[i]};
-    n = keep_top_k(cand, n, s->top_k);
-    n = keep_typical(cand, n, s->typical_p);
-    n = keep_top_p(cand, n, s->top_p);
-    n = keep_min_p(cand, n, s->min_p);
-    return draw(cand, n, s->temperature, mix(s->seed, draw_index));
+    float max = logits[best];
+    uint64_t seed = mix(s->seed, draw_index);
+    if (s->top_k == 0 && s->typical_p >= 1 && s->top_p >= 1 && s->min_p <= 0)
+        return draw_from_all(sampler, logits, max, s->temperature, seed);
+    size_t n = find_candidates(sampler, s, logits, max);
+    n = keep_min_p(sampler->cand, n, s->min_p);
+    return draw(sampler->cand, n, s->temperature, seed);
 }
 
 float vd_sampler_logprob(vd_sampler *sampler, const float *logits, int32_t token, size_t n_top,
                          vd_top_token *top)
 {
     size_t n = sampler->n_vocab;
-    float max = -INFINITY;
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        max = fmaxf(max, logits[i]);
-    for (size_t i = 0; i < n; i++)
-        sum += (double)expf(logits[i] - max);
-    float log_z = max + (float)log(sum);
+    int32_t best = vd_scan_best(logits, n);
+    float max = best >= 0 ? logits[best] : -INFINITY;
+    float log_z = max + (float)log(weigh(sampler, logits, max));
     if (n_top > 0) {
         for (size_t i = 0; i < n; i++)
             sampler->cand[i] = (candidate){
