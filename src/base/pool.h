@@ -39,14 +39,15 @@ size_t vd_pool_n_cores(void);
  * are not woken. Between jobs, by the owner. */
 void vd_pool_use(vd_pool *pool, size_t n_threads);
 
-/* Runs fn on the threads in use (all, unless vd_pool_use said less) and returns when all have returned. Allocates nothing. */
+/* Runs fn on the threads in use (all, unless vd_pool_use said less) and returns when all have
+ * returned. Allocates nothing. */
 void vd_pool_run(vd_pool *pool, vd_pool_fn fn, void *ctx);
 
 /* Waits until all threads of the running job are here. Only inside a vd_pool_fn, by every thread
  * the same number of times. Allocates nothing. */
 void vd_pool_barrier(vd_pool *pool);
-/* How often a thread waited at a barrier for so long that it parked, modulo 2^32. Many such waits in
- * short jobs mean that the others do not get their cores. */
+/* How often a thread waited at a barrier for so long that it parked, modulo 2^32. Many such waits
+ * in short jobs mean that the others do not get their cores. */
 unsigned vd_pool_n_long_waits(const vd_pool *pool);
 
 /* The half-open range of 0..n that `thread` works on, in units of `unit` (the last may be

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/clock.h"
 #include "model/pass.h"
 
@@ -25,9 +26,9 @@ static void run_layer(vd_worker *w, size_t index)
     const vd_layer *layer = &w->m->layer[index];
     vd_act act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->attn_norm,
                                VD_WIDTH_WIDE);
-    vd_pass_product(w, &layer->q, &act, f->q);
-    vd_pass_product(w, &layer->k, &act, f->k);
-    vd_pass_product(w, &layer->v, &act, f->v);
+    const vd_dense *const qkv[] = {&layer->q, &layer->k, &layer->v};
+    float *const to[] = {f->q, f->k, f->v};
+    vd_pass_products(w, qkv, to, VD_COUNT(qkv), &act);
     if (hp->block.parallel)
         vd_pass_ffn_hidden(w, &layer->ffn, &act, 0);
     vd_pool_barrier(f->pool);

@@ -49,10 +49,11 @@ struct vd_forward {
     size_t max_tokens;
     const vd_rope *rope, *rope_local; /* of layers that see everything, and of the others */
     float *x;                     /* [T, C] the residual stream */
-    float *h;                     /* [R, C] normalized */
+    float *h;                     /* [R, C] normalized; the memory of y */
     float *q, *attn;              /* [T, H*D] */
     float *k, *v;                 /* [T, Hkv*D] */
-    float *gate, *up;             /* [R, F], R rows at once: T, or with experts also n_used */
+    float *gate, *up;             /* [R, F], R rows at once: T, or with experts also n_used; the
+                                     memory of q to v */
     float *y;                     /* [R, C] outputs that are to be added to x */
     float *angles, *angles_local; /* [T, n_rot] */
     uint32_t *n_kv;               /* [T] positions that a token sees */
@@ -100,6 +101,10 @@ vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, 
 void vd_pass_rows(const vd_worker *w, size_t n, size_t *ret_begin, size_t *ret_end);
 /* y[T, N] = W act + bias, this thread's rows of W. */
 void vd_pass_product(vd_worker *w, const vd_dense *dense, const vd_act *act, float *y);
+/* n products of one input as if their weights were one: each thread takes as many bytes of them.
+ * Few rows of one of them need not leave threads idle. */
+void vd_pass_products(vd_worker *w, const vd_dense *const *dense, float *const *y, size_t n,
+                      const vd_act *act);
 /* x += y[T, C], with what stands between: scale, norm, and the norm of the sum. y holds this
  * thread's columns. Ends with a barrier. */
 void vd_pass_add(vd_worker *w, float *y, const vd_norm *out_norm, const vd_norm *sum_norm);

@@ -47,14 +47,19 @@ static void lay_out(vd_forward *f, carver *c)
     size_t n_ff = moe->n_experts == 0 ? hp->n_ff : VD_MAX(moe->n_ff, moe->n_ff_shared);
     size_t widest = VD_MAX(VD_MAX(hp->n_embd, n_ff), q_dim);
     f->x = carve(c, t, hp->n_embd * fl);
-    f->h = carve(c, r, hp->n_embd * fl);
-    f->y = carve(c, r, hp->n_embd * fl);
-    f->q = carve(c, t, q_dim * fl);
-    f->attn = carve(c, t, q_dim * fl);
-    f->k = carve(c, t, kv_dim * fl);
-    f->v = carve(c, t, kv_dim * fl);
-    f->gate = carve(c, r, n_ff * fl);
-    f->up = carve(c, r, n_ff * fl);
+    /* What the products of one input read is no longer wanted when outputs are written. */
+    f->h = f->y = carve(c, r, hp->n_embd * fl);
+    carver attention = *c;
+    f->q = carve(&attention, t, q_dim * fl);
+    f->attn = carve(&attention, t, q_dim * fl);
+    f->k = carve(&attention, t, kv_dim * fl);
+    f->v = carve(&attention, t, kv_dim * fl);
+    /* Attention is over when the feed-forward begins, but where they run in parallel. */
+    carver feed_forward = hp->block.parallel ? attention : *c;
+    f->gate = carve(&feed_forward, r, n_ff * fl);
+    f->up = carve(&feed_forward, r, n_ff * fl);
+    c->used = VD_MAX(attention.used, feed_forward.used);
+    c->overflow = attention.overflow || feed_forward.overflow;
     f->angles = carve(c, t, hp->rope.n_rot * fl);
     f->angles_local = carve(c, t, hp->rope_local.n_rot * fl);
     f->n_kv = carve(c, t, sizeof(*f->n_kv));
