@@ -181,6 +181,9 @@ static void print_model(const vd_bench *b, const vd_bench_model *m)
         printf(", memory %s at most", vd_cli_size(run->peak_bytes).text);
     if (m->pss_bytes > 0)
         printf(", %s without what it shares", vd_cli_size(m->pss_bytes).text);
+    vd_engine_info info = vd_engine_info_get(m->engine);
+    if (n_batch == 1 && info.n_threads_decode < info.n_threads)
+        printf("; decode ended on %zu of the threads", info.n_threads_decode);
     printf("; energy by %s, +-%.0f %%%s\n", run->meter.method, uncertainty(b),
            run->meter.incomplete ? "; some of it went unseen" : "");
     print_limit(m, &decode);

@@ -28,7 +28,7 @@ static const char help[] =
     "  -d, --depth N       both begin behind N tokens of context; default 0\n"
     "  -r N                repetitions; default 5, for several models 10\n"
     "  -o, --output DIR    write a record for each model to DIR/NAME.json (docs/report.md)\n"
-    "  -t, --threads N     default: one per core\n"
+    "  -t, --threads N     default: one per core, in decoding fewer where that is faster\n"
     "  --zone CODE         the grid of the records, such as DE or US-CA; the world by default\n"
     "  --pue X             energy of the building over that of its machines, for the records\n"
     "  --wue-site X, --wue-grid X\n"

@@ -30,7 +30,7 @@ static const char help[] =
     "                      default auto: the best for each component\n"
     VD_SPECULATE_HELP
     "  --ctx N             context of each model in tokens; default its own, at most 8192\n"
-    "  -t, --threads N     default: one per core\n"
+    "  -t, --threads N     default: one per core, in decoding fewer where that is faster\n"
     "  --log-level LEVEL   error, warn, info or debug; default info\n"
     "  --config F          YAML; examples/verdant.yaml explains every key. Options go before it\n"
     "\n"
