@@ -63,6 +63,30 @@ need_packages() {
     [ -z "$missing" ]
 }
 
+have_aarch64() {
+    command -v aarch64-linux-gnu-gcc >/dev/null && command -v qemu-aarch64 >/dev/null &&
+        [ -e /usr/aarch64-linux-gnu/include/stdio.h ]
+}
+
+# A compiler for AArch64 and an emulator of it; what needs them is skipped where they cannot be had.
+need_aarch64() {
+    local packages="gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" as_root=
+    if [ "$(uname -m)" = aarch64 ]; then
+        echo "skipped: this is AArch64, whose levels the unit tests have checked"
+        return 77
+    fi
+    have_aarch64 && return
+    [ "$(id -u)" -eq 0 ] || as_root="sudo -n"
+    # shellcheck disable=SC2086 # words on purpose
+    if command -v apt-get >/dev/null && $as_root apt-get update -qq; then
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends $packages
+    fi
+    have_aarch64 && return
+    echo "skipped: no compiler for AArch64 or no emulator; in Debian they are $packages"
+    return 77
+}
+
 # The tests' Python packages, in a virtual environment of their own.
 need_venv() {
     local venv=$VERDANT_HOME/check-venv stamp

@@ -152,7 +152,7 @@ typedef struct vd_panel_from {
 /* ---- the table --------------------------------------------------------------------------------*/
 
 struct vd_kernels {
-    const char *name; /* "c", "avx2", "avx512", ... */
+    const char *name; /* "c", then "avx2" and upward, or "neon" and upward */
 
     /* int8 blocks of 32: d = max|x|/127, q = round(x/d), ties to even. With q_low (NULL: without)
      * also q_low = round(256 * (x/d - q)), at most 127 in size, and the scale is d/256. n a
@@ -209,8 +209,8 @@ struct vd_kernels {
     void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);
 };
 
-/* The table for this machine; VERDANT_CPU=c|avx2|avx512|avx512-bf16 masks from the environment, read once.
- * Reads the OS state too (XCR0). Never NULL. */
+/* The table for this machine; VERDANT_CPU=NAME masks from the environment, read once. Asks what the
+ * system lets programs use (XCR0, AT_HWCAP). Never NULL. */
 const vd_kernels *vd_kernels_get(void);
 /* The table of one level by name, for tests and benches; NULL where the machine lacks it. Beside
  * the names above there is "c-packed": plain C that makes packed products, to hold the faster

@@ -206,7 +206,9 @@ def test_kernels_follow_the_processor_and_the_mask(doctor):
     assert [level["used"] for level in levels.values()].count(True) == 1
     needs = {"avx2": {"avx2", "fma", "f16c"},
              "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512dq", "avx512bw", "avx512vl",
-                        "avx512_vnni"}}
+                        "avx512_vnni"},
+             "neon": {"asimd"}, "dotprod": {"asimd", "asimddp"},
+             "i8mm": {"asimd", "asimddp", "i8mm"}}
     needs["avx512-bf16"] = needs["avx512"] | {"avx512_bf16"}
     for name in set(levels) - {"c"}:
         missing = needs[name] - flags

@@ -1,0 +1,47 @@
+/* table.c - the level "neon": what every AArch64 has. The operations themselves are written once,
+ * in common/, in the words of this folder's vec.inc; the packed product is this level's own. */
+#include <float.h>
+#include <math.h>
+
+#include "base/checked.h"
+#include "kernels/arm/arm.h"
+#include "kernels/layout.h"
+
+#include "kernels/arm/neon/vec.inc"
+
+#include "kernels/common/exp.inc"
+
+#include "kernels/common/elementwise.inc"
+#include "kernels/common/layer_norm.inc"
+#include "kernels/common/linear_half.inc"
+#include "kernels/common/linear_rows.inc"
+#include "kernels/common/quantize_row.inc"
+#include "kernels/common/rms_norm.inc"
+#include "kernels/common/rope.inc"
+
+#include "kernels/common/attn.inc"
+
+void vd_neon_linear_half(int layout, const void *packed, size_t n_cols, const vd_act *act, float *y,
+                         size_t ld_y, size_t begin, size_t end)
+{
+    op_linear_half(layout, packed, n_cols, act, y, ld_y, begin, end);
+}
+
+void vd_neon_fill(vd_kernels *k)
+{
+    k->name = "neon";
+    k->quantize_row = op_quantize_row;
+    k->dot_row = op_dot_row;
+    k->linear_rows = op_linear_rows;
+    k->layout_for = vd_layout_for;
+    k->linear_packed = vd_neon_linear_packed;
+    k->rms_norm = op_rms_norm;
+    k->layer_norm = op_layer_norm;
+    k->rope = op_rope;
+    k->add = op_add;
+    k->silu_mul = op_silu_mul;
+    k->gelu_mul = op_gelu_mul;
+    k->gelu = op_gelu;
+    k->attn = op_attn;
+    k->store_kv = op_store_kv;
+}
