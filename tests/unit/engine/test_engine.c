@@ -137,6 +137,32 @@ static void a_batch_gives_every_request_the_answer_it_gets_alone(void **state)
     vd_engine_free(e);
 }
 
+/* While fewer threads are tried (model/crew.h), and whatever is found best. */
+static void answers_do_not_depend_on_how_many_threads_there_are(void **state)
+{
+    static const size_t n_threads[] = {1, 3, 4, 0};
+    int32_t prompt[20];
+    static outcome expected, got;
+    make_prompt(prompt, 20, 3);
+    answer_alone(prompt, 20, 100, 1, &expected);
+    assert_int_equal(expected.n_ids, 100);
+    for (size_t i = 0; i < 4; i++) {
+        vd_engine *e = open_engine(&(vd_engine_options){.n_threads = n_threads[i]});
+        vd_request_options r = request(prompt, 20, 100, &got);
+        r.sampling.temperature = 1;
+        r.sampling.seed = 5;
+        submit(e, &r, &got);
+        run_all(e);
+        assert_int_equal(got.n_ids, 100);
+        assert_memory_equal(got.ids, expected.ids, 100 * sizeof(*got.ids));
+        vd_engine_info info = vd_engine_info_get(e);
+        assert_in_range(info.n_threads_decode, 1, info.n_threads);
+        if (n_threads[i] != 0)
+            assert_int_equal(info.n_threads, n_threads[i]);
+        vd_engine_free(e);
+    }
+}
+
 static void preempted_requests_go_on_as_if_nothing_had_happened(void **state)
 {
     enum { N = 4 };
@@ -509,6 +535,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_batch_gives_every_request_the_answer_it_gets_alone),
+        cmocka_unit_test(answers_do_not_depend_on_how_many_threads_there_are),
         cmocka_unit_test(preempted_requests_go_on_as_if_nothing_had_happened),
         cmocka_unit_test(a_repeated_prompt_is_taken_from_the_cache_and_answers_the_same),
         cmocka_unit_test(the_end_token_a_stop_string_and_the_context_end_an_answer),
