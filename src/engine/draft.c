@@ -1,6 +1,7 @@
 /* draft.c - see draft.h. */
 #include "engine/draft.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -27,11 +28,12 @@ static double price(const vd_engine *e, const vd_draft_plan *plan, size_t k)
     double ns = vd_pace_answers_ns(&e->pace, plan->n_rows), more = vd_pace_slope_ns(&e->pace);
     if (e->options.draft_always)
         return 0;
-    if (ns <= 0)
-        return price_unknown;
+    if (ns <= 0) /* a drafter would have a prompt to read first */
+        return e->drafter != NULL ? INFINITY : price_unknown;
     if (e->drafter != NULL) {
-        ns += (double)plan->n_passes * vd_drafter_pass_ns(e->drafter);
-        more += k >= plan->n_passes ? vd_drafter_pass_ns(e->drafter) : 0;
+        double pass_ns = vd_drafter_pass_ns(e->drafter, vd_pace_answers_ns(&e->pace, 1));
+        ns += (double)plan->n_passes * pass_ns;
+        more += k >= plan->n_passes ? pass_ns : 0;
     }
     return more * plan->expected / ns;
 }

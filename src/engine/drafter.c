@@ -23,7 +23,8 @@ struct vd_drafter {
     vd_forward *forward;
     size_t n_rows;  /* of a batch at most */
     size_t n_vocab; /* of the main model */
-    double pass_ns;
+    double size;    /* its weights in bytes over the main model's */
+    double pass_ns; /* 0: not measured yet */
     int32_t *token;        /* [n_rows] */
     uint32_t *pos;         /* [n_rows] */
     const vd_kv_seq **seq; /* [n_rows] */
@@ -98,6 +99,7 @@ vd_status vd_drafter_open(const char *path, const vd_engine *e, vd_drafter **ret
     st = open_model(d, path, e, err);
     if (st != VD_OK)
         goto out;
+    d->size = (double)d->model->weight_bytes / (double)VD_MAX(e->model->weight_bytes, (size_t)1);
     st = vd_kv_create(&d->model->hp, o->kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16, o->kv_tokens, &d->kv,
                       err);
     if (st == VD_OK)
@@ -289,7 +291,7 @@ void vd_drafter_run(vd_drafter *d, vd_engine *e)
     }
 }
 
-double vd_drafter_pass_ns(const vd_drafter *d)
+double vd_drafter_pass_ns(const vd_drafter *d, double main_ns)
 {
-    return d->pass_ns;
+    return d->pass_ns > 0 ? d->pass_ns : d->size * main_ns;
 }
