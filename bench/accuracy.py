@@ -63,6 +63,7 @@ def levels_here():
     need = {"avx2": {"avx2", "fma", "f16c"}}
     need["avx512"] = need["avx2"] | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}
     need["avx512-bf16"] = need["avx512"] | {"avx512_bf16"}
+    need["amx"] = need["avx512-bf16"] | {"amx_tile", "amx_bf16"}
     return [level for level in need if need[level] <= flags]
 
 

@@ -29,6 +29,7 @@ static const vd_kernels plain = {
     .pack = vd_layout_pack,
     .linear_packed = vd_ref_linear_packed,
     .panel_from = {SIZE_MAX, SIZE_MAX, SIZE_MAX},
+    .panel_act_bytes = SIZE_MAX,
     .round_row = vd_ref_round_row,
     .panel_unpack = vd_ref_panel_unpack,
     .panel_product = vd_ref_panel_product,
@@ -46,7 +47,7 @@ static const vd_kernels plain = {
 /* Written by build_tables only; "c" first, and each level the machine has after it. */
 static vd_kernels tables[1 + VD_ISA_LEVELS_MAX];
 static size_t n_tables;
-static vd_kernels plain_packed;
+static vd_kernels plain_packed, emulated; /* for tests; the latter is "" where there is none */
 static const vd_kernels *chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -54,6 +55,8 @@ static void build_tables(void)
 {
     tables[n_tables++] = plain;
     n_tables += vd_isa_levels(&plain, tables + 1);
+    if (!vd_isa_emulate(tables + 1, n_tables - 1, &emulated))
+        emulated.name = "";
     plain_packed = plain;
     plain_packed.name = "c-packed";
     plain_packed.layout_for = vd_layout_for;
@@ -78,7 +81,9 @@ const vd_kernels *vd_kernels_level(const char *name)
     for (size_t i = 0; i < n_tables; i++)
         if (strcmp(tables[i].name, name) == 0)
             return &tables[i];
-    return strcmp(name, plain_packed.name) == 0 ? &plain_packed : NULL;
+    if (strcmp(name, plain_packed.name) == 0)
+        return &plain_packed;
+    return name[0] != '\0' && strcmp(name, emulated.name) == 0 ? &emulated : NULL;
 }
 
 size_t vd_kernels_describe(vd_kernels_info ret_info[VD_KERNELS_INFO_MAX])

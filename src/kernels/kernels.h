@@ -183,10 +183,11 @@ struct vd_kernels {
 
     /* Products through bf16 panels, see src/kernels/README.md: for many tokens. */
     vd_panel_from panel_from;
+    size_t panel_act_bytes; /* of activations that all panels pass before the next ones do */
     /* n values to bf16, nearest even, a NaN stays one; subnormals may become zero. */
     void (*round_row)(const float *x, uint16_t *b, size_t n);
-    /* Rows [n, n + n_rows) of the weight, n_rows at most VD_PANEL_ROWS, to a panel. What lies beyond
-     * n_rows and beyond the columns is zero. Aligned to 64. */
+    /* Rows [n, n + n_rows) of the weight, n_rows at most VD_PANEL_ROWS, to a panel. What lies
+     * beyond n_rows and beyond the columns is zero. Aligned to 64. */
     void (*panel_unpack)(const vd_weight *weight, size_t n, size_t n_rows, uint16_t *panel);
     /* y[t * ld_y + r] = a row t times panel row r, f32 sums, r below n_rows. */
     void (*panel_product)(const vd_panel *args);
@@ -214,7 +215,8 @@ struct vd_kernels {
 const vd_kernels *vd_kernels_get(void);
 /* The table of one level by name, for tests and benches; NULL where the machine lacks it. Beside
  * the names above there is "c-packed": plain C that makes packed products, to hold the faster
- * tables against. */
+ * tables against, and "amx-emulated": amx with tiles in plain C, where the machine has what else it
+ * needs. */
 const vd_kernels *vd_kernels_level(const char *name);
 /* One level that this build knows, and whether this machine runs it. */
 typedef struct vd_kernels_info {

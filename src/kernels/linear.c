@@ -182,14 +182,12 @@ static const void *weight_bytes(const vd_kernels *k, const vd_weight *weight, si
     return (const unsigned char *)weight->packed + n / VD_ROW_UNIT * group;
 }
 
-/* A panel of the weight is unpacked and meets all tokens before the next one is. */
-static void linear_panels(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
-                          size_t ld_y, size_t begin, size_t end, uint16_t *panel)
+/* Each panel of the rows is unpacked and meets all tokens before the next one is. */
+static void pass_panels(const vd_kernels *k, const vd_weight *weight, vd_panel args, size_t begin,
+                        size_t end, uint16_t *panel)
 {
-    vd_panel args = {.a = act->b, .b = panel, .ld_a = act->ld_b, .ld_y = ld_y,
-                     .n_tokens = act->n_rows};
-    if (!vd_align_size(act->n_cols, VD_PANEL_COLS, &args.n_cols))
-        return; /* vd_act_bind did the same, and `b` would be NULL */
+    float *y = args.y;
+    args.b = panel;
     for (size_t n = begin; n < end; n += VD_PANEL_ROWS) {
         size_t next = n + VD_PANEL_ROWS;
         args.n_rows = VD_MIN(end - n, (size_t)VD_PANEL_ROWS);
@@ -200,6 +198,26 @@ static void linear_panels(const vd_kernels *k, const vd_weight *weight, const vd
                                       &args.ahead_bytes);
         k->panel_unpack(weight, n, args.n_rows, panel);
         k->panel_product(&args);
+    }
+}
+
+/* In rounds of as many tokens as stay in cache meanwhile: panels are then unpacked anew. */
+static void linear_panels(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
+                          size_t ld_y, size_t begin, size_t end, uint16_t *panel)
+{
+    enum { STEP = 32 }; /* tokens */
+    vd_panel args = {.ld_a = act->ld_b, .ld_y = ld_y};
+    size_t row_bytes = act->ld_b * sizeof *act->b;
+    size_t n_rounds = (act->n_rows * row_bytes - 1) / k->panel_act_bytes + 1;
+    size_t n_each = (act->n_rows + n_rounds - 1) / n_rounds;
+    if (!vd_align_size(act->n_cols, VD_PANEL_COLS, &args.n_cols) ||
+        !vd_align_size(n_each, STEP, &n_each))
+        return; /* vd_act_bind did the same, and `b` would be NULL */
+    for (size_t t = 0; t < act->n_rows; t += n_each) {
+        args.a = act->b + t * act->ld_b;
+        args.y = y + t * ld_y;
+        args.n_tokens = VD_MIN(act->n_rows - t, n_each);
+        pass_panels(k, weight, args, begin, end, panel);
     }
 }
 

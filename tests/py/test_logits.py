@@ -80,8 +80,8 @@ def divergence(rows, ids, want):
 @pytest.mark.parametrize("name", oracles.params(QUANTIZED))
 def test_the_fast_path_strays_no_further_than_llama_cpps(models, ours, name, level):
     """KL divergence to the exact logits. A model of 16 kB averages little, so twice is allowed;
-    that a real model stays below llama.cpp's own is checked in test_reference.py. Where products go
-    through bf16 panels, weights are rounded too, which llama.cpp's f16 products do not: 5e-5 more."""
+    that a real model stays below llama.cpp's own is checked in test_reference.py. Where products
+    go through bf16 panels, weights are rounded too, which llama.cpp's are not: 5e-5 more."""
     oracles.need_peer()
     path, ids, want = models.get(name)
     with llama_cpp.Peer(path, n_ctx=64, threads=1, kv="f16") as peer:

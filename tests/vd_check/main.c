@@ -18,7 +18,7 @@
 #include "common.h"
 
 static const char *const levels[] = {"c", "c-packed", "avx2", "avx512", "avx512-bf16",
-                                     "neon", "dotprod", "i8mm"};
+                                     "amx-emulated", "amx", "neon", "dotprod", "i8mm"};
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
 
 /* A guard page was hit: say by whom, and end. */

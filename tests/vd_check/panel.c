@@ -104,16 +104,17 @@ static void one_product(const vd_kernels *k, const vd_kernels *c, size_t n_t, si
     for (size_t t = 0; t + 1 < n_t; t++)
         outside = outside || !check_untouched(got + t * ld_y + n_rows, (ld_y - n_rows) * 4);
     check_expect(!outside, "wrote outside its rows");
+    size_t n_bad = 0;
     for (size_t t = 0; t < n_t; t++) {
-        float *rows[2] = {check_memory(n_rows * 4), check_memory(n_rows * 4)};
-        memcpy(rows[0], got + t * ld_y, n_rows * 4);
-        memcpy(rows[1], want + t * ld_y, n_rows * 4);
         bool spoilt = t == 0 && (kind == KIND_DENORMAL || kind == KIND_ZERO);
-        double energy = spoilt ? 1e-60 : (double)(n_cols * n_rows);
-        check_nmse("panel_product", rows[0], rows[1], n_rows, energy, spoilt ? 1 : 1e-11);
-        if (t % 8 == 7 || t + 1 == n_t)
-            break; /* guarded buffers are few */
+        double limit = spoilt ? 1e-60 : 1e-10 * (double)n_cols;
+        for (size_t r = 0; r < n_rows; r++) {
+            double g = (double)got[t * ld_y + r], w = (double)want[t * ld_y + r];
+            double error = (g - w) * (g - w);
+            n_bad += isfinite(w) ? !(error <= limit) : isfinite(g);
+        }
     }
+    check_expect(n_bad == 0, "%zu of %zu sums are off", n_bad, n_t * n_rows);
     check_done_all("panel_product");
 }
 
@@ -142,4 +143,6 @@ void check_panel(const vd_kernels *k)
         for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
             one_product(k, c, n_t, heights[h], lengths[check_random_below(6)],
                         (int)check_random_below(KIND_LIMIT));
+    one_product(k, c, 256, 32, 1056, KIND_PLAIN);
+    one_product(k, c, 307, 31, 544, KIND_PLAIN);
 }

@@ -1,15 +1,18 @@
 /*
- * detect.c - which instruction sets may be used: the processor must have them (CPUID) and the
- * operating system must save their registers (XCR0), or they trap. Intel SDM vol. 1, 13.3 and 15.2.
+ * detect.c - which instruction sets may be used: the processor must have them (CPUID), the
+ * operating system must save their registers (XCR0), and for the tiles of AMX it must have been
+ * asked, or they trap. Intel SDM vol. 1, 13.3, 15.2 and 18; Linux, arch/x86/xstate.rst.
  */
 #include <cpuid.h>
 #include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "kernels/x86/x86.h"
 
 /* Where the bits stand. */
-enum word { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, LEAF7_1_EAX, XCR0, N_WORDS };
+enum word { LEAF1_ECX, LEAF7_EBX, LEAF7_ECX, LEAF7_EDX, LEAF7_1_EAX, XCR0, PERMISSION, N_WORDS };
 
 typedef struct need {
     const char *name;
@@ -30,6 +33,10 @@ static const need needs[] = {
     {"AVX512_VNNI", LEAF7_ECX, 1u << 11, VD_X86_AVX512},
     {"512-bit registers enabled by the system", XCR0, 0xe6, VD_X86_AVX512},
     {"AVX512_BF16", LEAF7_1_EAX, 1u << 5, VD_X86_AVX512_BF16},
+    {"AMX_TILE", LEAF7_EDX, 1u << 24, VD_X86_AMX},
+    {"AMX_BF16", LEAF7_EDX, 1u << 22, VD_X86_AMX},
+    {"tiles enabled by the system", XCR0, 0x60000, VD_X86_AMX},
+    {"tiles permitted by the system", PERMISSION, 1, VD_X86_AMX},
 };
 
 static uint32_t read_xcr0(void)
@@ -39,9 +46,22 @@ static uint32_t read_xcr0(void)
     return low;
 }
 
+/* The data of tiles takes 8 KB wherever a thread's registers are saved, so Linux gives it to those
+ * who ask; asking again changes nothing. */
+static uint32_t ask_for_tiles(void)
+{
+#ifdef SYS_arch_prctl
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+#else
+    return 0;
+#endif
+}
+
 static void read_words(uint32_t word[N_WORDS])
 {
     const uint32_t osxsave = 1u << 27; /* leaf 1, ecx: XGETBV may be used */
+    const uint32_t amx_tile = 1u << 24, tile_state = 0x60000;
     unsigned a, b, c, d;
     if (__get_cpuid(1, &a, &b, &c, &d))
         word[LEAF1_ECX] = c;
@@ -49,11 +69,14 @@ static void read_words(uint32_t word[N_WORDS])
         unsigned n_subleaves = a;
         word[LEAF7_EBX] = b;
         word[LEAF7_ECX] = c;
+        word[LEAF7_EDX] = d;
         if (n_subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
             word[LEAF7_1_EAX] = a;
     }
     if (word[LEAF1_ECX] & osxsave)
         word[XCR0] = read_xcr0();
+    if ((word[LEAF7_EDX] & amx_tile) && (word[XCR0] & tile_state) == tile_state)
+        word[PERMISSION] = ask_for_tiles();
 }
 
 static bool is_missing(const uint32_t word[N_WORDS], const need *n, vd_x86_level level)

@@ -12,6 +12,7 @@ static const struct {
     [VD_X86_AVX2] = {"avx2", vd_avx2_fill},
     [VD_X86_AVX512] = {"avx512", vd_avx512_fill},
     [VD_X86_AVX512_BF16] = {"avx512-bf16", vd_avx512bf16_fill},
+    [VD_X86_AMX] = {"amx", vd_amx_fill},
 };
 
 size_t vd_isa_levels(const vd_kernels *plain, vd_kernels ret_tables[VD_ISA_LEVELS_MAX])
@@ -23,6 +24,15 @@ size_t vd_isa_levels(const vd_kernels *plain, vd_kernels ret_tables[VD_ISA_LEVEL
         levels[n].fill(&ret_tables[n]);
     }
     return n;
+}
+
+bool vd_isa_emulate(const vd_kernels *tables, size_t n_tables, vd_kernels *ret_table)
+{
+    if (n_tables <= (size_t)VD_X86_AVX512_BF16)
+        return false;
+    *ret_table = tables[VD_X86_AVX512_BF16];
+    vd_amx_emulated_fill(ret_table);
+    return true;
 }
 
 size_t vd_isa_describe(vd_kernels_info ret_info[VD_ISA_LEVELS_MAX])

@@ -9,6 +9,7 @@ typedef enum vd_x86_level {
     VD_X86_AVX2,        /* AVX2, FMA, F16C */
     VD_X86_AVX512,      /* the above, AVX-512 F, BW, DQ, VL and VNNI */
     VD_X86_AVX512_BF16, /* the above and AVX512_BF16 */
+    VD_X86_AMX,         /* the above, AMX-TILE and AMX-BF16 */
     VD_X86_LEVELS
 } vd_x86_level;
 
@@ -22,6 +23,8 @@ void vd_x86_lacks(vd_x86_level level, char *text, size_t size);
 void vd_avx2_fill(vd_kernels *k);
 void vd_avx512_fill(vd_kernels *k);
 void vd_avx512bf16_fill(vd_kernels *k);
+void vd_amx_fill(vd_kernels *k);
+void vd_amx_emulated_fill(vd_kernels *k); /* over avx512-bf16, for tests */
 
 void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                            const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
