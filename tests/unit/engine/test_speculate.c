@@ -18,7 +18,7 @@
 #include "engine/observe.h"
 #include "tiny_model.h"
 
-enum { IDS_MAX = 512, TEXT_MAX = 2048, PROMPT = 24 };
+enum { IDS_MAX = 512, TEXT_MAX = 2048, PROMPT = 24, ANSWER = 64 };
 
 static char model_path[64], other_path[64];
 
@@ -120,7 +120,7 @@ static void run_all(vd_engine *e)
 static vd_request_options way(size_t i)
 {
     static const vd_logit_bias bias[] = {{7, -100}, {65, 2}, {66, 1.5f}};
-    vd_request_options r = {.max_tokens = 120, .sampling = vd_sampling_default(),
+    vd_request_options r = {.max_tokens = ANSWER, .sampling = vd_sampling_default(),
                             .ignore_end = true, .want_logprobs = true, .n_top = 3};
     vd_sampling *s = &r.sampling;
     s->seed = 11 + i;
@@ -154,7 +154,7 @@ static void every_way_of_sampling_gives_the_same_tokens_as_without_guesses(void 
             run_all(one);
             submit(two, i, &r, &guessed);
             run_all(two);
-            assert_int_equal(plain.n_ids, 120);
+            assert_int_equal(plain.n_ids, ANSWER);
             assert_same(&plain, &guessed);
         }
         vd_engine_stats a = vd_engine_stats_get(one), b = vd_engine_stats_get(two);
@@ -351,7 +351,7 @@ static void who_is_cancelled_among_guesses_ends_at_once(void **state)
     assert_int_equal(o.finish, VD_FINISH_CANCELLED);
     assert_int_equal(o.n_ids, n_ids);
     assert_int_equal(o.usage.completion_tokens, n_ids);
-    assert_int_equal(other.n_ids, 120);
+    assert_int_equal(other.n_ids, ANSWER);
     assert_int_equal(vd_engine_stats_get(e).kv_tokens_used, 0);
     vd_engine_free(e);
 }
@@ -393,10 +393,10 @@ static void a_twin_is_always_right(void **state)
         vd_engine *e = open_engine((vd_engine_options){.n_threads = 1}, TWIN, true);
         submit(e, i, &r, &o);
         run_all(e);
-        assert_int_equal(o.n_ids, 120);
+        assert_int_equal(o.n_ids, ANSWER);
         /* One token from the prompt, then nine of a step; the last draft has no use. */
         assert_true(o.usage.draft_tokens - o.usage.draft_taken <= 8);
-        assert_true(vd_engine_stats_get(e).n_steps <= 1 + 120 / 9 + 1);
+        assert_true(vd_engine_stats_get(e).n_steps <= 1 + ANSWER / 9 + 1);
         vd_engine_free(e);
     }
 }
