@@ -6,8 +6,8 @@
 #include "base/checked.h"
 
 static const double rate_of_learning = 1.0 / 8, forget = 0.97, least_weight = 0.05;
-/* One more token where only one size of step was seen: a tenth of that step. */
-static const double slope_unknown = 0.1;
+/* One more token where only one size of step was seen: a fifth of that step. */
+static const double slope_unknown = 0.2;
 static const double dear = 1.5;
 
 /* The new mean after one more value; a first one is taken as it is. */

@@ -42,7 +42,7 @@ static void one_size_of_step_leaves_the_slope_to_a_guess_until_another_is_seen(v
     for (int i = 0; i < 20; i++)
         vd_pace_learn(&p, 1, 0, 10 * MS);
     assert_near(vd_pace_answers_ns(&p, 1), 10 * MS, 0.001);
-    assert_near(vd_pace_slope_ns(&p), 1 * MS, 0.001);
+    assert_near(vd_pace_slope_ns(&p), 2 * MS, 0.001);
     for (int i = 0; i < 20; i++)
         vd_pace_learn(&p, 3, 0, 28 * MS);
     assert_near(vd_pace_slope_ns(&p), 9 * MS, 0.001);
@@ -70,7 +70,7 @@ static void old_steps_are_forgotten(void **state)
     for (int i = 0; i < 3000; i++)
         vd_pace_learn(&p, 1, 0, 10 * MS);
     assert_near(vd_pace_answers_ns(&p, 1), 10 * MS, 0.001);
-    assert_near(vd_pace_slope_ns(&p), 1 * MS, 0.001); /* unknown again */
+    assert_near(vd_pace_slope_ns(&p), 2 * MS, 0.001); /* unknown again */
 }
 
 static void the_longest_chunk_that_fits_is_taken(void **state)
