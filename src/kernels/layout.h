@@ -17,7 +17,11 @@
  *   Q5K     5 bits 320    S, M u8[16]        d, dmin f16[16]    360  d*S*q - dmin*M     Q5_K
  *   Q6K     6 bits 384    S i8[2][16]        d f16[16], pad     424  d*S * (q - 32)     Q6_K
  *   Q8      bytes 512     d f16[16]          -                  544  d * (q - 128)      Q8_0
- *   Q8H     bytes 512     S i8[2][16]        d f32[16]          552  d*S * (q - 128)    Q3_K IQ*
+ *   Q8H     bytes 512     S i8[2][16]        d f32[16]          552  d*S * (q - 128)    IQ1-IQ3
+ *   Q3H     nibbles 256   S i8[2][16]        d f32[16]          296  d*S * (q - 8)      Q3_K
+ *   T4      nibbles 256   d f16[16]          -                  288  d * T[q]           IQ4_NL
+ *   T4H     nibbles 256   S i8[2][16]        d f32[16]          296  d*S * T[q]         IQ4_XS
+ *   F4      nibbles 256   d f16[16]          -                  288  d * F[q]           MXFP4
  *   Q4H     nibbles 256   S, M u8[2][16]     d, dmin f16[16]    328  d*S*q - dmin*M     Q2_K
  *
  *   F16     [16 pairs][16 rows][2 columns], 1024     -                 1024  the value          F16
@@ -35,15 +39,16 @@
  *   6 bits   nibbles, then [2][16 rows][4 columns]: bits 2v and 2v + 1 of byte (p, r, i) are the
  *            upper bits of quad 4p + v
  *
- * d, m and dmin are f16 as in the file, S and M whole numbers: packing rounds nothing. Q6K, Q8H and
- * Q4H have one S (and M) per 16 columns, those of columns 0..15 first. d is f32 in Q8H because the
- * file's d is of values that are eighths. Q4 takes TQ1_0, TQ2_0, Q1_0 and Q2_0 too, Q8 IQ4_NL and
- * MXFP4. NVFP4 has scales that none of these hold.
+ * d, m and dmin are f16 as in the file, S and M whole numbers: packing rounds nothing. Q6K and the
+ * layouts with an H have one S (and M) per 16 columns, those of columns 0..15 first. d is f32 in Q8H
+ * because the file's d is of values that are eighths. T and F are vd_iq4_values and vd_fp4_values.
+ * Q4 takes TQ1_0, TQ2_0, Q1_0 and Q2_0 too. NVFP4 has scales that none of these hold.
  */
 #ifndef VD_KERNELS_LAYOUT_H
 #define VD_KERNELS_LAYOUT_H
 
 #include "kernels/kernels.h"
+#include "kernels/ref/decode.h"
 
 typedef enum vd_layout {
     VD_LAYOUT_ROWS = 0,
@@ -56,6 +61,10 @@ typedef enum vd_layout {
     VD_LAYOUT_Q6K,
     VD_LAYOUT_Q8,
     VD_LAYOUT_Q8H,
+    VD_LAYOUT_Q3H,
+    VD_LAYOUT_T4,
+    VD_LAYOUT_T4H,
+    VD_LAYOUT_F4,
     VD_LAYOUT_Q4H,
     VD_LAYOUT_F16,
     VD_LAYOUT_BF16,
@@ -68,7 +77,7 @@ typedef struct vd_layout_info {
     uint16_t q_bytes; /* per 32 columns of 16 rows: 64 times the bits of one */
     uint16_t s_bytes; /* per 32 columns */
     uint16_t t_bytes; /* per 256 columns, or 0 */
-    int16_t offset;   /* subtracted from q */
+    int16_t offset;   /* subtracted from q; with a table, what its values have added */
 } vd_layout_info;
 
 extern const vd_layout_info vd_layout_infos[VD_LAYOUT_LIMIT];
@@ -110,6 +119,14 @@ static inline size_t vd_layout_stride(int layout, size_t n_cols)
 static inline int vd_layout_bits(int layout)
 {
     return vd_layout_infos[layout].q_bytes / 64;
+}
+
+/* What the nibbles of a layout are places in, or NULL. */
+static inline const int8_t *vd_layout_table(int layout)
+{
+    if (layout == VD_LAYOUT_F4)
+        return vd_fp4_values;
+    return layout == VD_LAYOUT_T4 || layout == VD_LAYOUT_T4H ? vd_iq4_values : NULL;
 }
 
 /* Weights that are floats: the product takes act->x as it is, not its whole numbers. */

@@ -21,7 +21,9 @@ static int q_at(int layout, const uint8_t *q, size_t r, size_t c)
         upper = q[256 + at] >> quad & 1;
     else if (bits == 6)
         upper = q[256 + 64 * (quad / 4) + at] >> quad % 4 * 2 & 3;
-    return upper << 4 | (c < 16 ? byte & 15 : byte >> 4);
+    int value = upper << 4 | (c < 16 ? byte & 15 : byte >> 4);
+    const int8_t *table = vd_layout_table(layout);
+    return table != NULL ? table[value] + vd_layout_infos[layout].offset : value;
 }
 
 /* What a block of floats adds to row r. */
@@ -50,6 +52,8 @@ static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const ui
     switch (layout) {
     case VD_LAYOUT_Q4:
     case VD_LAYOUT_Q5:
+    case VD_LAYOUT_T4:
+    case VD_LAYOUT_F4:
     case VD_LAYOUT_Q8:
         return (double)vd_load_f16(s + 2 * r) * scale * both;
     case VD_LAYOUT_Q4M:
@@ -68,6 +72,8 @@ static double block_dot(int layout, const uint8_t *q, const uint8_t *s, const ui
             total += d * s[16 * h + r] * dot[h] + dmin * s[32 + 16 * h + r] * neg_sum[h];
         return scale * total;
     }
+    case VD_LAYOUT_Q3H:
+    case VD_LAYOUT_T4H:
     case VD_LAYOUT_Q8H: {
         float d;
         memcpy(&d, t + 4 * r, sizeof d);

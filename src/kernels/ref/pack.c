@@ -119,7 +119,7 @@ static void write_q(int layout, const uint8_t q[VD_BLOCK], size_t r, uint8_t *ds
 /* The scales of a unit; false where d has to be an f16 and is none. */
 static bool write_unit(int layout, const vd_unit *unit, size_t r, uint8_t *s, uint8_t *t)
 {
-    if (layout == VD_LAYOUT_Q8H) {
+    if (layout == VD_LAYOUT_Q8H || layout == VD_LAYOUT_Q3H || layout == VD_LAYOUT_T4H) {
         s[r] = (uint8_t)unit->s[0];
         s[16 + r] = (uint8_t)unit->s[1];
         memcpy(t + 4 * r, &unit->d, sizeof unit->d);
@@ -131,6 +131,21 @@ static bool write_unit(int layout, const vd_unit *unit, size_t r, uint8_t *s, ui
     return back == unit->d || isnan(unit->d);
 }
 
+/* Values plus `offset` to their places in the table. False where it does not hold one; a block
+ * without a unit is of zeros, for which any place does. */
+static bool find_places(const int8_t table[16], int offset, uint8_t q[VD_BLOCK])
+{
+    for (size_t j = 0; j < VD_BLOCK; j++) {
+        uint8_t place = 0;
+        while (place < 16 && table[place] + offset != q[j])
+            place++;
+        if (place == 16 && q[j] != offset)
+            return false;
+        q[j] = place & 15;
+    }
+    return true;
+}
+
 /* A row of a type that units.h counts. r is the row within `group`. */
 static bool pack_counted(int layout, vd_dtype dtype, const uint8_t *row, size_t n_cols, size_t r,
                          uint8_t *group)
@@ -139,6 +154,7 @@ static bool pack_counted(int layout, vd_dtype dtype, const uint8_t *row, size_t 
     const vd_dtype_info *type = vd_dtype_get(dtype);
     size_t per_block = type->block / VD_BLOCK;
     float values[VD_SUPER]; /* of the block that b lies in */
+    const int8_t *table = vd_layout_table(layout);
     bool ok = true;
 
     for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
@@ -150,6 +166,8 @@ static bool pack_counted(int layout, vd_dtype dtype, const uint8_t *row, size_t 
         if (!vd_unit_read(dtype, block, (unsigned)(b % per_block), &unit))
             return false;
         vd_unit_count(&unit, values + b % per_block * VD_BLOCK, info->offset, q);
+        if (table != NULL)
+            ok &= find_places(table, info->offset, q);
         write_q(layout, q, r, group + vd_layout_q_at(info, b));
         ok &= write_unit(layout, &unit, r, group + vd_layout_s_at(info, b),
                          group + vd_layout_t_at(info, b));

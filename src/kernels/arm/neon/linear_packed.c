@@ -41,11 +41,11 @@ INLINE void add_half(int layout, const uint8x16_t w[4], const int8_t *x, int32x4
     int8x16_t x3 = vreinterpretq_s8_s32(vdupq_laneq_s32(all, 3));
     int16x8_t words[2];
     add_two_quads(w[0], w[1], x0, x1, true, words);
-    if (bits_of(layout) == 8) {
+    if (has_bytes(layout)) {
         pairs[0] = vpadalq_s16(pairs[0], words[0]);
         pairs[1] = vpadalq_s16(pairs[1], words[1]);
     }
-    add_two_quads(w[2], w[3], x2, x3, bits_of(layout) == 8, words);
+    add_two_quads(w[2], w[3], x2, x3, has_bytes(layout), words);
     pairs[0] = vpadalq_s16(pairs[0], words[0]);
     pairs[1] = vpadalq_s16(pairs[1], words[1]);
 }

@@ -7,7 +7,8 @@
  *   nibbles     2 * 15 * 127 per pair: all 8 quads of a block fit into 16 bits
  *   5 bits      2 * 31 * 127: the 4 quads of half a block fit
  *   6 bits      2 * 63 * 127: 2 quads fit
- *   Q8, Q8H     full bytes do not; |q| and the activation with q's sign do, 2 * 128 * 127, one quad
+ *   8 bits      and values of tables do not; |q| and the activation with q's sign do, 2 * 128 * 127,
+ *               one quad
  *
  * vpmaddwd with ones then widens to 32 bits. Wide activations are two such rounds, and 256 times
  * the first sum plus the second. Whole-number sums and the order of f32 operations are those of
@@ -48,7 +49,7 @@ INLINE __m256 load_i8(const uint8_t *p)
  * 0..7 or 8..15. */
 INLINE void load_super(int layout, const uint8_t *t, size_t half, scales *super)
 {
-    super->d[0] = layout == VD_LAYOUT_Q8H ? _mm256_load_ps((const float *)t + 8 * half)
+    super->d[0] = has_f32_super(layout) ? _mm256_load_ps((const float *)t + 8 * half)
                                           : load_f16(t + 16 * half);
     if (is_k(layout))
         super->m[0] = _mm256_sub_ps(_mm256_setzero_ps(), load_f16(t + 32 + 16 * half));
@@ -128,6 +129,12 @@ INLINE void two_quads(int layout, const uint8_t *q, int v, __m256i w[2])
     }
 }
 
+/* One sum for a whole block. */
+INLINE bool in_one_sum(int layout)
+{
+    return has_nibbles(layout) && !in_halves(layout) && !has_table(layout);
+}
+
 /* Sums of a block of up to 6 bits, one for each half of the block. */
 INLINE void dot_halves(int layout, int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
                        __m256i dot[2][TOKENS])
@@ -153,16 +160,39 @@ INLINE void dot_halves(int layout, int n_t, const uint8_t *q, const int8_t *x, s
     }
 }
 
+/* One quad of full bytes w. */
+INLINE __m256i dot_quad(__m256i w, const int8_t *x)
+{
+    return widen(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(quad_at(x), w)));
+}
+
+/* Sums of a block of places in a table, one for each half of the block. */
+INLINE void dot_places(int layout, int n_t, const uint8_t *q, const int8_t *x, size_t ld_x,
+                       __m256i dot[2][TOKENS])
+{
+    __m128i values = _mm_loadu_si128((const __m128i *)vd_layout_table(layout));
+    __m256i table = _mm256_broadcastsi128_si256(values);
+    for (int v = 0; v < 4; v++) {
+        __m256i part[2];
+        two_quads(layout, q, v, part);
+        for (int h = 0; h < 2; h++) {
+            __m256i w = _mm256_shuffle_epi8(table, part[h]);
+            for (int i = 0; i < n_t; i++) {
+                __m256i sums = dot_quad(w, x + (size_t)i * ld_x + 4 * v + 16 * h);
+                dot[h][i] = v == 0 ? sums : _mm256_add_epi32(dot[h][i], sums);
+            }
+        }
+    }
+}
+
 /* Sums of four quads of full bytes, which mean q - 128. */
 INLINE void dot_bytes(int n_t, const uint8_t *q, const int8_t *x, size_t ld_x, __m256i *dot)
 {
     for (int v = 0; v < 4; v++) {
         __m256i raw = _mm256_load_si256((const __m256i *)(q + 64 * v));
         __m256i w = _mm256_xor_si256(raw, _mm256_set1_epi8(-128));
-        __m256i magnitude = _mm256_abs_epi8(w);
         for (int i = 0; i < n_t; i++) {
-            __m256i quad = quad_at(x + (size_t)i * ld_x + 4 * v);
-            __m256i sums = widen(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(quad, w)));
+            __m256i sums = dot_quad(w, x + (size_t)i * ld_x + 4 * v);
             dot[i] = v == 0 ? sums : _mm256_add_epi32(dot[i], sums);
         }
     }
@@ -176,7 +206,9 @@ INLINE void dot_block(int layout, int n_t, const uint8_t *q, const int8_t *x, si
     if (bits_of(layout) == 8) {
         dot_bytes(n_t, q, x, ld_x, dot[0]);
         dot_bytes(n_t, q + 256, x + 16, ld_x, dot[1]);
-    } else if (has_nibbles(layout) && !in_halves(layout)) {
+    } else if (has_table(layout)) {
+        dot_places(layout, n_t, q, x, ld_x, dot);
+    } else if (in_one_sum(layout)) {
         dot_nibbles(n_t, q, x, ld_x, dot[0]);
     } else {
         dot_halves(layout, n_t, q, x, ld_x, dot);
@@ -189,7 +221,8 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
 {
     size_t n_blocks = n_cols / VD_BLOCK;
     size_t q_bytes = q_bytes_of(layout), s_bytes = s_bytes_of(layout);
-    int n_halves = has_nibbles(layout) && !in_halves(layout) ? 1 : 2;
+    int offset = layout == VD_LAYOUT_Q6K ? 32 : layout == VD_LAYOUT_Q3H ? 8 : 0; /* in halves */
+    int n_halves = in_one_sum(layout) ? 1 : 2;
     const uint8_t *pair = group;
     const int8_t *x = act->q + t * n_cols;
     const float *x_scale = act->scale + t * n_blocks, *x_sum = act->sum + t * n_blocks;
@@ -220,10 +253,10 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
             if (in_halves(layout)) {
                 __m256i whole[2];
                 for (int h = 0; h < 2; h++)
-                    whole[h] = layout != VD_LAYOUT_Q6K
+                    whole[h] = offset == 0
                                    ? dot[h][i]
-                                   : _mm256_add_epi32(dot[h][i],
-                                                      _mm256_set1_epi32(32 * neg_sum[2 * at + h]));
+                                   : _mm256_add_epi32(dot[h][i], _mm256_set1_epi32(
+                                                          offset * neg_sum[2 * at + h]));
                 __m256 both = _mm256_mul_ps(_mm256_cvtepi32_ps(whole[0]), sc.d[0]);
                 both = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[1]), sc.d[1], both);
                 for (size_t h = 0; layout == VD_LAYOUT_Q4H && h < 2; h++)
@@ -233,7 +266,7 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t ha
                 continue;
             }
             __m256i whole = dot[0][i];
-            if (!has_nibbles(layout))
+            if (!in_one_sum(layout))
                 whole = _mm256_add_epi32(whole, dot[1][i]);
             if (layout == VD_LAYOUT_Q4 || layout == VD_LAYOUT_Q5)
                 whole = _mm256_add_epi32(

@@ -93,7 +93,7 @@ INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t n_
         __m512i w[8];
         if (has_super(layout) && b % 8 == 0)
             load_super(layout, pair + 8 * (q_bytes + s_bytes), &super);
-        if (n_t == 1) {
+        if (t == 0) {
             for (size_t line = 0; line < q_bytes + s_bytes; line += 64)
                 _mm_prefetch((const char *)ahead + line, _MM_HINT_T0);
             ahead += q_bytes + s_bytes;
