@@ -40,8 +40,9 @@
  *            upper bits of quad 4p + v
  *
  * d, m and dmin are f16 as in the file, S and M whole numbers: packing rounds nothing. Q6K and the
- * layouts with an H have one S (and M) per 16 columns, those of columns 0..15 first. d is f32 in Q8H
- * because the file's d is of values that are eighths. T and F are vd_iq4_values and vd_fp4_values.
+ * layouts with an H have one S (and M) per 16 columns, those of columns 0..15 first. d is f32 in
+ * Q8H because the file's d is of values that are eighths. T and F are vd_iq4_values and
+ * vd_fp4_values.
  * Q4 takes TQ1_0, TQ2_0, Q1_0 and Q2_0 too. NVFP4 has scales that none of these hold.
  */
 #ifndef VD_KERNELS_LAYOUT_H

@@ -7,8 +7,8 @@
  *   nibbles     2 * 15 * 127 per pair: all 8 quads of a block fit into 16 bits
  *   5 bits      2 * 31 * 127: the 4 quads of half a block fit
  *   6 bits      2 * 63 * 127: 2 quads fit
- *   8 bits      and values of tables do not; |q| and the activation with q's sign do, 2 * 128 * 127,
- *               one quad
+ *   8 bits      and values of tables do not; |q| and the activation with q's sign do, one quad:
+ *               2 * 128 * 127
  *
  * vpmaddwd with ones then widens to 32 bits. Wide activations are two such rounds, and 256 times
  * the first sum plus the second. Whole-number sums and the order of f32 operations are those of
