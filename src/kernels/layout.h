@@ -25,7 +25,7 @@
  *   Q4H     nibbles 256   S, M u8[2][16]     d, dmin f16[16]    328  d*S*q - dmin*M     Q2_K
  *
  *   F16     [16 pairs][16 rows][2 columns], 1024     -                 1024  the value          F16
- *   BF16    the same                                 -                 1024  the value          BF16
+ *   BF16    the same                                 -                 1024  the value         BF16
  *
  * An odd number of blocks leaves the second half of the last pair unused. F16 and BF16 hold the
  * file's own 16-bit values, two columns of a row together: the order in which bf16 dot products

@@ -19,7 +19,7 @@
 
 #include "kernels/x86/avx512/packed.inc"
 
-/* AHEAD: bytes that a walk through the weights prefetches ahead of itself. */
+/* AHEAD: bytes that one token's walk through the weights prefetches ahead of itself. */
 enum { TOKENS = 8, AHEAD = 12288 };
 
 INLINE __m512i quad_at(const int8_t *x)
