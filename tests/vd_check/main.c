@@ -2,8 +2,8 @@
  * main.c - vd_check: every entry of the kernel table at every level this machine has, against plain
  * C (after dav1d's checkasm).
  *
- * Exit status: 1 where a check fails, 77 where this machine lacks the level asked for. --help tells the
- * options.
+ * Exit status: 1 where a check fails, 77 where this machine lacks the level asked for. --help tells
+ * the options.
  */
 #include <inttypes.h>
 #include <signal.h>

@@ -30,5 +30,8 @@ void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t
                            const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
 void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                              const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
+/* The same for many tokens; linear_packed hands over to it. */
+void vd_avx512_linear_many(int layout, const void *packed, size_t n_cols, const vd_act *act,
+                           float *y, size_t ld_y, size_t begin, size_t end);
 
 #endif

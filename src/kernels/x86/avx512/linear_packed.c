@@ -9,8 +9,8 @@
  * scaled and added in f32.
  *
  * The body is written once for all layouts, widths and numbers of tokens: `layout`, `wide` and
- * `n_t` are constants at each call and the compiler drops what does not apply. With eight tokens
- * the unpacked weights of a block stay in eight registers and the sums in eight more.
+ * `n_t` are constants at each call and the compiler drops what does not apply. From three tokens on
+ * linear_many.c does it.
  */
 #include <immintrin.h>
 #include <string.h>
@@ -19,8 +19,9 @@
 
 #include "kernels/x86/avx512/packed.inc"
 
-/* AHEAD: bytes that one token's walk through the weights prefetches ahead of itself. */
-enum { TOKENS = 8, AHEAD = 12288 };
+/* AHEAD: bytes that one token's walk through the weights prefetches ahead of itself. MANY: tokens
+ * from which on linear_many.c takes over. */
+enum { TOKENS = 2, AHEAD = 12288, MANY = 3 };
 
 INLINE __m512i quad_at(const int8_t *x)
 {
@@ -124,20 +125,12 @@ INLINE void tiles(int layout, bool wide, const uint8_t *packed, size_t n_cols, c
     size_t stride = vd_layout_stride(layout, n_cols);
     for (size_t n = begin; n < end; n += VD_GROUP) {
         const uint8_t *group = packed + n / VD_GROUP * stride;
-        size_t left = end - n, t = 0;
+        size_t left = end - n;
         __mmask16 rows = left >= VD_GROUP ? 0xffff : (__mmask16)((1u << left) - 1);
-        for (; t + 8 <= act->n_rows; t += 8)
-            tile(layout, wide, 8, group, n_cols, act, t, y + n, ld_y, rows);
-        if (act->n_rows - t >= 4) {
-            tile(layout, wide, 4, group, n_cols, act, t, y + n, ld_y, rows);
-            t += 4;
-        }
-        if (act->n_rows - t >= 2) {
-            tile(layout, wide, 2, group, n_cols, act, t, y + n, ld_y, rows);
-            t += 2;
-        }
-        if (t < act->n_rows)
-            tile(layout, wide, 1, group, n_cols, act, t, y + n, ld_y, rows);
+        if (act->n_rows == 2)
+            tile(layout, wide, 2, group, n_cols, act, 0, y + n, ld_y, rows);
+        else if (act->n_rows == 1)
+            tile(layout, wide, 1, group, n_cols, act, 0, y + n, ld_y, rows);
     }
 }
 
@@ -146,5 +139,8 @@ INLINE void tiles(int layout, bool wide, const uint8_t *packed, size_t n_cols, c
 void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                              const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
 {
-    by_layout(layout, packed, n_cols, act, y, ld_y, begin, end);
+    if (act->n_rows >= MANY)
+        vd_avx512_linear_many(layout, packed, n_cols, act, y, ld_y, begin, end);
+    else
+        by_layout(layout, packed, n_cols, act, y, ld_y, begin, end);
 }
