@@ -205,6 +205,7 @@ def test_kernels_follow_the_processor_and_the_mask(doctor):
     assert levels["c"]["runs"] and report["kernels"]["mask"] is None
     assert [level["used"] for level in levels.values()].count(True) == 1
     needs = {"avx2": {"avx2", "fma", "f16c"},
+             "avxvnni": {"avx2", "fma", "f16c", "avx_vnni"},
              "avx512": {"avx2", "fma", "f16c", "avx512f", "avx512dq", "avx512bw", "avx512vl",
                         "avx512_vnni"},
              "neon": {"asimd"}, "dotprod": {"asimd", "asimddp"},

@@ -64,6 +64,10 @@ void check_linear_rows(const vd_kernels *k);
 void check_linear_packed(const vd_kernels *k);
 void check_panel(const vd_kernels *k);
 
+/* A level that only vd_check has: the code of one that this machine may lack, compiled for what it
+ * does have. NULL for other names and where it cannot run. */
+const vd_kernels *check_twin(const char *name);
+
 /* Times the entries of `k`, see bench.h. */
 struct bench_options;
 void bench_all(const vd_kernels *k, const struct bench_options *options);

@@ -17,8 +17,9 @@
 #include "check.h"
 #include "common.h"
 
-static const char *const levels[] = {"c", "c-packed", "avx2", "avx512", "avx512-bf16",
-                                     "amx-emulated", "amx", "neon", "dotprod", "i8mm"};
+static const char *const levels[] = {"c", "c-packed", "avx2", "avxvnni", "avxvnni-evex",
+                                     "avx512", "avx512-bf16", "amx-emulated", "amx",
+                                     "neon", "dotprod", "i8mm"};
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
 
 /* A guard page was hit: say by whom, and end. */
@@ -52,6 +53,12 @@ static void check_mask(void)
                      vd_kernels_get()->name);
 }
 
+static const vd_kernels *table_of(const char *name)
+{
+    const vd_kernels *k = vd_kernels_level(name);
+    return k != NULL ? k : check_twin(name);
+}
+
 static bool is_level(const char *name)
 {
     for (size_t i = 0; i < N_LEVELS; i++)
@@ -73,7 +80,9 @@ static const char usage[] =
     "Checks every kernel at every level of this machine against plain C, or times them.\n"
     "\n"
     "  --seed=N        of the random data; the clock gives one else\n"
-    "  --level=NAME    only c, c-packed, avx2 or avx512; exit status 77 where it is lacking\n"
+    "  --level=NAME    only this level of VERDANT_CPU, or c-packed, or avxvnni-evex: AVX-VNNI's\n"
+    "                  products in the encoding of AVX-512, for machines without AVX-VNNI; exit\n"
+    "                  status 77 where the machine lacks it\n"
     "  --bench=FILTER  times what holds FILTER in its name, such as \"packed Q4_K\". Products:\n"
     "                  one line per kind, type and shape of weights, GOP/s for each number of\n"
     "                  tokens with the percentage of what a loop over registers reaches with\n"
@@ -119,7 +128,7 @@ int main(int argc, char **argv)
             return help ? 0 : 2;
         }
     }
-    if (only != NULL && vd_kernels_level(only) == NULL) {
+    if (only != NULL && table_of(only) == NULL) {
         printf("skipped: this machine has no %s\n", only);
         return 77;
     }
@@ -128,7 +137,7 @@ int main(int argc, char **argv)
     printf("seed %" PRIu64 ", this machine runs %s\n", check_globals.seed, vd_kernels_get()->name);
     check_mask();
     for (size_t i = 0; i < N_LEVELS; i++) {
-        const vd_kernels *k = vd_kernels_level(levels[i]);
+        const vd_kernels *k = table_of(levels[i]);
         if (k == NULL || (only != NULL && strcmp(only, levels[i]) != 0))
             continue;
         if (bench) {

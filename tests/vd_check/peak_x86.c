@@ -25,6 +25,8 @@ enum { STEPS = 20000, CHAINS = 12 };
 #define FMA_512(i) "vfmadd231ps %%zmm12, %%zmm13, %%zmm" #i "\n"
 #define DPBF16_512(i) "vdpbf16ps %%zmm12, %%zmm13, %%zmm" #i "\n"
 #define MADDUBS_256(i) "vpmaddubsw %%ymm12, %%ymm13, %%ymm" #i "\n"
+#define DPBUSD_VEX(i) "%{vex%} vpdpbusd %%ymm12, %%ymm13, %%ymm" #i "\n"
+#define DPBUSD_EVEX(i) "%{evex%} vpdpbusd %%ymm12, %%ymm13, %%ymm" #i "\n"
 #define FMA_256(i) "vfmadd231ps %%ymm12, %%ymm13, %%ymm" #i "\n"
 
 static void dpbusd_512(void *unused)
@@ -51,6 +53,18 @@ static void maddubs_256(void *unused)
     LOOP(ZERO_256, MADDUBS_256);
 }
 
+static void dpbusd_vex(void *unused)
+{
+    (void)unused;
+    LOOP(ZERO_256, DPBUSD_VEX);
+}
+
+static void dpbusd_evex(void *unused)
+{
+    (void)unused;
+    LOOP(ZERO_256, DPBUSD_EVEX);
+}
+
 static void fma_256(void *unused)
 {
     (void)unused;
@@ -70,6 +84,10 @@ bench_peak bench_peak_of(const char *level)
     if (strcmp(level, "avx512-bf16") == 0)
         return (bench_peak){"vpdpbusd", gops(dpbusd_512, 128), gops(fma_512, 32),
                             gops(dpbf16_512, 64)};
+    if (strcmp(level, "avxvnni") == 0)
+        return (bench_peak){"vpdpbusd", gops(dpbusd_vex, 64), gops(fma_256, 16)};
+    if (strcmp(level, "avxvnni-evex") == 0)
+        return (bench_peak){"vpdpbusd", gops(dpbusd_evex, 64), gops(fma_256, 16)};
     if (strcmp(level, "avx2") == 0)
         return (bench_peak){"vpmaddubsw", gops(maddubs_256, 64), gops(fma_256, 16)};
     return (bench_peak){.int8_name = ""};

@@ -18,7 +18,7 @@ typedef struct need {
     const char *name;
     enum word word;
     uint32_t bits;      /* all of them */
-    vd_x86_level from;  /* the first level that needs it; those above do too */
+    vd_x86_level from;  /* the first level that needs it; those above do too, but for AVX-VNNI */
 } need;
 
 static const need needs[] = {
@@ -26,6 +26,7 @@ static const need needs[] = {
     {"FMA", LEAF1_ECX, 1u << 12, VD_X86_AVX2},
     {"F16C", LEAF1_ECX, 1u << 29, VD_X86_AVX2},
     {"256-bit registers enabled by the system", XCR0, 0x06, VD_X86_AVX2},
+    {"AVX_VNNI", LEAF7_1_EAX, 1u << 4, VD_X86_AVXVNNI},
     {"AVX512F", LEAF7_EBX, 1u << 16, VD_X86_AVX512},
     {"AVX512DQ", LEAF7_EBX, 1u << 17, VD_X86_AVX512},
     {"AVX512BW", LEAF7_EBX, 1u << 30, VD_X86_AVX512},
@@ -81,7 +82,8 @@ static void read_words(uint32_t word[N_WORDS])
 
 static bool is_missing(const uint32_t word[N_WORDS], const need *n, vd_x86_level level)
 {
-    return level >= n->from && (word[n->word] & n->bits) != n->bits;
+    bool needed = n->from == VD_X86_AVXVNNI ? level == n->from : level >= n->from;
+    return needed && (word[n->word] & n->bits) != n->bits;
 }
 
 void vd_x86_lacks(vd_x86_level level, char *text, size_t size)

@@ -4,10 +4,12 @@
 
 #include "kernels/kernels.h"
 
-/* Each grows from the table of the one before it. */
+/* The lowest first. Each grows from the one before it that the machine runs: AVX-VNNI and AVX-512
+ * came to different processors, all others have what those before them have. */
 typedef enum vd_x86_level {
     VD_X86_AVX2,        /* AVX2, FMA, F16C */
-    VD_X86_AVX512,      /* the above, AVX-512 F, BW, DQ, VL and VNNI */
+    VD_X86_AVXVNNI,     /* the above and AVX-VNNI */
+    VD_X86_AVX512,      /* AVX2, FMA, F16C, AVX-512 F, BW, DQ, VL and VNNI */
     VD_X86_AVX512_BF16, /* the above and AVX512_BF16 */
     VD_X86_AMX,         /* the above, AMX-TILE and AMX-BF16 */
     VD_X86_LEVELS
@@ -21,13 +23,21 @@ void vd_x86_lacks(vd_x86_level level, char *text, size_t size);
 
 /* Overwrite the entries of *k that the level does better, and its name. */
 void vd_avx2_fill(vd_kernels *k);
+void vd_avxvnni_fill(vd_kernels *k);
 void vd_avx512_fill(vd_kernels *k);
 void vd_avx512bf16_fill(vd_kernels *k);
 void vd_amx_fill(vd_kernels *k);
 void vd_amx_emulated_fill(vd_kernels *k); /* over avx512-bf16, for tests */
 
+/* Packed products of any layout, and those of whole numbers. */
+void vd_avx2_linear(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                    const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
 void vd_avx2_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                            const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
+/* Whole numbers only; in vd_check alone. */
+void vd_avxvnni_evex_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                                   const vd_act *act, float *y, size_t ld_y, size_t begin,
+                                   size_t end);
 void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                              const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
 /* The same for many tokens; linear_packed hands over to it. */

@@ -21,8 +21,8 @@
 
 #include "kernels/common/attn.inc"
 
-static void linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
-                          const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
+void vd_avx2_linear(int layout, const void *packed, size_t n_rows, size_t n_cols,
+                    const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end)
 {
     if (vd_layout_is_float(layout))
         op_linear_half(layout, packed, n_cols, act, y, ld_y, begin, end);
@@ -37,7 +37,7 @@ void vd_avx2_fill(vd_kernels *k)
     k->dot_row = op_dot_row;
     k->linear_rows = op_linear_rows;
     k->layout_for = vd_layout_for;
-    k->linear_packed = linear_packed;
+    k->linear_packed = vd_avx2_linear;
     k->rms_norm = op_rms_norm;
     k->layer_norm = op_layer_norm;
     k->rope = op_rope;
