@@ -50,6 +50,20 @@ typedef enum vd_speculate {
 /* "off" or "lookup"; false for another word. */
 VD_API bool vd_speculate_parse(const char *word, vd_speculate *ret_speculate);
 
+/* How keys and values are kept between steps: what it costs in quality stands in
+ * docs/performance.md. The last two need heads of a multiple of 32 values. */
+typedef enum vd_kv_type {
+    VD_KV_F16,
+    VD_KV_BF16,
+    VD_KV_F32,
+    VD_KV_Q8_0, /* whole numbers of 8 bits, a scale for 32: 0.53 of F16 */
+    VD_KV_Q4_0  /* of 4 bits: 0.28 of F16 */
+} vd_kv_type;
+/* "f16"; static. */
+VD_API const char *vd_kv_type_name(vd_kv_type type);
+/* "f16", "bf16", "f32", "q8_0" or "q4_0"; false for another word. */
+VD_API bool vd_kv_type_parse(const char *word, vd_kv_type *ret_type);
+
 /* {0} means the defaults. */
 typedef struct vd_engine_options {
     size_t n_threads;    /* 0: one per core, and fewer for small batches where that is faster.
@@ -66,7 +80,7 @@ typedef struct vd_engine_options {
                             50. Prompts are then read in shorter pieces, but of 32 tokens at least,
                             or up to 128 where shorter ones cost too much per token */
     vd_pooling pooling;  /* of embeddings, where a request does not say */
-    bool kv_f32;         /* KV cache in f32 instead of f16; always so in an encoder */
+    vd_kv_type kv_type;  /* of the KV cache; in an encoder always F32 */
     bool exact;          /* f32 activations against decoded weights: slow, the reference */
     bool no_prefix_cache;
     vd_speculate speculate;

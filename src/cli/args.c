@@ -64,6 +64,15 @@ bool vd_cli_parse_word(const char *command, const char *option, const char *word
     return true;
 }
 
+bool vd_cli_parse_kv(const char *command, const char *word, vd_kv_type *ret)
+{
+    if (!vd_kv_type_parse(word, ret)) {
+        vd_cli_misuse(command, "--kv is '%s', expected f16, bf16, f32, q8_0 or q4_0", word);
+        return false;
+    }
+    return true;
+}
+
 bool vd_cli_parse_ids(const char *command, const char *text, int32_t **ret_ids, size_t *ret_n)
 {
     size_t n = 0, n_max = strlen(text) / 2 + 1;

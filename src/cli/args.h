@@ -29,6 +29,8 @@ bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_
     "                      stays the same. Default off\n"                                          \
     "  --draft MODEL       let this smaller model of the same vocabulary guess them\n"             \
     "  --draft-tokens N    guessed at most per step, 1 to 16; default 8\n"
+/* A type of the KV cache, as --kv says it. */
+bool vd_cli_parse_kv(const char *command, const char *word, vd_kv_type *ret);
 /* Which energy meters this process reads, as docs/meters.md writes them: sets VERDANT_METER. */
 void vd_cli_use_meter(const char *spec);
 /* "1,2,3" or "1 2 3" to a list (vd_free); false with a message. */

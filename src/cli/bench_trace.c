@@ -292,7 +292,7 @@ static vd_status open_side(study *s, way *side, const char *mode, size_t n_parts
     side->run.series = s->series;
     side->run.settings = (vd_run_settings){.threads = n_threads,
                                            .processes = n_parts,
-                                           .kv = a->engine.kv_f32 ? "f32" : "f16",
+                                           .kv = vd_kv_type_name(a->engine.kv_type),
                                            .precision = a->engine.exact ? "exact" : "fast"};
     side->run.trace = (vd_run_trace){mode, s->trace.name, s->trace.n, s->trace.n_clients,
                                      s->trace.seed, s->trace.speedup};

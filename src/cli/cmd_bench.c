@@ -35,7 +35,7 @@ static const char help[] =
     "                      litres of water per kWh on site, in power stations, for the records\n"
     "  --meter SPEC        which energy meters to read (docs/meters.md); default auto\n"
     "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"
-    "  --kv TYPE           f16 or f32; default f16\n"
+    "  --kv TYPE           keys and values as f16, bf16, f32, q8_0 or q4_0; default f16\n"
     VD_SPECULATE_HELP
     "  --json              {\"prefill\":{\"tok_s\":...},\"decode\":{\"tok_s\":...},\n"
     "                       \"j_per_tok\":...} and the record; of several models an array\n"
@@ -172,7 +172,7 @@ static bool parse_one(int c, char **argv, vd_bench_args *a)
     case 'T':
         return vd_cli_parse_draft_tokens("bench", optarg, &a->engine);
     case 'k':
-        return vd_cli_parse_word("bench", "--kv", optarg, "f16", "f32", &a->engine.kv_f32);
+        return vd_cli_parse_kv("bench", optarg, &a->engine.kv_type);
     case 'e':
         return vd_cli_parse_word("bench", "--precision", optarg, "fast", "exact",
                                  &a->engine.exact);

@@ -25,6 +25,7 @@ static const char help[] =
     "  --chunks N          how many chunks; default all\n"
     "  --against BASE      a second model with the same vocabulary\n"
     "  --base-precision W  exact or fast for BASE; default exact\n"
+    "  --base-kv TYPE      keys and values of BASE; default as --kv\n"
     "\n"
     "--task: how often the model finds the right choice of a question likeliest, by the sum of\n"
     "its tokens' log-probabilities and by their mean (norm: llama.cpp's HellaSwag score).\n"
@@ -40,7 +41,7 @@ static const char help[] =
     "\n"
     "Both:\n"
     "  --precision WORD    exact (f32 activations) or fast; default fast\n"
-    "  --kv TYPE           f16 or f32; default f16\n"
+    "  --kv TYPE           keys and values as f16, bf16, f32, q8_0 or q4_0; default f16\n"
     "  -t, --threads N     default: one per core\n"
     "  --json              {\"ppl\":...,\"ppl_stderr\":...,\"n_tokens\":...,\"kl_mean\":...,\n"
     "                      \"kl_99\":...,\"top1_agreement\":...,\"top1_stderr\":...} or\n"
@@ -70,7 +71,7 @@ static bool check(const vd_eval_args *a, bool text_option, bool task_option)
     if ((a->text != NULL) == (a->task != NULL))
         what = "one of --text and --task is needed";
     else if (a->task != NULL && text_option)
-        what = "--ctx, --chunks, --against and --base-precision belong to --text";
+        what = "--ctx, --chunks, --against, --base-precision and --base-kv belong to --text";
     else if (a->text != NULL && task_option)
         what = "--limit, --draw, --format and --scores belong to --task";
     if (what != NULL)
@@ -92,13 +93,15 @@ static bool parse(int argc, char **argv, vd_eval_args *a)
                                             {"precision", required_argument, NULL, 'p'},
                                             {"base-precision", required_argument, NULL, 'b'},
                                             {"kv", required_argument, NULL, 'k'},
+                                            {"base-kv", required_argument, NULL, 'v'},
                                             {"threads", required_argument, NULL, 't'},
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
+    vd_kv_type ignored;
     bool good = true, text_option = false, task_option = false;
     int c;
     while (good && (c = getopt_long(argc, argv, ":t:", options, NULL)) != -1) {
-        text_option |= strchr("cnab", c) != NULL;
+        text_option |= strchr("cnabv", c) != NULL;
         task_option |= strchr("ldfs", c) != NULL;
         switch (c) {
         case 'x':
@@ -136,8 +139,12 @@ static bool parse(int argc, char **argv, vd_eval_args *a)
             good = vd_cli_parse_word("eval", "--base-precision", optarg, "exact", "fast",
                                      &a->base_fast);
             break;
+        case 'v':
+            good = vd_cli_parse_kv("eval", optarg, &ignored);
+            a->base_kv = optarg;
+            break;
         case 'k':
-            good = vd_cli_parse_word("eval", "--kv", optarg, "f16", "f32", &a->options.kv_f32);
+            good = vd_cli_parse_kv("eval", optarg, &a->options.kv_type);
             break;
         case 't':
             good = vd_cli_parse_size("eval", "--threads", optarg, 1, 256, &a->options.n_threads);

@@ -21,7 +21,7 @@ static const char help[] =
     "  -o, --output FILE   where the logits go\n"
     "  --first N           leave out the logits of the first N positions\n"
     "  --precision WORD    exact (f32 activations) or fast; default fast\n"
-    "  --kv TYPE           f16 or f32; default f16\n"
+    "  --kv TYPE           keys and values as f16, bf16, f32, q8_0 or q4_0; default f16\n"
     "  -t, --threads N     default: one per core\n"
     "\n"
     "Example:\n"
@@ -60,7 +60,7 @@ static bool parse(int argc, char **argv, args *a)
                                      &a->options.exact);
             break;
         case 'k':
-            good = vd_cli_parse_word("logits", "--kv", optarg, "f16", "f32", &a->options.kv_f32);
+            good = vd_cli_parse_kv("logits", optarg, &a->options.kv_type);
             break;
         case 't':
             good = vd_cli_parse_size("logits", "--threads", optarg, 1, 256, &a->options.n_threads);

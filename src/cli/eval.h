@@ -16,6 +16,7 @@ typedef struct vd_eval_args {
     bool draw;            /* the tasks llama-perplexity draws */
     bool json, base_fast;
     vd_scorer_options options;
+    const char *base_kv; /* of the base: a word of vd_kv_type_parse; NULL: as options has it */
 } vd_eval_args;
 
 /* A path or a stored name. Chunks beyond what the model was trained for are noted on stderr. */

@@ -83,6 +83,8 @@ int vd_eval_text(const vd_eval_args *a)
     vd_scorer_options options = a->options, base_options = a->options;
     options.max_tokens = base_options.max_tokens = a->ctx;
     base_options.exact = !a->base_fast;
+    if (a->base_kv != NULL)
+        (void)vd_kv_type_parse(a->base_kv, &base_options.kv_type); /* looked at before */
     vd_progress_init(&progress, "eval");
     vd_status st = vd_file_read(a->text, TEXT_MAX, &text, &n, &err);
     if (st == VD_OK)

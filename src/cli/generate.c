@@ -11,7 +11,7 @@ enum {
     OPT_SYSTEM = 256, OPT_TEMPERATURE, OPT_TOP_P, OPT_TOP_K, OPT_MIN_P, OPT_TYPICAL_P,
     OPT_REPETITION, OPT_FREQUENCY, OPT_PRESENCE, OPT_SEED, OPT_CTX, OPT_PRECISION, OPT_ZONE,
     OPT_METER, OPT_JSON, OPT_RAW, OPT_SPECULATE, OPT_DRAFT_TOKENS,
-    OPT_DRAFT
+    OPT_DRAFT, OPT_KV
 };
 
 static const struct option options[] = {
@@ -29,6 +29,7 @@ static const struct option options[] = {
     {"ctx", required_argument, NULL, OPT_CTX},
     {"threads", required_argument, NULL, 't'},
     {"precision", required_argument, NULL, OPT_PRECISION},
+    {"kv", required_argument, NULL, OPT_KV},
     {"zone", required_argument, NULL, OPT_ZONE},
     {"meter", required_argument, NULL, OPT_METER},
     {"json", no_argument, NULL, OPT_JSON},
@@ -92,6 +93,8 @@ static bool parse_value(const char *command, int c, char **argv, vd_generate_arg
         return vd_cli_parse_size(command, "--ctx", optarg, 2, 1 << 24, &a->engine.ctx_tokens);
     case 'n':
         return vd_cli_parse_size(command, "--max-tokens", optarg, 1, 1 << 24, &a->max_tokens);
+    case OPT_KV:
+        return vd_cli_parse_kv(command, optarg, &a->engine.kv_type);
     case 't':
         return vd_cli_parse_size(command, "--threads", optarg, 1, 256, &a->engine.n_threads);
     default:

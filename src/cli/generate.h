@@ -29,6 +29,7 @@ typedef struct vd_generate_args {
     "  -t, --threads N     default: one per core\n"                                                \
     "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"   \
     VD_SPECULATE_HELP                                                                              \
+    "  --kv TYPE           keys and values as f16, bf16, f32, q8_0 or q4_0; default f16\n"         \
     "  --zone CODE         grid for the grams of CO2e, e.g. DE, FR, US-CA; default the world\n"    \
     "  --meter SPEC        which energy meters to read (docs/meters.md); default auto\n"           \
     "  -q, --quiet         no line about tokens, joules and grams\n"

@@ -177,7 +177,7 @@ void vd_run_facts_engine(vd_engine *engine, const vd_engine_options *options, vd
     vd_engine_info info = vd_engine_info_get(engine);
     run->settings.threads = info.n_threads;
     run->settings.kernels = info.kernels;
-    run->settings.kv = options->kv_f32 ? "f32" : "f16";
+    run->settings.kv = vd_kv_type_name(options->kv_type);
     run->settings.precision = options->exact ? "exact" : "fast";
     run->settings.processes = 1;
     run->weights_bytes = info.weight_bytes;

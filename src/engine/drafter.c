@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "engine/kv_type.h"
 #include "engine/engine.h"
 #include "text/tokenizer.h"
 
@@ -100,7 +101,7 @@ vd_status vd_drafter_open(const char *path, const vd_engine *e, vd_drafter **ret
     if (st != VD_OK)
         goto out;
     d->size = (double)d->model->weight_bytes / (double)VD_MAX(e->model->weight_bytes, (size_t)1);
-    st = vd_kv_create(&d->model->hp, o->kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16, o->kv_tokens, &d->kv,
+    st = vd_kv_create(&d->model->hp, vd_kv_type_dtype(o->kv_type), o->kv_tokens, &d->kv,
                       err);
     if (st == VD_OK)
         st = vd_forward_create(d->model, d->kv, e->pool, d->n_rows, o->ctx_tokens, &d->forward,

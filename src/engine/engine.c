@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "engine/kv_type.h"
 #include "text/tokenizer.h"
 
 enum {
@@ -44,6 +45,8 @@ static vd_status check_options(const vd_engine_options *o, vd_err *err)
     if ((o->speculate == VD_SPECULATE_MODEL) != (o->draft_path != NULL))
         return VD_FAIL(err, VD_ERR_ARG,
                        "guesses by a draft model need its file, and no others may have one");
+    if (o->kv_type > VD_KV_Q4_0)
+        return VD_FAIL(err, VD_ERR_ARG, "there is no type %d of the KV cache", (int)o->kv_type);
     return VD_OK;
 }
 
@@ -51,7 +54,9 @@ static vd_status check_options(const vd_engine_options *o, vd_err *err)
 static size_t default_kv_tokens(const vd_hparams *hp, const vd_engine_options *o)
 {
     size_t wanted = VD_MAX((size_t)DEFAULT_KV, 4 * o->ctx_tokens);
-    size_t row = hp->head_dim * (o->kv_f32 ? 4 : 2);
+    size_t row;
+    if (!vd_dtype_row_bytes((uint32_t)vd_kv_type_dtype(o->kv_type), hp->head_dim, &row))
+        return wanted; /* vd_kv_create says what is wrong */
     size_t token_bytes = 2 * hp->n_layer * hp->n_kv_head * row;
     long n_pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
     if (n_pages <= 0 || page_bytes <= 0)
@@ -66,7 +71,8 @@ static void fill_encoder(vd_engine_options *o)
     o->step_tokens = VD_MAX(o->step_tokens, o->ctx_tokens);
     if (o->kv_tokens == 0)
         o->kv_tokens = o->step_tokens + o->max_running * VD_KV_PAGE_TOKENS;
-    o->kv_f32 = o->no_prefix_cache = true;
+    o->kv_type = VD_KV_F32;
+    o->no_prefix_cache = true;
     o->speculate = VD_SPECULATE_OFF;
 }
 
@@ -220,8 +226,8 @@ vd_status vd_engine_open(const char *path, const vd_engine_options *options,
                      e->options.ctx_tokens, vd_model_ctx_max(e->model));
         goto out;
     }
-    st = vd_kv_create(&e->model->hp, e->options.kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16,
-                      e->options.kv_tokens, &e->kv, err);
+    st = vd_kv_create(&e->model->hp, vd_kv_type_dtype(e->options.kv_type), e->options.kv_tokens,
+                      &e->kv, err);
     if (st == VD_OK)
         st = vd_forward_create(e->model, e->kv, e->pool, e->options.step_tokens,
                                e->options.ctx_tokens, &e->forward, err);

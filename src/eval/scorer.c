@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "engine/kv_type.h"
 #include "eval/scorer_internal.h"
 #include "text/tokenizer.h"
 
@@ -59,7 +60,7 @@ vd_status vd_scorer_open(const char *path, const vd_scorer_options *options,
     if (st == VD_OK && options->max_tokens > vd_model_ctx_max(s->model))
         st = VD_FAIL(err, VD_ERR_CONTEXT, "%s: %zu tokens at once; the model has positions for %zu",
                      path, options->max_tokens, vd_model_ctx_max(s->model));
-    s->kv_dtype = options->kv_f32 ? VD_DTYPE_F32 : VD_DTYPE_F16;
+    s->kv_dtype = vd_kv_type_dtype(options->kv_type);
     if (st == VD_OK && options->max_tokens > 0)
         st = make_buffers(s, options->max_tokens, err);
     if (st == VD_OK) {

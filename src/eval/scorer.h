@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <verdant/engine.h>
 #include <verdant/status.h>
 #include <verdant/tokenizer.h>
 
@@ -20,7 +21,7 @@ typedef struct vd_scorer_options {
     size_t n_threads;  /* 0: one per core */
     size_t max_tokens; /* longest chunk of vd_scorer_run; 0 where it is never called */
     bool exact;        /* f32 activations; default: what the machine is fastest at */
-    bool kv_f32;
+    vd_kv_type kv_type;
 } vd_scorer_options;
 
 VD_NODISCARD vd_status vd_scorer_open(const char *path, const vd_scorer_options *options,

@@ -104,7 +104,7 @@ typedef struct vd_attn {
     size_t n_kv;           /* positions that the last query sees, 1 or more */
     bool causal;           /* the one before it sees one less, and so on; else all see n_kv */
     size_t window;         /* of these only the last so many; 0: all */
-    vd_dtype kv_dtype;     /* F16 or F32 */
+    vd_dtype kv_dtype;     /* F16, BF16, F32, or with D a multiple of 32 Q8_0, Q4_0 */
     float scale;           /* logits = scale * q.k */
     float softcap;         /* logits become softcap * tanh(logits / softcap); 0: off */
     float *scratch;        /* vd_attn_scratch floats of the calling thread, aligned to 64 */
@@ -206,7 +206,7 @@ struct vd_kernels {
     void (*gelu_mul)(float *gate, const float *up, size_t n);     /* tanh form of GELU */
     void (*gelu)(float *x, size_t n);                             /* x = gelu(x), tanh form */
     void (*attn)(const vd_attn *args);
-    /* f32 to the KV cache's type (F16 or F32), n values. */
+    /* f32 to the KV cache's type (see vd_attn), n values. All levels give the same bits. */
     void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);
 };
 

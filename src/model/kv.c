@@ -197,6 +197,11 @@ void vd_kv_seq_publish(vd_kv *kv, vd_kv_seq *seq, uint64_t salt, const int32_t *
 static vd_status size_up(vd_kv *kv, const vd_hparams *hp, vd_dtype dtype, size_t n_tokens,
                          vd_err *err)
 {
+    const vd_dtype_info *type = vd_dtype_get((uint32_t)dtype);
+    if (hp->head_dim % type->block != 0)
+        return VD_FAIL(err, VD_ERR_ARG,
+                       "a KV cache of %s needs heads of a multiple of %d values, and this model's "
+                       "have %zu: take f16", type->name, type->block, hp->head_dim);
     kv->dtype = dtype;
     kv->n_pages = (n_tokens + VD_KV_PAGE_TOKENS - 1) / VD_KV_PAGE_TOKENS;
     bool fits = vd_dtype_row_bytes((uint32_t)dtype, hp->head_dim, &kv->row_bytes) &&

@@ -32,7 +32,8 @@ typedef struct vd_kv_seq {
     uint64_t parent_id; /* of the page after those */
 } vd_kv_seq;
 
-/* Memory for n_tokens positions (rounded up to pages). dtype F16 or F32. */
+/* Memory for n_tokens positions (rounded up to pages). dtype as in vd_attn; VD_ERR_ARG where its
+ * blocks do not fit the heads. */
 VD_NODISCARD vd_status vd_kv_create(const vd_hparams *hp, vd_dtype dtype, size_t n_tokens,
                                     vd_kv **ret_kv, vd_err *err);
 void vd_kv_free(vd_kv *kv);

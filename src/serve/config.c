@@ -32,13 +32,13 @@ static const cyaml_schema_field_t model_fields[] = {
     TEXT("draft", vd_config_model, draft),
     COUNT("draft_tokens", vd_config_model, draft_tokens),
     COUNT("step_ms", vd_config_model, step_ms),
+    TEXT("kv", vd_config_model, kv),
     COUNT("ctx_tokens", vd_config_model, ctx_tokens),
     COUNT("kv_tokens", vd_config_model, kv_tokens),
     COUNT("max_running", vd_config_model, max_running),
     COUNT("max_waiting", vd_config_model, max_waiting),
     COUNT("step_tokens", vd_config_model, step_tokens),
     COUNT("threads", vd_config_model, threads),
-    YES("kv_f32", vd_config_model, kv_f32),
     YES("exact", vd_config_model, exact),
     YES("no_prefix_cache", vd_config_model, no_prefix_cache),
     CYAML_FIELD_END,
@@ -237,6 +237,11 @@ static vd_status check_model(const vd_yaml *yaml, const vd_config *c, size_t i, 
         return vd_yaml_fail(yaml, key, err, "is '%s'; off and lookup there are", m->speculate);
     if (m->speculate != NULL && m->draft != NULL)
         return vd_yaml_fail(yaml, key, err, "and `draft` exclude each other");
+    vd_kv_type kv_type;
+    snprintf(key, sizeof(key), "models[%zu].kv", i);
+    if (m->kv != NULL && !vd_kv_type_parse(m->kv, &kv_type))
+        return vd_yaml_fail(yaml, key, err, "is '%s'; f16, bf16, f32, q8_0 and q4_0 there are",
+                            m->kv);
     snprintf(key, sizeof(key), "models[%zu].name", i);
     vd_err why;
     if (vd_model_name_check(m->name, &why) != VD_OK)
@@ -413,6 +418,9 @@ vd_engine_options vd_config_engine(const vd_config_model *m)
         (void)vd_speculate_parse(m->speculate, &speculate); /* likewise */
     if (m->draft != NULL)
         speculate = VD_SPECULATE_MODEL;
+    vd_kv_type kv_type = VD_KV_F16;
+    if (m->kv != NULL)
+        (void)vd_kv_type_parse(m->kv, &kv_type);
     return (vd_engine_options){
         .pooling = pooling,
         .speculate = speculate,
@@ -425,7 +433,7 @@ vd_engine_options vd_config_engine(const vd_config_model *m)
         .max_waiting = m->max_waiting,
         .step_tokens = m->step_tokens,
         .step_ms = m->step_ms,
-        .kv_f32 = m->kv_f32,
+        .kv_type = kv_type,
         .exact = m->exact,
         .no_prefix_cache = m->no_prefix_cache,
     };

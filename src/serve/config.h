@@ -20,7 +20,8 @@ typedef struct vd_config_model {
     char *draft;      /* like ref */
     uint32_t ctx_tokens, kv_tokens, max_running, max_waiting, step_tokens, threads;
     uint32_t draft_tokens, step_ms;
-    bool kv_f32, exact, no_prefix_cache;
+    char *kv;         /* a word of vd_kv_type_parse */
+    bool exact, no_prefix_cache;
     uint32_t ref_line; /* where `ref` stands in the file, for messages */
 } vd_config_model;
 

@@ -70,6 +70,23 @@ def test_a_model_against_itself_does_not_diverge(two, verdant, tmp_path):
     assert "99 % KL" in shown and "100.00 +- 0.00 %" in shown
 
 
+def test_coarser_keys_and_values_diverge_more(verdant, model, tmp_path):
+    text = tmp_path / "text"
+    text.write_text(TEXT)
+    kl = {}
+    for kind in ("f32", "f16", "q8_0", "q4_0"):
+        result = verdant(
+            *("eval", model, "--text", text, "--against", model, "--ctx", 96, "--chunks", 1),
+            *("--kv", kind, "--base-kv", "f32", "--base-precision", "fast", "--json"),
+        )
+        assert result.returncode == 0, result.stderr
+        kl[kind] = json.loads(result.stdout)["kl_mean"]
+    assert kl["f32"] < 1e-9
+    assert kl["f32"] < kl["f16"] < kl["q8_0"] < kl["q4_0"] < 1
+    wrong = verdant("eval", model, "--text", text, "--kv", "q5_0")
+    assert wrong.returncode == 2 and "expected f16, bf16, f32, q8_0 or q4_0" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     "token,instead,status", [("the", "thx", 1), ("<|im_start|>", "<|im_begin|>", 0)]
 )

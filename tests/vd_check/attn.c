@@ -15,9 +15,10 @@ typedef struct shape {
 
 static void one(const vd_kernels *k, const vd_kernels *c, shape s)
 {
-    size_t width = s.kv_dtype == VD_DTYPE_F32 ? 4 : 2;
+    size_t row_bytes = 0;
+    (void)vd_dtype_row_bytes((uint32_t)s.kv_dtype, s.head_dim, &row_bytes);
     size_t n_pages = (s.n_kv + s.page_tokens - 1) / s.page_tokens;
-    size_t row = s.head_dim * width + s.row_gap, page = s.page_tokens * row + 64;
+    size_t row = row_bytes + s.row_gap, page = s.page_tokens * row + 64;
     size_t kv_bytes = n_pages * page - 64 - s.row_gap;
     unsigned char *kv[2] = {check_memory(kv_bytes), check_memory(kv_bytes)};
     uint32_t *pages = check_memory(n_pages * sizeof *pages);
@@ -29,7 +30,8 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
     check_now("attn %s n_q=%zu group=%zu D=%zu page=%zu n_kv=%zu window=%zu%s %s kind=%d "
               "softcap=%g",
               k->name, s.n_q, s.n_group, s.head_dim, s.page_tokens, s.n_kv, s.window,
-              s.causal ? " causal" : "", vd_dtype_name(s.kv_dtype), s.kind, (double)s.softcap);
+              s.causal ? " causal" : "", vd_dtype_name((uint32_t)s.kv_dtype), s.kind,
+              (double)s.softcap);
     for (size_t p = 0; p < n_pages; p++) /* in a random order of pages */
         pages[p] = (uint32_t)p;
     for (size_t p = n_pages; p > 1; p--) {
@@ -66,28 +68,30 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
 }
 
 /* A block gives each of its queries the bits that it has in another block, or alone. */
-static void same_in_any_block(const vd_kernels *k)
+static void same_in_any_block(const vd_kernels *k, vd_dtype dtype)
 {
-    enum { N = 48, D = 40, AT = 100, PAGE = 16, N_PAGES = (AT + N + PAGE - 1) / PAGE };
+    enum { N = 48, D = 96, AT = 100, PAGE = 16, N_PAGES = (AT + N + PAGE - 1) / PAGE };
     static const size_t sizes[] = {1, 8, 2, 13, 1, 9, 7, 7}; /* N in all */
-    size_t row = D * 2, kv_bytes = N_PAGES * PAGE * row;
+    size_t row = 0;
+    (void)vd_dtype_row_bytes((uint32_t)dtype, D, &row);
+    size_t kv_bytes = N_PAGES * PAGE * row;
     unsigned char *keys = check_memory(kv_bytes), *values = check_memory(kv_bytes);
     float *q = check_memory(N * D * sizeof *q), *whole = check_memory(N * D * sizeof *q);
     float *parts = check_memory(N * D * sizeof *q);
     float *scratch = check_memory(vd_attn_scratch(D) * sizeof *scratch);
     uint32_t pages[N_PAGES];
-    check_now("attn %s in blocks", k->name);
+    check_now("attn %s %s in blocks", k->name, vd_dtype_name((uint32_t)dtype));
     for (uint32_t p = 0; p < N_PAGES; p++)
         pages[p] = N_PAGES - 1 - p;
     check_fill_floats(q, N * D);
-    check_fill_rows(VD_DTYPE_F16, keys, N_PAGES * PAGE, D);
-    check_fill_rows(VD_DTYPE_F16, values, N_PAGES * PAGE, D);
+    check_fill_rows(dtype, keys, N_PAGES * PAGE, D);
+    check_fill_rows(dtype, values, N_PAGES * PAGE, D);
     for (size_t window = 0; window <= 60; window += 30) {
         vd_attn args = {.q = q, .out = whole, .n_q = N, .ld_q = D, .n_group = 1, .head_dim = D,
                         .k_base = keys, .v_base = values, .page = pages,
                         .page_stride = PAGE * row, .row_stride = row, .page_tokens = PAGE,
                         .n_kv = AT + N, .causal = true, .window = window,
-                        .kv_dtype = VD_DTYPE_F16, .scale = 0.5f, .scratch = scratch};
+                        .kv_dtype = dtype, .scale = 0.5f, .scratch = scratch};
         k->attn(&args);
         for (size_t b = 0, i = 0; b < VD_COUNT(sizes); i += sizes[b++]) {
             args.n_q = sizes[b];
@@ -106,6 +110,9 @@ void check_attn(const vd_kernels *k)
 {
     static const size_t dims[] = {8, 16, 24, 40, 64, 72, 80, 96, 128, 200, 256};
     static const size_t lengths[] = {1, 2, 31, 32, 33, 64, 101, 150};
+    static const vd_dtype more[] = {VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0};
+    static const vd_dtype all[] = {VD_DTYPE_F32, VD_DTYPE_F16, VD_DTYPE_BF16, VD_DTYPE_Q8_0,
+                                   VD_DTYPE_Q4_0};
     const vd_kernels *c = vd_kernels_level("c");
     for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++)
         for (size_t n = 0; n < sizeof lengths / sizeof lengths[0]; n++)
@@ -127,7 +134,11 @@ void check_attn(const vd_kernels *k)
                 s.n_q = most_q;
                 s.kind = (int)check_random_below(2); /* plain or NaN */
                 one(k, c, s);
+                s.kv_dtype = more[check_random_below(3)];
+                s.n_q = 1 + check_random_below(most_q);
+                if (dims[d] % 32 == 0 || s.kv_dtype == VD_DTYPE_BF16)
+                    one(k, c, s);
             }
-    if (k != c)
-        same_in_any_block(k);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        same_in_any_block(k, all[i]);
 }

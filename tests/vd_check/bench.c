@@ -108,6 +108,14 @@ static void run_store(void *k)
 {
     ((const vd_kernels *)k)->store_kv(VD_DTYPE_F16, xs, halves, N);
 }
+static void run_store_q8_0(void *k)
+{
+    ((const vd_kernels *)k)->store_kv(VD_DTYPE_Q8_0, xs, halves, N);
+}
+static void run_store_q4_0(void *k)
+{
+    ((const vd_kernels *)k)->store_kv(VD_DTYPE_Q4_0, xs, halves, N);
+}
 
 static void bench_small(const vd_kernels *k, const char *filter)
 {
@@ -119,7 +127,9 @@ static void bench_small(const vd_kernels *k, const char *filter)
                {"layer_norm 4096", run_layer_norm, 16 * N},
                {"add 4096", run_add, 12 * N}, {"silu_mul 4096", run_silu, 12 * N},
                {"gelu_mul 4096", run_gelu, 12 * N}, {"rope neox 4096", run_rope_neox, 12 * N},
-               {"rope pairs 4096", run_rope, 12 * N}, {"store_kv F16 4096", run_store, 6 * N}};
+               {"rope pairs 4096", run_rope, 12 * N}, {"store_kv F16 4096", run_store, 6 * N},
+               {"store_kv Q8_0 4096", run_store_q8_0, 5 * N},
+               {"store_kv Q4_0 4096", run_store_q4_0, 4 * N}};
     check_fill_floats(xs, N);
     for (size_t i = 0; i < N; i += 2) { /* angles too: rope must not grow what it turns */
         ys[i] = 0.6f;
@@ -152,7 +162,9 @@ static void bench_attn(const vd_kernels *k, const char *filter, size_t n_q, size
                    n_q, group, d, n_kv);
     if (strstr(name, filter) == NULL)
         return;
-    size_t row = d * (dtype == VD_DTYPE_F16 ? 2 : 4), bytes = n_kv * row;
+    size_t row = 0;
+    (void)vd_dtype_row_bytes((uint32_t)dtype, d, &row);
+    size_t bytes = n_kv * row;
     unsigned char *kv = vd_alloc(2 * bytes);
     uint32_t *pages = vd_alloc(n_kv / PAGE * sizeof *pages);
     size_t n = n_q * group * d;
@@ -187,10 +199,14 @@ void bench_all(const vd_kernels *k, const bench_options *options)
                                        {1, 4, 128, 2048}, {1, 4, 256, 2048}, {2, 3, 64, 2048},
                                        {3, 3, 64, 2048},  {16, 3, 64, 2048}, {6, 8, 64, 2048},
                                        {12, 4, 128, 2048}, {12, 4, 256, 2048}};
+    static const vd_dtype types[] = {VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0, VD_DTYPE_F32};
     bench_products(k, options);
     bench_small(k, options->filter);
     for (size_t i = 0; i < VD_COUNT(shapes); i++)
         bench_attn(k, options->filter, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3],
                    VD_DTYPE_F16);
-    bench_attn(k, options->filter, 1, 3, 64, 2048, VD_DTYPE_F32);
+    for (size_t i = 0; i < VD_COUNT(types); i++) {
+        bench_attn(k, options->filter, 1, 3, 64, 2048, types[i]);
+        bench_attn(k, options->filter, 16, 3, 64, 2048, types[i]);
+    }
 }

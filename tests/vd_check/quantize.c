@@ -48,7 +48,8 @@ static void one_quantize(const vd_kernels *k, const vd_kernels *c, size_t n, int
 
 static void one_store(const vd_kernels *k, const vd_kernels *c, vd_dtype dtype, size_t n, int kind)
 {
-    size_t bytes = n * (dtype == VD_DTYPE_F32 ? 4 : 2);
+    size_t bytes = 0;
+    (void)vd_dtype_row_bytes((uint32_t)dtype, n, &bytes);
     float *x = check_memory(n * sizeof *x);
     unsigned char *got = check_memory(bytes), *want = check_memory(bytes);
 
@@ -73,6 +74,11 @@ void check_quantize(const vd_kernels *k)
         for (size_t n = 0; n <= 70; n++) {
             one_store(k, c, VD_DTYPE_F16, n, kind);
             one_store(k, c, VD_DTYPE_F32, n, kind);
+            one_store(k, c, VD_DTYPE_BF16, n, kind);
+        }
+        for (size_t n = 0; n <= 128; n += 32) {
+            one_store(k, c, VD_DTYPE_Q8_0, n, kind);
+            one_store(k, c, VD_DTYPE_Q4_0, n, kind);
         }
     }
 }

@@ -5,12 +5,11 @@
  * accumulator is on the stack; the logits are computed again for each slice.
  */
 #include <math.h>
-#include <string.h>
 
 #include "base/checked.h"
 #include "kernels/ref/ref.h"
 
-enum { SLICE = 64 };
+enum { SLICE = 64, BLOCK_MAX = 32 };
 
 static const unsigned char *row_at(const vd_attn *a, const unsigned char *base, size_t position)
 {
@@ -20,14 +19,10 @@ static const unsigned char *row_at(const vd_attn *a, const unsigned char *base, 
 
 static double value_at(const vd_attn *a, const unsigned char *row, size_t i)
 {
-    if (a->kv_dtype == VD_DTYPE_F32) {
-        float value;
-        memcpy(&value, row + 4 * i, 4);
-        return (double)value;
-    }
-    uint16_t half;
-    memcpy(&half, row + 2 * i, 2);
-    return (double)vd_f16_to_f32(half);
+    const vd_dtype_info *type = vd_dtype_get((uint32_t)a->kv_dtype);
+    float block[BLOCK_MAX];
+    vd_dtype_decode(a->kv_dtype, row + i / type->block * type->bytes, block, type->block);
+    return (double)block[i % type->block];
 }
 
 static void attend(const vd_attn *a, size_t i_q, size_t head, size_t begin, size_t end)

@@ -28,7 +28,7 @@ static vd_scorer *open_scorer(size_t n_threads, size_t max_tokens)
     vd_scorer *s = NULL;
     vd_err err = {0};
     const vd_scorer_options options = {.n_threads = n_threads, .max_tokens = max_tokens,
-                                       .exact = true, .kv_f32 = true};
+                                       .exact = true, .kv_type = VD_KV_F32};
     if (vd_scorer_open(model_path, &options, &s, &err) != VD_OK)
         fail_msg("%s", err.message);
     return s;

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "model/kv.h"
 
 enum { P = VD_KV_PAGE_TOKENS };
@@ -44,6 +45,29 @@ static void pages_are_given_out_and_come_back(void **state)
     vd_kv_seq_done(kv, &b);
     assert_int_equal(vd_kv_n_free(kv), 4);
     vd_kv_free(kv);
+}
+
+/* Heads of 8 values hold no block of 32; heads of 64 hold two. */
+static void blocks_have_to_fit_the_heads(void **state)
+{
+    static const struct {
+        vd_dtype dtype;
+        size_t row_bytes;
+    } types[] = {{VD_DTYPE_F16, 128}, {VD_DTYPE_BF16, 128}, {VD_DTYPE_F32, 256},
+                 {VD_DTYPE_Q8_0, 68}, {VD_DTYPE_Q4_0, 36}};
+    vd_hparams wide = hp;
+    vd_kv *kv = NULL;
+    vd_err err = {0};
+    assert_int_equal(vd_kv_create(&hp, VD_DTYPE_Q8_0, P, &kv, &err), VD_ERR_ARG);
+    assert_non_null(strstr(err.message, "a multiple of 32"));
+    assert_int_equal(vd_kv_create(&hp, VD_DTYPE_Q4_0, P, &kv, &err), VD_ERR_ARG);
+    wide.head_dim = 64;
+    for (size_t i = 0; i < VD_COUNT(types); i++) {
+        assert_int_equal(vd_kv_create(&wide, types[i].dtype, P, &kv, &err), VD_OK);
+        assert_int_equal(vd_kv_row_stride(kv), types[i].row_bytes);
+        assert_int_equal(vd_kv_bytes(kv), 2 * 2 * 2 * P * types[i].row_bytes);
+        vd_kv_free(kv);
+    }
 }
 
 static void rows_of_different_places_never_overlap(void **state)
@@ -206,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_are_given_out_and_come_back),
+        cmocka_unit_test(blocks_have_to_fit_the_heads),
         cmocka_unit_test(rows_of_different_places_never_overlap),
         cmocka_unit_test(equal_prefixes_share_pages),
         cmocka_unit_test(the_same_tokens_behind_another_beginning_are_not_shared),

@@ -78,7 +78,7 @@ static void every_key_arrives(void **state)
         "listen: '[::1]:9'\nzone: DE\nlog_level: debug\ndrain_seconds: 1\nhosts: [a.example, b]\n"
         "models:\n"
         "  - {name: m, ref: r, ctx_tokens: 2, kv_tokens: 3, max_running: 4, max_waiting: 5,\n"
-        "     step_tokens: 6, threads: 7, kv_f32: true, exact: True, no_prefix_cache: TRUE,\n"
+        "     step_tokens: 6, threads: 7, kv: q8_0, exact: True, no_prefix_cache: TRUE,\n"
         "     speculate: lookup, draft_tokens: 9, step_ms: 10}\n"
         "  - {name: n, ref: s, draft: d}\n"
         "limits: {streams: 8, connections: 9, choices: 10, body_kib: 11, bodies_kib: 12,\n"
@@ -130,10 +130,11 @@ static void every_key_arrives(void **state)
     assert_int_equal(e.max_waiting, 5);
     assert_int_equal(e.step_tokens, 6);
     assert_int_equal(e.n_threads, 7);
-    assert_true(e.kv_f32 && e.exact && e.no_prefix_cache);
     assert_int_equal(e.speculate, VD_SPECULATE_LOOKUP);
     assert_int_equal(e.draft_tokens, 9);
     assert_int_equal(e.step_ms, 10);
+    assert_int_equal(e.kv_type, VD_KV_Q8_0);
+    assert_true(e.exact && e.no_prefix_cache);
     assert_string_equal(c->models[1].name, "n");
     e = vd_config_engine(&c->models[1]);
     assert_int_equal(e.speculate, VD_SPECULATE_MODEL);
@@ -170,7 +171,7 @@ static const struct {
     {"models: {a: b}\n", ":1: models: ", "a list, not a group of keys"},
     {"models:\n  - x\n", ":2: models[0]: ", "a group of keys"},
     {"models:\n  - name: [a]\n    ref: b\n", ":2: models[0].name: ", "a text, not a list"},
-    {MODEL "    kv_f32: maybe\n", ":4: models[0].kv_f32: ", "true or false, not 'maybe'"},
+    {MODEL "    kv: maybe\n", ":4: models[0].kv: ", "is 'maybe'"},
     {MODEL "    exact: 1\n", ":4: models[0].exact: ", "true or false, not '1'"},
     {"hardware:\n  life_years: long\n", ":2: hardware.life_years: ", "a number, not 'long'"},
     {"hardware:\n  life_years: .inf\n", ":2: hardware.life_years: ", "not '.inf'"},

@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "kernels/layout.h"
+#include "kernels/ref/ref.h"
 #include "kernels/x86/x86.h"
 
 #include "kernels/x86/avx512/vec.inc"
@@ -18,6 +19,7 @@
 #include "kernels/common/quantize_row.inc"
 #include "kernels/common/rms_norm.inc"
 #include "kernels/common/rope.inc"
+#include "kernels/common/store_kv.inc"
 
 #include "kernels/common/attn.inc"
 
