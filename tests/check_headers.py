@@ -24,7 +24,7 @@ def compile_alone(job: tuple[str, list[str], str]) -> str:
 
 def main() -> int:
     os.chdir(Path(__file__).resolve().parent.parent)
-    cc, cxx = os.environ.get("CC", "gcc"), os.environ.get("CXX", "g++")
+    cc, cxx = os.environ.get("CC") or "gcc", os.environ.get("CXX") or "g++"
     public = [p.relative_to("include").as_posix() for p in sorted(Path("include").rglob("*.h"))]
     own = [p.relative_to("src").as_posix() for p in sorted(Path("src").rglob("*.h"))]
     jobs = [(cc, C, h) for h in public + own] + [(cxx, CXX, h) for h in public]

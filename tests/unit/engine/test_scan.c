@@ -119,8 +119,8 @@ static void weights_are_exponentials_of_distances(void **state)
             }
             assert_true(fabs((double)got - sum) <= 1e-5 * sum);
         }
-    for (float d = 0; d > -90; d -= 0.01f) { /* all of the range */
-        float one;
+    for (int i = 0; i < 9000; i++) { /* all of the range */
+        float one, d = -0.01f * (float)i;
         assert_true(fabs((double)vd_scan_weights(&d, 1, 0, 1, &one) - exp((double)d)) <=
                     1e-6 * exp((double)d) + 1e-37);
     }

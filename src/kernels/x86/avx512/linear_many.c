@@ -57,7 +57,7 @@ INLINE void write_record(int layout, bool wide, size_t w, const vd_act *act, siz
                          size_t b, uint8_t *record)
 {
     size_t n_blocks = act->n_cols / VD_BLOCK;
-    int shift = offset_shift(layout) >= 0 ? offset_shift(layout) : 0;
+    int offset = offset_shift(layout) >= 0 ? 1 << offset_shift(layout) : 0;
     float *scale = (float *)(record + scale_at(wide, w));
     uint8_t *extra = record + extra_at(wide, w);
 
@@ -72,12 +72,12 @@ INLINE void write_record(int layout, bool wide, size_t w, const vd_act *act, siz
             ((float *)extra)[i] = (float)neg_sum[0];
             ((float *)extra)[w + i] = (float)neg_sum[1];
         } else if (in_halves(layout)) {
-            ((int32_t *)extra)[i] = neg_sum[0] * (1 << shift);
-            ((int32_t *)extra)[w + i] = neg_sum[1] * (1 << shift);
+            ((int32_t *)extra)[i] = neg_sum[0] * offset;
+            ((int32_t *)extra)[w + i] = neg_sum[1] * offset;
         } else if (has_min(layout)) {
             ((float *)extra)[i] = act->sum[at];
-        } else if (offset_shift(layout) >= 0) {
-            ((int32_t *)extra)[i] = (neg_sum[0] + neg_sum[1]) * (1 << shift);
+        } else if (offset != 0) {
+            ((int32_t *)extra)[i] = (neg_sum[0] + neg_sum[1]) * offset;
         }
     }
 }
