@@ -51,7 +51,8 @@ typedef enum vd_speculate {
 VD_API bool vd_speculate_parse(const char *word, vd_speculate *ret_speculate);
 
 /* How keys and values are kept between steps: what it costs in quality stands in
- * docs/performance.md. The last two need heads of a multiple of 32 values. */
+ * docs/performance.md. The last two need heads of a multiple of 32 values,
+ * in a draft model too. */
 typedef enum vd_kv_type {
     VD_KV_F16,
     VD_KV_BF16,
@@ -74,7 +75,8 @@ typedef struct vd_engine_options {
                             at least 16,384 */
     size_t max_running;  /* sequences computed together; 0: 32 */
     size_t max_waiting;  /* submitted and not yet running; 0: 1,024. Above: VD_ERR_BUSY */
-    size_t step_tokens;  /* tokens of one step at most; 0: 512. An encoder's are at least
+    size_t step_tokens;  /* tokens of one step at most; 0: 512. At least max_running, and
+                            draft_tokens more where tokens are guessed. An encoder's are at least
                             ctx_tokens: it reads a text at once */
     size_t step_ms;      /* what a step may take that answers some and reads prompts of others; 0:
                             50. Prompts are then read in shorter pieces, but of 32 tokens at least,
@@ -118,6 +120,7 @@ typedef struct vd_engine_info {
     size_t ctx_train, ctx_tokens, kv_tokens, n_threads;
     size_t n_threads_decode; /* those that a single answer is computed on now */
     size_t weight_bytes, kv_bytes;
+    size_t draft_weight_bytes, draft_kv_bytes; /* of the draft model, besides; 0: there is none */
     bool encoder;        /* makes embeddings, no text */
     vd_pooling pooling;  /* what VD_POOLING_MODEL means here */
     bool pooling_known;  /* the options or the model's metadata say so; else it is our guess */

@@ -180,8 +180,8 @@ void vd_run_facts_engine(vd_engine *engine, const vd_engine_options *options, vd
     run->settings.kv = vd_kv_type_name(options->kv_type);
     run->settings.precision = options->exact ? "exact" : "fast";
     run->settings.processes = 1;
-    run->weights_bytes = info.weight_bytes;
-    run->kv_bytes = info.kv_bytes;
+    run->weights_bytes = info.weight_bytes + info.draft_weight_bytes;
+    run->kv_bytes = info.kv_bytes + info.draft_kv_bytes;
     run->model.params = info.n_params;
 }
 

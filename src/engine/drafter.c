@@ -13,8 +13,9 @@
 #include "text/tokenizer.h"
 
 /* The drafter may be so many tokens behind a request and still guess; further behind, it reads a
- * piece of its text in each step. */
-enum { BEHIND_MAX = 2 * VD_DRAFT_MAX, PIECE = 128 };
+ * piece of its text in each step: PIECE_MAX tokens, or, where others wait, as many as fit into
+ * step_ms. */
+enum { BEHIND_MAX = 2 * VD_DRAFT_MAX, PIECE_MIN = 32, PIECE_MAX = 128 };
 
 static const double rate_of_learning = 1.0 / 8;
 
@@ -26,6 +27,7 @@ struct vd_drafter {
     size_t n_vocab; /* of the main model */
     double size;    /* its weights in bytes over the main model's */
     double pass_ns; /* 0: not measured yet */
+    double read_ns; /* of a token in a pass that reads a piece; 0: not measured yet */
     int32_t *token;        /* [n_rows] */
     uint32_t *pos;         /* [n_rows] */
     const vd_kv_seq **seq; /* [n_rows] */
@@ -65,8 +67,9 @@ static vd_status open_model(vd_drafter *d, const char *path, const vd_engine *e,
     vd_status st = vd_model_open(path, o->exact ? VD_PRECISION_EXACT
                                                 : vd_kernels_default_precision(e->model->kernels),
                                  e->pool, &d->model, err);
-    if (st == VD_OK)
-        st = vd_tokenizer_create(d->model->gguf, &tokenizer, err);
+    if (st != VD_OK)
+        return st; /* names the file itself */
+    st = vd_tokenizer_create(d->model->gguf, &tokenizer, err);
     if (st != VD_OK) {
         vd_err_prefix(err, "%s", path);
         return st;
@@ -81,8 +84,8 @@ static vd_status open_model(vd_drafter *d, const char *path, const vd_engine *e,
                      d->model->hp.n_vocab);
     if (st == VD_OK && o->ctx_tokens > vd_model_ctx_max(d->model))
         st = VD_FAIL(err, VD_ERR_ARG,
-                     "%s: the draft model has positions for %zu tokens, the context is %zu", path,
-                     vd_model_ctx_max(d->model), o->ctx_tokens);
+                     "%s: the draft model has positions for %zu tokens, the context is %zu: ask "
+                     "for a shorter context", path, vd_model_ctx_max(d->model), o->ctx_tokens);
     return st;
 }
 
@@ -106,6 +109,8 @@ vd_status vd_drafter_open(const char *path, const vd_engine *e, vd_drafter **ret
     if (st == VD_OK)
         st = vd_forward_create(d->model, d->kv, e->pool, d->n_rows, o->ctx_tokens, &d->forward,
                                err);
+    if (st != VD_OK)
+        vd_err_prefix(err, "the draft model %s", path);
     if (st == VD_OK && !vd_mul_size(o->max_running, d->model->hp.n_vocab, &n_logits))
         st = VD_FAIL(err, VD_ERR_ARG, "max_running is %zu, too many for this vocabulary",
                      o->max_running);
@@ -182,12 +187,13 @@ bool vd_drafter_reserve(vd_request *r, size_t n)
 
 /* ---- guessing --------------------------------------------------------------------------------*/
 
-/* Adds tokens [from, end) of the request to the batch. */
+/* Adds tokens [from, end) of the request to the batch. The main model's embedding may have more
+ * rows than the vocabulary and than the drafter's: a token of those is read as token 0. */
 static void add(vd_drafter *d, vd_request *r, size_t from, size_t end, vd_batch *batch)
 {
     for (size_t pos = from; pos < end; pos++) {
         size_t row = batch->n_tokens++;
-        d->token[row] = r->token[pos];
+        d->token[row] = (size_t)r->token[pos] < d->model->hp.n_vocab ? r->token[pos] : 0;
         d->pos[row] = (uint32_t)pos;
         d->seq[row] = &r->drafter.seq;
     }
@@ -233,6 +239,16 @@ static vd_batch empty_batch(vd_drafter *d)
         .token = d->token, .pos = d->pos, .seq = d->seq, .out = d->out, .logits = d->logits};
 }
 
+/* Tokens of a text that a step may read. */
+static size_t piece(const vd_drafter *d, const vd_engine *e)
+{
+    if (e->n_answer <= 1)
+        return PIECE_MAX;
+    double left = (double)e->options.step_ms * 1e6 - vd_pace_answers_ns(&e->pace, e->n_answer);
+    double n = d->read_ns > 0 ? left / d->read_ns : 0;
+    return n >= PIECE_MAX ? PIECE_MAX : n > PIECE_MIN ? (size_t)n : PIECE_MIN;
+}
+
 /* What the drafter has not read yet: of those with guesses all, of one other a piece. */
 static void catch_up(vd_drafter *d, vd_engine *e, vd_batch *batch)
 {
@@ -249,12 +265,22 @@ static void catch_up(vd_drafter *d, vd_engine *e, vd_batch *batch)
         bool answers = r->drafter.kv != NULL && r->n_tokens > r->n_prompt && r->n_draft == 0;
         if (!answers || !r->drafter.wanted || r->n_tokens - from <= BEHIND_MAX)
             continue;
-        size_t end = VD_MIN(r->n_tokens, from + VD_MIN(d->n_rows - batch->n_tokens,
-                                                       (size_t)PIECE));
+        size_t end = VD_MIN(r->n_tokens, from + VD_MIN(d->n_rows - batch->n_tokens, piece(d, e)));
         if (vd_kv_seq_reserve(r->drafter.kv, &r->drafter.seq, end))
             add(d, r, from, end, batch);
         return;
     }
+}
+
+/* Of n things that took the time since from_ns. One that took twice as long as others counts as
+ * twice. */
+static void learn(double *mean_ns, uint64_t from_ns, size_t n)
+{
+    double ns = (double)(vd_now_ns() - from_ns) / (double)n;
+    if (*mean_ns > 0)
+        *mean_ns += (VD_MIN(ns, 2 * *mean_ns) - *mean_ns) * rate_of_learning;
+    else
+        *mean_ns = ns;
 }
 
 void vd_drafter_run(vd_drafter *d, vd_engine *e)
@@ -267,8 +293,11 @@ void vd_drafter_run(vd_drafter *d, vd_engine *e)
     }
     catch_up(d, e, &batch);
     size_t n_drawing = batch.n_out;
-    bool more = run_pass(d, e, &batch);
     uint64_t from = vd_now_ns();
+    bool more = run_pass(d, e, &batch);
+    if (batch.n_tokens >= PIECE_MIN)
+        learn(&d->read_ns, from, batch.n_tokens);
+    from = vd_now_ns();
     size_t n_passes = 0;
     for (size_t k = 1; more && n_drawing > 0; k++) {
         batch = empty_batch(d);
@@ -285,14 +314,21 @@ void vd_drafter_run(vd_drafter *d, vd_engine *e)
         more = run_pass(d, e, &batch);
         n_passes += more;
     }
-    if (n_passes > 0) {
-        double ns = (double)(vd_now_ns() - from) / (double)n_passes;
-        d->pass_ns += (VD_MIN(ns, d->pass_ns > 0 ? 2 * d->pass_ns : ns) - d->pass_ns) *
-                      (d->pass_ns > 0 ? rate_of_learning : 1);
-    }
+    if (n_passes > 0)
+        learn(&d->pass_ns, from, n_passes);
 }
 
 double vd_drafter_pass_ns(const vd_drafter *d, double main_ns)
 {
     return d->pass_ns > 0 ? d->pass_ns : d->size * main_ns;
+}
+
+size_t vd_drafter_weight_bytes(const vd_drafter *d)
+{
+    return d->model->weight_bytes;
+}
+
+size_t vd_drafter_kv_bytes(const vd_drafter *d)
+{
+    return vd_kv_bytes(d->kv);
 }

@@ -47,6 +47,9 @@ void vd_drafter_seq_done(vd_drafter_seq *seq);
 bool vd_drafter_reserve(vd_request *request, size_t n);
 /* Writes the guesses that the step being built counts on (r->n_draft behind token[n_tokens)). */
 void vd_drafter_run(vd_drafter *drafter, vd_engine *engine);
+/* Bytes of its weights and of its cache. */
+size_t vd_drafter_weight_bytes(const vd_drafter *drafter);
+size_t vd_drafter_kv_bytes(const vd_drafter *drafter);
 /* What a pass for one more guess takes: learned, or, before, the part of a main pass of main_ns
  * that the drafter's weights are of the main model's. A drafter that cannot pay is then never
  * given a prompt to read. */

@@ -42,6 +42,8 @@ static vd_status check_options(const vd_engine_options *o, vd_err *err)
     if (o->draft_tokens > VD_DRAFT_MAX)
         return VD_FAIL(err, VD_ERR_ARG, "draft_tokens is %zu, at most %d are possible",
                        o->draft_tokens, VD_DRAFT_MAX);
+    if (o->speculate > VD_SPECULATE_MODEL)
+        return VD_FAIL(err, VD_ERR_ARG, "there is no way %d to guess tokens", (int)o->speculate);
     if ((o->speculate == VD_SPECULATE_MODEL) != (o->draft_path != NULL))
         return VD_FAIL(err, VD_ERR_ARG,
                        "guesses by a draft model need its file, and no others may have one");
@@ -88,12 +90,13 @@ static void fill_defaults(vd_engine_options *o, const vd_hparams *hp)
         o->max_waiting = DEFAULT_WAITING;
     if (o->step_tokens == 0)
         o->step_tokens = DEFAULT_STEP;
-    /* Every running sequence must get its token in every step. */
-    o->step_tokens = VD_MAX(o->step_tokens, o->max_running);
     if (o->step_ms == 0)
         o->step_ms = DEFAULT_STEP_MS;
     if (o->draft_tokens == 0)
         o->draft_tokens = DEFAULT_DRAFT;
+    /* Every running sequence must get its token in every step, and guesses some room too. */
+    size_t n_guessed = o->speculate != VD_SPECULATE_OFF ? o->draft_tokens : 0;
+    o->step_tokens = VD_MAX(o->step_tokens, o->max_running + n_guessed);
     if (hp->block.encoder)
         fill_encoder(o);
     o->ctx_tokens = VD_MIN(o->ctx_tokens, o->kv_tokens);
@@ -202,6 +205,19 @@ static vd_status make_buffers(vd_engine *e, vd_err *err)
     return st;
 }
 
+/* What the options ask for that this model cannot do. */
+static vd_status check_model(const vd_engine *e, const char *path, vd_err *err)
+{
+    if (e->options.ctx_tokens > vd_model_ctx_max(e->model))
+        return VD_FAIL(err, VD_ERR_ARG,
+                       "%s: a context of %zu tokens; the model has positions for %zu", path,
+                       e->options.ctx_tokens, vd_model_ctx_max(e->model));
+    if (e->model->hp.block.encoder && e->options.draft_path != NULL)
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED,
+                       "%s is an encoder: it makes no text that a draft model could guess", path);
+    return VD_OK;
+}
+
 vd_status vd_engine_open(const char *path, const vd_engine_options *options,
                          vd_engine **ret_engine, vd_err *err)
 {
@@ -220,14 +236,10 @@ vd_status vd_engine_open(const char *path, const vd_engine_options *options,
     if (st != VD_OK)
         goto out;
     fill_defaults(&e->options, &e->model->hp);
-    if (e->options.ctx_tokens > vd_model_ctx_max(e->model)) {
-        st = VD_FAIL(err, VD_ERR_ARG,
-                     "%s: a context of %zu tokens; the model has positions for %zu", path,
-                     e->options.ctx_tokens, vd_model_ctx_max(e->model));
-        goto out;
-    }
-    st = vd_kv_create(&e->model->hp, vd_kv_type_dtype(e->options.kv_type), e->options.kv_tokens,
-                      &e->kv, err);
+    st = check_model(e, path, err);
+    if (st == VD_OK)
+        st = vd_kv_create(&e->model->hp, vd_kv_type_dtype(e->options.kv_type),
+                          e->options.kv_tokens, &e->kv, err);
     if (st == VD_OK)
         st = vd_forward_create(e->model, e->kv, e->pool, e->options.step_tokens,
                                e->options.ctx_tokens, &e->forward, err);
@@ -315,6 +327,8 @@ vd_engine_info vd_engine_info_get(const vd_engine *e)
         .n_threads_decode = vd_forward_n_threads(e->forward),
         .weight_bytes = e->model->weight_bytes,
         .kv_bytes = vd_kv_bytes(e->kv),
+        .draft_weight_bytes = e->drafter != NULL ? vd_drafter_weight_bytes(e->drafter) : 0,
+        .draft_kv_bytes = e->drafter != NULL ? vd_drafter_kv_bytes(e->drafter) : 0,
         .encoder = hp->block.encoder,
         .pooling = e->pooling,
         .pooling_known = e->pooling_known,

@@ -288,8 +288,8 @@ static vd_status load_model(vd_service *s, size_t i, vd_err *err)
            "model loaded name=%s arch=%s kernels=%s threads=%zu ctx_tokens=%zu kv_tokens=%zu "
            "weight_mib=%zu kv_mib=%zu ms=%" PRIu64,
            m->name, info.architecture, info.kernels, info.n_threads, info.ctx_tokens,
-           info.kv_tokens, info.weight_bytes >> 20, info.kv_bytes >> 20,
-           (vd_now_ns() - begin_ns) / 1000000);
+           info.kv_tokens, (info.weight_bytes + info.draft_weight_bytes) >> 20,
+           (info.kv_bytes + info.draft_kv_bytes) >> 20, (vd_now_ns() - begin_ns) / 1000000);
     return vd_server_add_model(s->server, m->name, &face, err);
 }
 
