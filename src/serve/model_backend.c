@@ -200,18 +200,21 @@ vd_engine_info vd_model_backend_info(const vd_model_backend *model)
 
 /* ---- opening ---------------------------------------------------------------------------------*/
 
-/* "fp_" and a hash of all that decides which text a seed gives: program, kernels, weights. */
-static vd_status make_fingerprint(vd_model_backend *m, const char *path, vd_err *err)
+/* "fp_" and a hash of all that decides which text a seed gives: program, kernels, threads, how keys
+ * and values are kept, weights. Guesses do not. */
+static vd_status make_fingerprint(vd_model_backend *m, const vd_model_backend_options *o,
+                                  vd_err *err)
 {
     vd_mapping file;
     vd_sha256 sha;
-    vd_status st = vd_mapping_open(path, &file, err);
+    vd_status st = vd_mapping_open(o->path, &file, err);
     if (st != VD_OK)
         return st;
     vd_engine_info info = vd_engine_info_get(m->engine);
-    char about[128];
-    int n = snprintf(about, sizeof(about), "%s %s %zu %zu %zu", vd_version(), info.kernels,
-                     info.n_threads, info.kv_bytes, file.size);
+    char about[160];
+    int n = snprintf(about, sizeof(about), "%s %s %zu %s %zu %d %zu", vd_version(), info.kernels,
+                     info.n_threads, vd_kv_type_name(o->engine.kv_type), info.kv_bytes,
+                     o->engine.exact, file.size);
     vd_sha256_init(&sha);
     vd_sha256_add(&sha, about, (size_t)n);
     vd_sha256_add(&sha, file.data, VD_MIN(file.size, (size_t)PRINT_BYTES));
@@ -252,7 +255,7 @@ vd_status vd_model_backend_open(const vd_model_backend_options *o, vd_model_back
     m->tokenizer = vd_engine_tokenizer(m->engine);
     st = parse_template(m, err);
     if (st == VD_OK)
-        st = make_fingerprint(m, o->path, err);
+        st = make_fingerprint(m, o, err);
     if (st != VD_OK)
         goto out;
     vd_engine_observe(m->engine, &(vd_engine_observer){.on_accept = on_accept,

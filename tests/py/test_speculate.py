@@ -61,6 +61,27 @@ def test_a_draft_model_of_another_vocabulary_is_refused(verdant, tiny, tmp_path)
     assert result.returncode == 1 and "none.gguf" in result.stderr
 
 
+def test_what_is_wrong_with_a_draft_model_is_said(verdant, tiny, tmp_path):
+    """The tiny model's heads have 16 values, which blocks of 32 do not fit."""
+    wide = tiny_model(tmp_path / "wide.gguf", vocab="bpe", n_ctx=512, seed=7, head_dim=32)
+    assert verdant("run", wide, "x", "--kv", "q8_0", "--max-tokens", "2").returncode == 0
+    result = verdant("run", wide, "x", "--kv", "q8_0", "--draft", tiny)
+    assert result.returncode == 1 and "bpe.gguf" in result.stderr and "Q8_0" in result.stderr
+    encoder = tiny_model(tmp_path / "encoder.gguf", arch="bert")
+    result = verdant("run", encoder, "x", "--draft", tiny)
+    assert result.returncode == 1 and "encoder.gguf" in result.stderr
+    assert "draft model" in result.stderr
+
+
+def test_a_fingerprint_names_how_keys_and_values_are_kept_and_no_guesses(build, tiny, tmp_path):
+    models = {"plain": (tiny, {}), "guesses": (tiny, {"speculate": "lookup"}),
+              "bf16": (tiny, {"kv": "bf16"}), "exact": (tiny, {"exact": True})}
+    with start(build, tmp_path, models) as server:
+        seen = {name: ask(server, name)["system_fingerprint"] for name in models}
+    assert seen.pop("guesses") == seen["plain"]
+    assert len(set(seen.values())) == len(seen)
+
+
 @pytest.mark.parametrize("bad", [("--speculate", "often"), ("--draft-tokens", "17"),
                                  ("--draft-tokens", "0")])
 def test_bad_options_are_misuse(verdant, tiny, bad):
