@@ -1,7 +1,8 @@
 /*
  * forward.h - one forward pass over a batch of tokens of many sequences.
  *
- * All threads of a pool run the whole pass as one job and meet at barriers, five per layer.
+ * The threads of a pool, for small batches as many as are fastest (crew.h), run the whole pass as
+ * one job and meet at barriers, five per layer or more (README.md).
  * Single-owner: one pass at a time. A pass allocates nothing.
  */
 #ifndef VD_MODEL_FORWARD_H
