@@ -10,6 +10,7 @@
 #include "report/text.h"
 
 enum { LEFT = 90, RIGHT = VD_SVG_WIDTH - 130, TOP = 34, BOTTOM = 264 };
+enum { LINES_MAX = 16, NAME_HEIGHT = 15 };
 
 static double value_of(const json_t *sweep, size_t i, const char *key)
 {
@@ -53,10 +54,35 @@ static void draw_axes(const json_t *sweep, double most, const char *unit, vd_buf
     vd_svg_text(out, LEFT - 80, TOP - 16, "tick", "start", unit);
 }
 
-/* A line for each number of threads, the more the stronger, named where it ends. */
+/* A name at each line's end, in the order of the ends: lowest first, each clear of the one
+ * below. */
+static void draw_names(const json_t *sweep, const char *key, double most, vd_buf *out)
+{
+    size_t end[LINES_MAX], n = 0;
+    for (size_t i = 0; i < count(sweep) && n < LINES_MAX; i++) {
+        if (i + 1 < count(sweep) &&
+            value_of(sweep, i + 1, "threads") == value_of(sweep, i, "threads"))
+            continue;
+        size_t k = n++;
+        for (; k > 0 && value_of(sweep, end[k - 1], key) > value_of(sweep, i, key); k--)
+            end[k] = end[k - 1];
+        end[k] = i;
+    }
+    double below = BOTTOM + NAME_HEIGHT;
+    for (size_t k = 0; k < n; k++) {
+        char text[48];
+        double threads = value_of(sweep, end[k], "threads");
+        below = fmin(y_of(value_of(sweep, end[k], key), most), below - NAME_HEIGHT);
+        snprintf(text, sizeof(text), "%.0f thread%s", threads, threads == 1 ? "" : "s");
+        vd_svg_text(out, x_of(sweep, value_of(sweep, end[k], "batch")) + 10, below + 4, "value",
+                    "start", text);
+    }
+}
+
+/* A line for each number of threads, the more the stronger. */
 static void draw_lines(const json_t *sweep, const char *key, double most, vd_buf *out)
 {
-    double strongest = value_of(sweep, count(sweep) - 1, "threads"), last_label = -100;
+    double strongest = value_of(sweep, count(sweep) - 1, "threads");
     for (size_t i = 0; i < count(sweep); i++) {
         double threads = value_of(sweep, i, "threads");
         double x = x_of(sweep, value_of(sweep, i, "batch"));
@@ -69,13 +95,6 @@ static void draw_lines(const json_t *sweep, const char *key, double most, vd_buf
                           "class=\"curve b\" stroke-opacity=\"%.2f\"/>\n", x, y,
                           x_of(sweep, value_of(sweep, i + 1, "batch")),
                           y_of(value_of(sweep, i + 1, key), most), strength);
-        if (ends) {
-            char text[48];
-            double label = fabs(y - last_label) < 15 ? last_label - 15 : y;
-            snprintf(text, sizeof(text), "%.0f thread%s", threads, threads == 1 ? "" : "s");
-            vd_svg_text(out, x + 10, label + 4, "value", "start", text);
-            last_label = label;
-        }
     }
 }
 
@@ -92,13 +111,15 @@ static void draw(const json_t *sweep, const char *key, const char *title, const 
                  "table below holds the same figures.");
     draw_axes(sweep, most * 1.05, unit, out);
     draw_lines(sweep, key, most * 1.05, out);
+    draw_names(sweep, key, most * 1.05, out);
     vd_buf_puts(out, "</svg></figure>\n");
 }
 
 static void put_table(const json_t *sweep, vd_buf *out)
 {
     vd_buf_puts(out, "<div class=\"wide\"><table><thead><tr><th>Threads</th><th>Sequences</th>"
-                     "<th>Tokens/s</th><th>of the runs</th><th>J/token</th></tr></thead><tbody>\n");
+                     "<th>Tokens/s</th><th>Least \xe2\x80\x93 most</th><th>J/token</th></tr>"
+                     "</thead><tbody>\n");
     for (size_t i = 0; i < count(sweep); i++)
         vd_buf_printf(out, "<tr><th>%.0f</th><td>%.0f</td><td>%s</td><td>%s \xe2\x80\x93 %s</td>"
                       "<td>%s</td></tr>\n", value_of(sweep, i, "threads"),
@@ -159,9 +180,11 @@ void vd_sweep_page(const json_t *sweep, vd_buf *out)
     vd_buf_printf(out, ", \xc2\xb1 %.0f %%.</p>\n</section>\n<section><h2>All of it</h2>\n",
                   vd_report_number(sweep, "uncertainty_pct"));
     put_table(sweep, out);
-    vd_buf_printf(out, "<p class=\"small\">Medians of %.0f runs of %.0f tokens of each sequence, "
+    vd_buf_printf(out, "<p class=\"small\">Medians of %.0f run%s of %.0f tokens of each sequence, "
                   "behind %.0f tokens of context.</p>\n",
-                  vd_report_number(sweep, "runs"), vd_report_number(sweep, "answer_tokens"),
+                  vd_report_number(sweep, "runs"),
+                  vd_report_number(sweep, "runs") == 1 ? "" : "s",
+                  vd_report_number(sweep, "answer_tokens"),
                   vd_report_number(sweep, "depth"));
     vd_buf_puts(out, "</section>\n</main>\n<footer><p>One file, nothing loaded from elsewhere. The "
                      "same figures as JSON: <code>verdant bench --sweep --json</code>.</p></footer>"
