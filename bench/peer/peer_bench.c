@@ -210,14 +210,27 @@ static bool make_batch(bench *b)
     return true;
 }
 
+/* A whole number in [least, most] behind blanks. */
+static bool take_number(const char **at, long least, long most, int *ret)
+{
+    const char *digits = *at + strspn(*at, " \t");
+    char *end = NULL;
+    if (digits == *at || *digits < '0' || *digits > '9')
+        return false;
+    long n = strtol(digits, &end, 10); /* one too large for the type is the largest */
+    *at = end;
+    *ret = (int)n;
+    return n >= least && n <= most;
+}
+
 static bool parse_line(const char *line, shape *s)
 {
-    char phase[16], rest;
-    if (sscanf(line, "%15s %d %d %d %c", phase, &s->n, &s->depth, &s->batch, &rest) != 4)
+    s->prefill = strncmp(line, "prefill", 7) == 0;
+    if (!s->prefill && strncmp(line, "decode", 6) != 0)
         return false;
-    s->prefill = strcmp(phase, "prefill") == 0;
-    return (s->prefill || strcmp(phase, "decode") == 0) && s->n > 0 && s->n <= TOKENS_MAX &&
-           s->depth >= 0 && s->depth <= TOKENS_MAX && s->batch > 0 && s->batch <= BATCH_MAX;
+    const char *at = line + (s->prefill ? 7 : 6);
+    return take_number(&at, 1, TOKENS_MAX, &s->n) && take_number(&at, 0, TOKENS_MAX, &s->depth) &&
+           take_number(&at, 1, BATCH_MAX, &s->batch) && at[strspn(at, " \t\r\n")] == '\0';
 }
 
 /* Which of the folder's processor libraries is loaded, by its file. */
@@ -263,7 +276,9 @@ static int work(bench *b)
         if (strncmp(line, "room ", 5) == 0)
             continue; /* we make a context for each shape */
         if (!parse_line(line, &s)) {
-            fprintf(stderr, "peer_bench: not \"prefill|decode N DEPTH BATCH\": %s", line);
+            line[strcspn(line, "\r\n")] = '\0';
+            fprintf(stderr, "peer_bench: not \"prefill|decode N DEPTH BATCH\" of 1 to %d, 0 to %d "
+                    "and 1 to %d: \"%.60s\"\n", TOKENS_MAX, TOKENS_MAX, BATCH_MAX, line);
             return 1;
         }
         if (!measure(b, &s, &seconds))
@@ -273,7 +288,10 @@ static int work(bench *b)
     struct rusage usage = {0};
     getrusage(RUSAGE_SELF, &usage);
     printf("{\"peak_rss_bytes\": %lld}\n", (long long)usage.ru_maxrss * 1024);
-    return 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    perror("peer_bench: standard output");
+    return 1;
 }
 
 static void find_folder(char *folder, size_t size)

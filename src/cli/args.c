@@ -64,10 +64,10 @@ bool vd_cli_parse_word(const char *command, const char *option, const char *word
     return true;
 }
 
-bool vd_cli_parse_kv(const char *command, const char *word, vd_kv_type *ret)
+bool vd_cli_parse_kv(const char *command, const char *option, const char *word, vd_kv_type *ret)
 {
     if (!vd_kv_type_parse(word, ret)) {
-        vd_cli_misuse(command, "--kv is '%s', expected f16, bf16, f32, q8_0 or q4_0", word);
+        vd_cli_misuse(command, "%s is '%s', expected f16, bf16, f32, q8_0 or q4_0", option, word);
         return false;
     }
     return true;
@@ -107,23 +107,39 @@ void vd_cli_use_meter(const char *spec)
     setenv("VERDANT_METER", spec, 1);
 }
 
+static bool says_both(const char *command)
+{
+    vd_cli_misuse(command, "--speculate and --draft exclude each other");
+    return false;
+}
+
 bool vd_cli_parse_speculate(const char *command, const char *word, vd_engine_options *options)
 {
     if (!vd_speculate_parse(word, &options->speculate)) {
         vd_cli_misuse(command, "--speculate is '%s', expected off or lookup", word);
         return false;
     }
-    options->draft_path = NULL;
-    return true;
+    return options->draft_path == NULL || says_both(command);
 }
 
-void vd_cli_use_draft(const char *model, vd_engine_options *options)
+bool vd_cli_parse_draft(const char *command, const char *model, vd_engine_options *options)
 {
+    if (options->speculate == VD_SPECULATE_LOOKUP)
+        return says_both(command);
     options->speculate = VD_SPECULATE_MODEL;
     options->draft_path = model;
+    return true;
 }
 
 bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_options *options)
 {
     return vd_cli_parse_size(command, "--draft-tokens", text, 1, 16, &options->draft_tokens);
+}
+
+bool vd_cli_check_draft(const char *command, const vd_engine_options *options)
+{
+    if (options->draft_tokens == 0 || options->speculate != VD_SPECULATE_OFF)
+        return true;
+    vd_cli_misuse(command, "--draft-tokens needs --speculate lookup or --draft MODEL");
+    return false;
 }

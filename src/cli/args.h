@@ -19,18 +19,20 @@ bool vd_cli_parse_float(const char *command, const char *option, const char *tex
 /* One of two words; *ret says whether it is the second. */
 bool vd_cli_parse_word(const char *command, const char *option, const char *word, const char *no,
                        const char *yes, bool *ret);
-/* --speculate WORD and --draft-tokens N. */
+/* --speculate WORD, --draft MODEL (a path or a stored name, for vd_store_resolve; one of the two)
+ * and --draft-tokens N. */
 bool vd_cli_parse_speculate(const char *command, const char *word, vd_engine_options *options);
-/* --draft MODEL: a path or a stored name, for vd_store_resolve. */
-void vd_cli_use_draft(const char *model, vd_engine_options *options);
+bool vd_cli_parse_draft(const char *command, const char *model, vd_engine_options *options);
 bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_options *options);
+/* When all are read: a number of tokens without somebody who guesses them is misuse. */
+bool vd_cli_check_draft(const char *command, const vd_engine_options *options);
 #define VD_SPECULATE_HELP                                                                          \
     "  --speculate WORD    lookup: guess tokens from the text, several to a step; the answer\n"    \
     "                      stays the same. Default off\n"                                          \
-    "  --draft MODEL       let this smaller model of the same vocabulary guess them\n"             \
+    "  --draft MODEL       let this smaller model of the same vocabulary guess them instead\n"     \
     "  --draft-tokens N    guessed at most per step, 1 to 16; default 8\n"
-/* A type of the KV cache, as --kv says it. */
-bool vd_cli_parse_kv(const char *command, const char *word, vd_kv_type *ret);
+/* A type of the KV cache. */
+bool vd_cli_parse_kv(const char *command, const char *option, const char *word, vd_kv_type *ret);
 /* Which energy meters this process reads, as docs/meters.md writes them: sets VERDANT_METER. */
 void vd_cli_use_meter(const char *spec);
 /* "1,2,3" or "1 2 3" to a list (vd_free); false with a message. */

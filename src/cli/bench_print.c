@@ -146,9 +146,10 @@ static json_t *all_json(const vd_bench *b)
 
 static void print_phase(const char *name, const phase *p)
 {
-    printf("%-8s %6zu %10.1f   %8.1f (%.1f .. %.1f)   %.5f\n", name, (size_t)p->n_tokens,
-           (double)p->n_tokens / p->tok_s * 1e3, p->tok_s, p->min_tok_s, p->max_tok_s,
-           p->j_per_tok);
+    char range[64];
+    snprintf(range, sizeof(range), "(%.1f .. %.1f)", p->min_tok_s, p->max_tok_s);
+    printf("%-8s %6zu %10.1f   %8.1f %-22s  %.5f\n", name, (size_t)p->n_tokens,
+           (double)p->n_tokens / p->tok_s * 1e3, p->tok_s, range, p->j_per_tok);
 }
 
 static void print_limit(const vd_bench_model *m, const phase *decode)
@@ -172,7 +173,7 @@ static void print_model(const vd_bench *b, const vd_bench_model *m)
     if (b->args->n_depth > 0)
         printf(" behind %zu tokens", b->args->n_depth);
     printf(", median of %zu runs (min .. max)\n\n", run->n_samples);
-    printf("         tokens         ms   tokens/s                      J/token\n");
+    printf("         tokens         ms   tokens/s                         J/token\n");
     print_phase("prefill", &prefill);
     print_phase("decode", &decode);
     printf("\nloaded in %.2f s; weights %s", (double)m->load_ns * 1e-9,

@@ -1,6 +1,8 @@
 /* bench_sweep.c - decode over threads and batch sizes, and which of them is best. See bench.h. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -170,22 +172,19 @@ static json_t *sweep_json(const sweep *s)
                      point_json(best(s, false)), "least_energy", point_json(best(s, true)));
 }
 
-static vd_status write_page(const char *path, const json_t *json, vd_err *err)
+static vd_status write_page(const char *path, vd_atomic_file *file, const json_t *json,
+                            vd_err *err)
 {
     vd_buf page;
-    vd_atomic_file file = {0};
     vd_buf_init(&page, PAGE_BYTES_MAX);
     vd_sweep_page(json, &page);
     vd_status st = vd_buf_status(&page, "the page", err);
+    if (st == VD_OK && fputs(vd_buf_text(&page), file->stream) < 0)
+        st = VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", path, strerror(errno));
     if (st == VD_OK)
-        st = vd_atomic_file_open(path, &file, err);
-    if (st == VD_OK && fputs(vd_buf_text(&page), file.stream) < 0)
-        st = VD_FAIL(err, VD_ERR_IO, "cannot write %s", path);
-    if (st == VD_OK)
-        st = vd_atomic_file_commit(&file, err);
+        st = vd_atomic_file_commit(file, err);
     if (st == VD_OK)
         fprintf(stderr, "wrote %s\n", path);
-    vd_atomic_file_done(&file);
     vd_buf_done(&page);
     return st;
 }
@@ -202,11 +201,13 @@ static void print_sweep(const sweep *s)
     const vd_bench_args *a = s->args;
     printf("%s, kernels %s, decode of %zu tokens behind %zu, median of %zu run%s\n\n",
            a->model[0], s->kernels, a->n_answer, a->n_depth, a->n_runs, a->n_runs == 1 ? "" : "s");
-    printf("threads  sequences   tokens/s                      J/token\n");
+    printf("threads  sequences   tokens/s (min .. max)            J/token\n");
     for (size_t i = 0; i < s->n; i++) {
         const point *p = &s->point[i];
-        printf("%7zu  %9zu   %8.1f (%.1f .. %.1f)   %.5f\n", p->threads, p->batch, p->tok_s,
-               p->tok_s_min, p->tok_s_max, p->j_per_tok);
+        char range[64];
+        snprintf(range, sizeof(range), "(%.1f .. %.1f)", p->tok_s_min, p->tok_s_max);
+        printf("%7zu  %9zu   %8.1f %-22s  %.5f\n", p->threads, p->batch, p->tok_s, range,
+               p->j_per_tok);
     }
     putchar('\n');
     print_point("fastest:", best(s, false));
@@ -219,17 +220,22 @@ int vd_bench_sweep(const vd_bench_args *args)
 {
     sweep s = {.args = args};
     json_t *json = NULL;
+    vd_atomic_file file = {0};
     vd_err err = {0};
     int status = VD_EXIT_OK;
+    vd_status st = VD_OK;
     vd_progress_init(&s.progress, "bench");
-    vd_status st = run_sweep(&s, &err);
+    if (args->folder != NULL) /* now, and not after an hour of measuring */
+        st = vd_atomic_file_open(args->folder, &file, &err);
+    if (st == VD_OK)
+        st = run_sweep(&s, &err);
     if (st == VD_OK) {
         json = sweep_json(&s);
         if (json == NULL)
             st = VD_FAIL(&err, VD_ERR_NOMEM, "no memory for the figures");
     }
     if (st == VD_OK && args->folder != NULL)
-        st = write_page(args->folder, json, &err);
+        st = write_page(args->folder, &file, json, &err);
     if (st != VD_OK)
         status = vd_cli_failed("bench", &err);
     else if (args->json)
@@ -237,6 +243,7 @@ int vd_bench_sweep(const vd_bench_args *args)
     else
         print_sweep(&s);
     json_decref(json);
+    vd_atomic_file_done(&file);
     vd_meter_close(s.meter);
     vd_run_done(&s.run);
     vd_free(s.path);

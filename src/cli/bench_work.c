@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -25,15 +26,36 @@ typedef struct worker {
     uint64_t load_ns, n_lines;
 } worker;
 
+static bool take_word(const char **at, const char *word)
+{
+    size_t n = strlen(word);
+    if (strncmp(*at, word, n) != 0)
+        return false;
+    *at += n;
+    return true;
+}
+
+/* A whole number behind blanks; one too large for the type is the largest. */
+static bool take_number(const char **at, size_t *ret)
+{
+    const char *digits = *at + strspn(*at, " \t");
+    char *end = NULL;
+    if (digits == *at || *digits < '0' || *digits > '9')
+        return false;
+    *ret = (size_t)strtoull(digits, &end, 10);
+    *at = end;
+    return true;
+}
+
 static vd_status parse(const char *line, vd_bench_shape *ret_shape, bool *ret_room, vd_err *err)
 {
-    char phase[16], rest;
     vd_bench_shape s = {0};
-    *ret_room = strncmp(line, "room ", 5) == 0;
-    int n = sscanf(line + (*ret_room ? 5 : 0), "%15s %zu %zu %zu %c", phase, &s.n, &s.depth,
-                   &s.batch, &rest);
-    s.prefill = strcmp(phase, "prefill") == 0;
-    if (n != 4 || strchr(line, '-') != NULL || (!s.prefill && strcmp(phase, "decode") != 0))
+    const char *at = line;
+    *ret_room = take_word(&at, "room ");
+    s.prefill = take_word(&at, "prefill");
+    bool good = (s.prefill || take_word(&at, "decode")) && take_number(&at, &s.n) &&
+                take_number(&at, &s.depth) && take_number(&at, &s.batch);
+    if (!good || at[strspn(at, " \t")] != '\0')
         return VD_FAIL(err, VD_ERR_FORMAT,
                        "a line of work is \"prefill|decode N DEPTH BATCH\", not \"%.60s\"", line);
     if (s.n < 1 || s.n > VD_BENCH_TOKENS_MAX || s.depth > VD_BENCH_TOKENS_MAX || s.batch < 1 ||
@@ -117,6 +139,9 @@ static vd_status work(worker *w, FILE *file, vd_err *err)
     while (st == VD_OK && fgets(line, sizeof(line), file) != NULL) {
         vd_bench_shape shape;
         bool room;
+        if (strchr(line, '\n') == NULL && !feof(file))
+            return VD_FAIL(err, VD_ERR_FORMAT, "a line of work has at most %zu characters, not "
+                           "\"%.60s...\"", sizeof(line) - 2, line);
         line[strcspn(line, "\r\n")] = '\0';
         if (line[0] == '\0')
             continue;

@@ -14,6 +14,7 @@
 static const char help[] =
     "usage: verdant bench MODEL [MODEL ...] [options]\n"
     "       verdant bench MODEL --sweep [-o FILE.html] [options]\n"
+    "       verdant bench MODEL --work FILE [options]\n"
     "       verdant bench MODEL --copies N --shared --trace poisson|FILE.csv [options]\n"
     "\n"
     "Measures prefill (reading a prompt of -p tokens) and decode (writing -n tokens in -b\n"
@@ -27,7 +28,8 @@ static const char help[] =
     "  -b N                sequences at once; default 1\n"
     "  -d, --depth N       both begin behind N tokens of context; default 0\n"
     "  -r N                repetitions; default 5, for several models 10\n"
-    "  -o, --output DIR    write a record for each model to DIR/NAME.json (docs/report.md)\n"
+    "  -o, --output DIR    write a record for each model to DIR/NAME.json (docs/report.md);\n"
+    "                      of --sweep a page to the file of this name\n"
     "  -t, --threads N     default: one per core, in decoding fewer where that is faster\n"
     "  --zone CODE         the grid of the records, such as DE or US-CA; the world by default\n"
     "  --pue X             energy of the building over that of its machines, for the records\n"
@@ -41,7 +43,7 @@ static const char help[] =
     "                       \"j_per_tok\":...} and the record; of several models an array\n"
     "  --sweep             decode over threads (1 to -t) and 1, 2, 4, 8 and 16 sequences: speed,\n"
     "                      joules per token, the best of both; -o FILE.html draws it; -n is 64\n"
-    "                      and -r 3 there by default\n"
+    "                      and -r 3 by default, --depth is the context of each sequence\n"
     "  --work FILE         lines \"prefill|decode N DEPTH BATCH\", measured as they come, a\n"
     "                      line of JSON for each; - reads standard input. \"room\" and such a\n"
     "                      line says before the first one that it will come\n"
@@ -167,12 +169,11 @@ static bool parse_one(int c, char **argv, vd_bench_args *a)
     case 's':
         return vd_cli_parse_speculate("bench", optarg, &a->engine);
     case 'D':
-        vd_cli_use_draft(optarg, &a->engine);
-        return true;
+        return vd_cli_parse_draft("bench", optarg, &a->engine);
     case 'T':
         return vd_cli_parse_draft_tokens("bench", optarg, &a->engine);
     case 'k':
-        return vd_cli_parse_kv("bench", optarg, &a->engine.kv_type);
+        return vd_cli_parse_kv("bench", "--kv", optarg, &a->engine.kv_type);
     case 'e':
         return vd_cli_parse_word("bench", "--precision", optarg, "fast", "exact",
                                  &a->engine.exact);
@@ -191,7 +192,7 @@ static bool parse_one(int c, char **argv, vd_bench_args *a)
 }
 
 /* What belongs to which way of benching. */
-static bool check(const vd_bench_args *a, bool of_trace, bool of_phases)
+static bool check(const vd_bench_args *a, bool of_trace, bool of_phases, bool of_records)
 {
     const char *wrong = NULL;
     if (a->trace == NULL && of_trace)
@@ -202,10 +203,18 @@ static bool check(const vd_bench_args *a, bool of_trace, bool of_phases)
         wrong = "-b and -d are not for a trace: its arrivals say how much there is at once";
     else if (a->trace != NULL && a->n_models > 1)
         wrong = "a trace is answered by one MODEL";
-    else if (a->work != NULL && (a->trace != NULL || of_phases || a->folder != NULL))
+    else if (a->work != NULL && (a->trace != NULL || of_phases || a->n_prompt > 0 ||
+                                 a->n_answer > 0 || a->n_runs > 0))
         wrong = "--work is not for a trace; its lines say what -p, -n, -d, -b and -r say";
     else if (a->sweep && (a->trace != NULL || a->work != NULL || a->n_batch > 0))
         wrong = "--sweep is not for a trace or lines of work, and tries batch sizes of its own";
+    else if (a->sweep && a->n_prompt > 0)
+        wrong = "--sweep measures decode alone: no -p; --depth says how much stands before";
+    else if (of_records && (a->work != NULL || a->sweep))
+        wrong = "--zone, --pue, --wue-site and --wue-grid are for records, which --sweep and "
+                "--work do not write";
+    else if (a->work != NULL && a->folder != NULL)
+        wrong = "--work writes to standard output, no -o";
     else if ((a->work != NULL || a->sweep) && a->n_models > 1)
         wrong = "--sweep and --work are for one MODEL";
     if (wrong != NULL)
@@ -215,11 +224,12 @@ static bool check(const vd_bench_args *a, bool of_trace, bool of_phases)
 
 static bool parse(int argc, char **argv, vd_bench_args *a)
 {
-    bool good = true, of_trace = false, of_phases = false;
+    bool good = true, of_trace = false, of_phases = false, of_records = false;
     int c;
     while (good && (c = getopt_long(argc, argv, ":p:n:b:d:r:o:t:", options, NULL)) != -1) {
         of_trace |= c >= TRACE_OPTIONS && c < FACTS_OPTIONS;
         of_phases |= c == 'b' || c == 'd';
+        of_records |= c == 'z' || c >= FACTS_OPTIONS;
         good = c >= FACTS_OPTIONS   ? parse_facts(c, a)
                : c >= TRACE_OPTIONS ? parse_trace(c, a)
                                     : parse_one(c, argv, a);
@@ -233,6 +243,8 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
     }
     a->n_models = (size_t)(argc - optind);
     a->model = (const char *const *)argv + optind;
+    if (!check(a, of_trace, of_phases, of_records) || !vd_cli_check_draft("bench", &a->engine))
+        return false;
     bool paired = a->n_models > 1 || (a->n_copies > 0 && a->shared);
     if (a->n_runs == 0)
         a->n_runs = a->sweep ? 3 : paired ? 10 : 5;
@@ -240,8 +252,6 @@ static bool parse(int argc, char **argv, vd_bench_args *a)
         a->n_prompt = a->trace != NULL ? 256 : 512;
     if (a->n_answer == 0)
         a->n_answer = a->trace != NULL || a->sweep ? 64 : 128;
-    if (!check(a, of_trace, of_phases))
-        return false;
     a->n_batch = a->n_batch > 0 ? a->n_batch : 1;
     return true;
 }

@@ -65,7 +65,7 @@ static bool parse_format(const char *word, vd_task_format *ret)
 }
 
 /* What belongs to a text and what to tasks; false with a message. */
-static bool check(const vd_eval_args *a, bool text_option, bool task_option)
+static bool check(const vd_eval_args *a, bool text_option, bool task_option, bool base_option)
 {
     const char *what = NULL;
     if ((a->text != NULL) == (a->task != NULL))
@@ -74,6 +74,8 @@ static bool check(const vd_eval_args *a, bool text_option, bool task_option)
         what = "--ctx, --chunks, --against, --base-precision and --base-kv belong to --text";
     else if (a->text != NULL && task_option)
         what = "--limit, --draw, --format and --scores belong to --task";
+    else if (base_option && a->against == NULL)
+        what = "--base-precision and --base-kv say how the BASE of --against is read";
     if (what != NULL)
         vd_cli_misuse("eval", "%s", what);
     return what == NULL;
@@ -98,11 +100,12 @@ static bool parse(int argc, char **argv, vd_eval_args *a)
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
     vd_kv_type ignored;
-    bool good = true, text_option = false, task_option = false;
+    bool good = true, text_option = false, task_option = false, base_option = false;
     int c;
     while (good && (c = getopt_long(argc, argv, ":t:", options, NULL)) != -1) {
         text_option |= strchr("cnabv", c) != NULL;
         task_option |= strchr("ldfs", c) != NULL;
+        base_option |= c == 'b' || c == 'v';
         switch (c) {
         case 'x':
             a->text = optarg;
@@ -140,11 +143,11 @@ static bool parse(int argc, char **argv, vd_eval_args *a)
                                      &a->base_fast);
             break;
         case 'v':
-            good = vd_cli_parse_kv("eval", optarg, &ignored);
+            good = vd_cli_parse_kv("eval", "--base-kv", optarg, &ignored);
             a->base_kv = optarg;
             break;
         case 'k':
-            good = vd_cli_parse_kv("eval", optarg, &a->options.kv_type);
+            good = vd_cli_parse_kv("eval", "--kv", optarg, &a->options.kv_type);
             break;
         case 't':
             good = vd_cli_parse_size("eval", "--threads", optarg, 1, 256, &a->options.n_threads);
@@ -161,7 +164,7 @@ static bool parse(int argc, char **argv, vd_eval_args *a)
         return false;
     }
     a->model = argv[optind];
-    return good && check(a, text_option, task_option);
+    return good && check(a, text_option, task_option, base_option);
 }
 
 vd_status vd_eval_open(const char *name, const vd_scorer_options *options, vd_scorer **ret_scorer,

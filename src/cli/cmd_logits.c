@@ -60,7 +60,7 @@ static bool parse(int argc, char **argv, args *a)
                                      &a->options.exact);
             break;
         case 'k':
-            good = vd_cli_parse_kv("logits", optarg, &a->options.kv_type);
+            good = vd_cli_parse_kv("logits", "--kv", optarg, &a->options.kv_type);
             break;
         case 't':
             good = vd_cli_parse_size("logits", "--threads", optarg, 1, 256, &a->options.n_threads);

@@ -104,10 +104,9 @@ static bool parse(int argc, char **argv, args *a)
             a->meter = optarg;
         else if (c == 's')
             good = a->speculate_given = vd_cli_parse_speculate("serve", optarg, &a->engine);
-        else if (c == 'D') {
-            vd_cli_use_draft(optarg, &a->engine);
-            a->speculate_given = true;
-        } else if (c == 'd')
+        else if (c == 'D')
+            good = a->speculate_given = vd_cli_parse_draft("serve", optarg, &a->engine);
+        else if (c == 'd')
             good = vd_cli_parse_draft_tokens("serve", optarg, &a->engine);
         else if (c == 'x')
             good = vd_cli_parse_size("serve", "--ctx", optarg, 2, 1 << 24, &a->ctx_tokens);

@@ -85,8 +85,7 @@ static bool parse_value(const char *command, int c, char **argv, vd_generate_arg
     case OPT_SPECULATE:
         return vd_cli_parse_speculate(command, optarg, &a->engine);
     case OPT_DRAFT:
-        vd_cli_use_draft(optarg, &a->engine);
-        return true;
+        return vd_cli_parse_draft(command, optarg, &a->engine);
     case OPT_DRAFT_TOKENS:
         return vd_cli_parse_draft_tokens(command, optarg, &a->engine);
     case OPT_CTX:
@@ -94,7 +93,7 @@ static bool parse_value(const char *command, int c, char **argv, vd_generate_arg
     case 'n':
         return vd_cli_parse_size(command, "--max-tokens", optarg, 1, 1 << 24, &a->max_tokens);
     case OPT_KV:
-        return vd_cli_parse_kv(command, optarg, &a->engine.kv_type);
+        return vd_cli_parse_kv(command, "--kv", optarg, &a->engine.kv_type);
     case 't':
         return vd_cli_parse_size(command, "--threads", optarg, 1, 256, &a->engine.n_threads);
     default:
@@ -129,6 +128,8 @@ bool vd_generate_parse(const char *command, int argc, char **argv, vd_generate_a
         else if (!parse_value(command, c, argv, &a))
             return false;
     }
+    if (!vd_cli_check_draft(command, &a.engine))
+        return false;
     if (optind >= argc) {
         vd_cli_misuse(command, "a MODEL is needed");
         return false;

@@ -26,7 +26,7 @@ typedef struct vd_generate_args {
     "  --repetition-penalty X, --frequency-penalty X, --presence-penalty X\n"                      \
     "  --seed N            same seed, same text; default 0\n"                                      \
     "  --ctx N             context in tokens; default the model's, at most 8192\n"                 \
-    "  -t, --threads N     default: one per core\n"                                                \
+    "  -t, --threads N     default: one per core, in decoding fewer where that is faster\n"        \
     "  --precision WORD    exact (f32 activations; slow, the reference) or fast; default fast\n"   \
     VD_SPECULATE_HELP                                                                              \
     "  --kv TYPE           keys and values as f16, bf16, f32, q8_0 or q4_0; default f16\n"         \

@@ -148,6 +148,11 @@ def test_lines_of_work_are_measured_as_they_come(build, models):
 @pytest.mark.parametrize("lines, word", [
     ("fly 8 0 1\n", "prefill|decode"), ("decode 8 0\n", "prefill|decode"),
     ("decode -8 0 1\n", "prefill|decode"), ("decode 0 0 1\n", "N is 1"),
+    ("room \n", "prefill|decode"), (" \n", "prefill|decode"),
+    ("decode 8 0 1 1\n", "prefill|decode"),
+    ("decode8 0 1\n", "prefill|decode"), ("decode 4 0 257\n", "BATCH 1 to 256"),
+    (f"decode {2**32 + 4} 0 1\n", "N is 1"), (f"decode {2**64 + 4} 0 1\n", "N is 1"),
+    (f"decode 4 0 1{' ' * 300}\n", "at most 254 characters"),
     ("decode 4 0 1\ndecode 4 0 2\n", "more room")])
 def test_lines_that_are_no_work_are_refused(build, models, lines, word):
     result = work(build, models[0], lines)
@@ -155,7 +160,9 @@ def test_lines_that_are_no_work_are_refused(build, models, lines, word):
 
 
 def test_options_that_lines_replace_are_refused(build, models):
-    assert work(build, models[0], "", "-b", "2").returncode == 2
+    for args in (("-b", "2"), ("-p", "4"), ("-n", "4"), ("-r", "1"), ("--zone", "DE"),
+                 ("--pue", "1.2"), ("-o", "x")):
+        assert work(build, models[0], "", *args).returncode == 2
     assert work(build, models[0], "", models[1]).returncode == 2
 
 
@@ -187,11 +194,18 @@ def test_a_sweep_as_a_table(verdant, models):
 
 
 def test_misuse_of_a_sweep(verdant, models, tmp_path):
-    for args in (("-b", 2), (models[1],), ("--work", "-")):
+    for args in (("-b", 2), (models[1],), ("--work", "-"), ("-p", 4), ("--zone", "DE")):
         assert verdant("bench", models[0], "--sweep", *args).returncode == 2
-    result = verdant("bench", models[0], "--sweep", "-t", 1, "-n", 1, "-r", 1, "-o",
-                     tmp_path / "no" / "x.html")
-    assert result.returncode == 1 and "x.html" in result.stderr
+    # Said before anything is measured: the model is not even looked for.
+    for path, word in ((tmp_path / "no" / "x.html", "x.html"), (tmp_path, "is a directory")):
+        result = verdant("bench", "no-such.gguf", "--sweep", "-o", path)
+        assert result.returncode == 1 and word in result.stderr
+        assert "no-such" not in result.stderr
+    result = verdant("bench", "no-such.gguf", "--sweep", "-o", tmp_path / "x.html")
+    assert result.returncode == 1 and "no-such" in result.stderr
+    result = verdant("bench", models[0], "--sweep", "-t", 1, "-n", 1, "-r", 1, "-o", "/dev/full")
+    assert result.returncode == 1 and "No space left" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def peer_bench(build):
@@ -214,9 +228,16 @@ def test_the_peer_takes_the_same_lines(build, models):
     assert head["peer"].startswith("llama.cpp 0.5.0") and "cpu" in head["cpu_library"]
     assert [d["tokens"] for d in done] == [8, 15, 5, 5] and end["peak_rss_bytes"] > 0
     assert [d["context_tokens"] for d in done] == [0, 16, 40, 0]
-    result = subprocess.run([peer_bench(build), models[0], "--peer", folder], input="decode 1\n",
+    for line in ("decode 1", f"decode {2**32 + 4} 0 1", "decode 4 0 257", "decode 4 -1 1", "fly"):
+        result = subprocess.run([peer_bench(build), models[0], "--peer", folder], input=line,
+                                capture_output=True, text=True, timeout=60)
+        assert result.returncode == 1 and "prefill|decode" in result.stderr
+
+
+def test_a_peer_that_is_not_there_is_said(build, models, tmp_path):
+    result = subprocess.run([peer_bench(build), models[0], "--peer", tmp_path], input="",
                             capture_output=True, text=True, timeout=60)
-    assert result.returncode == 1 and "prefill|decode" in result.stderr
+    assert result.returncode == 1 and "tests/peer/get_peer.sh" in result.stderr
 
 
 OTHER_LIBRARY = """

@@ -87,6 +87,14 @@ def test_coarser_keys_and_values_diverge_more(verdant, model, tmp_path):
     assert wrong.returncode == 2 and "expected f16, bf16, f32, q8_0 or q4_0" in wrong.stderr
 
 
+def test_options_of_the_base_are_its_own(verdant, tmp_path):
+    wrong = verdant("eval", "m", "--text", tmp_path, "--against", "m", "--base-kv", "q5_0")
+    assert wrong.returncode == 2 and "--base-kv is 'q5_0'" in wrong.stderr
+    for args in (("--base-kv", "f32"), ("--base-precision", "fast")):
+        alone = verdant("eval", "m", "--text", tmp_path, *args)
+        assert alone.returncode == 2 and "--against" in alone.stderr
+
+
 @pytest.mark.parametrize(
     "token,instead,status", [("the", "thx", 1), ("<|im_start|>", "<|im_begin|>", 0)]
 )

@@ -89,6 +89,18 @@ def test_bad_options_are_misuse(verdant, tiny, bad):
     assert result.returncode == 2 and bad[0] in result.stderr and bad[1] in result.stderr
 
 
+def test_two_ways_to_guess_exclude_each_other(verdant, tiny):
+    lookup, draft = ("--speculate", "lookup"), ("--draft", tiny)
+    for command in ("run", "bench"):
+        for args in ((*lookup, *draft), (*draft, *lookup)):
+            result = verdant(command, tiny, *args)
+            assert result.returncode == 2 and "exclude each other" in result.stderr
+        result = verdant(command, tiny, "--draft-tokens", 4)
+        assert result.returncode == 2 and "--draft-tokens needs" in result.stderr
+    result = verdant("serve", "--model", tiny, *lookup, *draft)
+    assert result.returncode == 2 and "exclude each other" in result.stderr
+
+
 def test_the_configuration_says_what_excludes_what(verdant, tiny, tmp_path):
     file = tmp_path / "verdant.yaml"
     file.write_text(json.dumps({"models": [{"name": "a", "ref": str(tiny), "speculate": "lookup",
