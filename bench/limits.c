@@ -171,9 +171,18 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < n_sizes; i++) {
         vd_bandwidth b;
         vd_bandwidth_measure(bytes[i], (size_t)n_threads, &b);
+        if (b.n_passes == 0) {
+            fprintf(stderr, "limits: reading %llu bytes: %s\n", (unsigned long long)bytes[i],
+                    b.why_not);
+            return 1;
+        }
         printf("%s{\"bytes\": %llu, \"gb_s\": %.3f, \"median_gb_s\": %.3f}", i > 0 ? ", " : "",
                (unsigned long long)b.bytes, b.best_gb_s, b.median_gb_s);
     }
     printf("]}\n");
+    if (fflush(stdout) != 0) {
+        perror("limits: standard output");
+        return 1;
+    }
     return 0;
 }

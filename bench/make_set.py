@@ -21,8 +21,21 @@ TYPES = ("f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_k_m", "q4_k_m")
 
 def run(command):
     print(" ".join(map(str, command)), file=sys.stderr)
-    if subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL).returncode != 0:
-        sys.exit(f"{command[0]} failed")
+    try:
+        done = subprocess.run(list(map(str, command)), stdout=subprocess.DEVNULL)
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")
+    if done.returncode != 0:
+        sys.exit(f"{command[0]} ended with status {done.returncode}")
+
+
+def split(parser, model):
+    name, _, source = model.partition("=")
+    if not source or not name or "/" in name:
+        parser.error(f"{model} is not NAME=SOURCE")
+    if source != "shape" and not Path(source).is_file():
+        parser.error(f"there is no file {source}")
+    return name, source
 
 
 def main():
@@ -31,14 +44,15 @@ def main():
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("models", nargs="+", metavar="NAME=SOURCE")
-    parser.add_argument("--types", default=",".join(TYPES))
+    parser.add_argument("--types", default=",".join(TYPES), help="default %(default)s")
     parser.add_argument("--verdant", default=str(ROOT / "build" / "verdant"))
     args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    for model in args.models:
-        name, _, source = model.partition("=")
-        if not source or "/" in name:
-            parser.error(f"{model} is not NAME=SOURCE")
+    sources = [split(parser, model) for model in args.models]
+    try:
+        args.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"cannot make the folder {args.folder}: {error.strerror}")
+    for name, source in sources:
         if source == "shape":
             source = args.folder / f"{name}.f16.gguf"
             if not source.exists():

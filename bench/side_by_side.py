@@ -51,6 +51,7 @@ TITLES = {
 }
 FLOAT_TYPES = ("f32", "f16", "bf16")
 FAIR_TOKENS = 192
+KINDS = {"row", "limits", "process", "fair"}  # a line of results has one of these
 ROUNDING = 3  # ticks by which two counts of CPU time may differ though nobody else ran
 
 
@@ -86,7 +87,7 @@ class Side:
         self.process = subprocess.Popen(
             list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for row in rooms:
+        for row in rooms:  # no more than the buffer holds: written with the first row
             self.process.stdin.write(f"room {row}\n")
         self.head = None
 
@@ -149,19 +150,50 @@ def machine(args):
 
 
 class Results:
-    """A file of JSON lines; one is added after each pair of measurements."""
+    """A file of JSON lines; one is added after each pair of measurements. A last line that was cut
+    off, when the machine stopped or the disk was full, is not counted and is replaced."""
 
     def __init__(self, path, most_others):
         self.path = Path(path)
         self.most_others = most_others
         self.lines = []
-        if self.path.exists():
-            self.lines = [json.loads(line) for line in self.path.read_text().splitlines() if line]
+        self.whole = 0  # bytes of the file that are lines
+        try:
+            data = self.path.read_bytes() if self.path.exists() else b""
+        except OSError as error:
+            sys.exit(f"cannot read {path}: {error.strerror}")
+        for number, line in enumerate(data.splitlines(keepends=True), 1):
+            if not line.endswith(b"\n"):
+                print(f"{path}:{number}: cut off, left out", file=sys.stderr)
+                break
+            self.whole += len(line)
+            if line.strip():
+                self.lines.append(self._line(number, line))
+
+    def _line(self, number, text):
+        try:
+            line = json.loads(text)
+            if not isinstance(line, dict) or not KINDS & line.keys():
+                raise ValueError
+        except ValueError:
+            sys.exit(f"{self.path}:{number}: no line of this program: not a file of results?")
+        return line
+
+    def begin(self):
+        """Opens the file before anything is measured."""
+        try:
+            with self.path.open("ab") as file:
+                file.truncate(self.whole)
+        except OSError as error:
+            sys.exit(f"cannot write {self.path}: {error.strerror}")
 
     def add(self, **line):
         self.lines.append(line)
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            sys.exit(f"cannot write {self.path}: {error.strerror}")
 
     def pairs(self, model, row):
         return [x for x in self.lines if x.get("model") == model and x.get("row") == row]
@@ -189,8 +221,10 @@ def has_deep(line):
 def measure_limits(args, results, name, head):
     command = [Path(args.build) / "bench/limits", "-t", str(args.threads)]
     done = subprocess.run(
-        [*command, str(head["weight_bytes"])], capture_output=True, text=True, check=True
+        [*command, str(head["weight_bytes"])], stdout=subprocess.PIPE, text=True
     )
+    if done.returncode != 0:
+        sys.exit(f"{command[0]} ended with status {done.returncode}")
     results.add(model=name, limits=json.loads(done.stdout), head=head)
 
 
@@ -369,7 +403,7 @@ def print_tables(results):
     print("Tokens per second, medians; the spread is half of the range, of the side that scatters "
           "more.")
     if limits:
-        peaks = {k: max(x[k] for x in limits) for k in limits[0] if k.endswith("ops")}
+        peaks = {k: max(x.get(k, 0) for x in limits) for k in limits[0] if k.endswith("ops")}
         reads = sorted((x["read"][0]["bytes"], x["read"][0]["gb_s"]) for x in limits)
         print("Peaks measured: " + ", ".join(f"{k} {v:.2f}" for k, v in peaks.items())
               + "; reading "
@@ -381,28 +415,27 @@ def print_tables(results):
     table_of_fairness(results, names)
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("results")
-    parser.add_argument("models", nargs="*")
-    parser.add_argument("-t", "--threads", type=int, default=2)
-    parser.add_argument("-r", "--runs", type=int, default=5)
-    parser.add_argument("--only", default="", help="rows that hold this text: \"decode\", \"512\"")
-    parser.add_argument("--seconds", type=float, default=1e9, help="then stop, after a row")
-    parser.add_argument("--others", type=float, default=0.05, help="part of the cores that other\n"
-                        "processes may have beside a pair that counts; default 0.05")
-    parser.add_argument("--build", default=str(ROOT / "build"))
-    parser.add_argument("--fair", action="store_true")
-    parser.add_argument("--table", action="store_true")
-    args = parser.parse_intermixed_args()
-    results = Results(args.results, args.others)
-    if args.table:
-        print_tables(results)
-        return
-    if not args.models:
-        parser.error("which models?")
+def check(parser, args):
+    """What would go wrong after minutes, now."""
+    if args.threads < 1 or args.runs < 1:
+        parser.error("--threads and --runs are 1 at least")
+    if not any(args.only in row for row in ROWS):
+        parser.error(f"no row holds \"{args.only}\"; there are: {', '.join(ROWS)}")
+    names = [Path(path).stem for path in args.models]
+    for path, name in zip(args.models, names, strict=True):
+        if not Path(path).is_file():
+            parser.error(f"there is no file {path}")
+        if "." not in name or not path.endswith(".gguf"):
+            parser.error(f"{path} is not named MODEL.TYPE.gguf (bench/make_set.py)")
+        if names.count(name) > 1:
+            parser.error(f"two files are named {name}.gguf")
+    for program in ("verdant", "bench/peer_bench", "bench/limits"):
+        if not (Path(args.build) / program).is_file():
+            parser.error(f"there is no {Path(args.build) / program}: ninja -C {args.build} makes "
+                         "it (the last two on x86-64 alone)")
+
+
+def run(args, results):
     if args.fair:
         for path in args.models:
             measure_fair(args, results, path)
@@ -410,6 +443,37 @@ def main():
     if not measure(args, results, args.models, time.monotonic() + args.seconds):
         print("the time is over; call it again to go on", file=sys.stderr)
         sys.exit(75)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("results")
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("-t", "--threads", type=int, default=2, help="of both; default 2")
+    parser.add_argument("-r", "--runs", type=int, default=5, help="of each row; default 5")
+    parser.add_argument("--only", default="", help="rows that hold this text: \"decode\", \"512\"")
+    parser.add_argument("--seconds", type=float, default=1e9, help="then stop, after a row")
+    parser.add_argument("--others", type=float, default=0.05, help="part of the cores that other\n"
+                        "processes may have beside a pair that counts; default 0.05")
+    parser.add_argument("--build", default=str(ROOT / "build"), help="default: this folder's")
+    parser.add_argument("--fair", action="store_true", help="decode beside busy processes")
+    parser.add_argument("--table", action="store_true", help="print the tables")
+    args = parser.parse_intermixed_args()
+    results = Results(args.results, args.others)
+    if args.table:
+        print_tables(results)
+        return
+    if not args.models:
+        parser.error("which models?")
+    check(parser, args)
+    results.begin()
+    try:
+        run(args, results)
+    except KeyboardInterrupt:
+        print("stopped; call it again to go on", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """bench/side_by_side.py: pairs in turn, going on, and the arithmetic of its tables."""
 import json
+import resource
 import subprocess
 import sys
 
@@ -99,6 +100,48 @@ def test_nothing_measured_is_no_table(root, build, tmp_path):
     assert result.returncode == 1 and "nothing was measured" in result.stderr
 
 
+def test_a_line_that_was_cut_off_is_replaced(root, build, model, tmp_path):
+    results = tmp_path / "r.jsonl"
+    whole = json.dumps(line("prefill 64 0 1", 100, 50)) + "\n"
+    results.write_text(whole + whole[:40])
+    shown = run(root, build, results, "--table")
+    assert shown.returncode == 0 and ":2: cut off" in shown.stderr
+    assert results.read_text() == whole + whole[:40]  # a table writes nothing
+    result = run(root, build, results, model, "-r", 1, "--only", "decode 64 0 1")
+    assert result.returncode == 0, result.stderr
+    assert [x["model"] for x in rows_of(results)] == ["m.q4_0", "tiny.f32"]
+
+
+@pytest.mark.parametrize("text", ["{\n", "3\n", "{}\n", "words\n\n"])
+def test_a_file_of_something_else_is_kept(root, build, tmp_path, text):
+    results = tmp_path / "r.jsonl"
+    results.write_text(text)
+    result = run(root, build, results, "--table")
+    assert result.returncode == 1 and "r.jsonl:1: no line of this program" in result.stderr
+    assert results.read_text() == text
+
+
+def test_what_would_go_wrong_is_said_at_once(root, build, tmp_path):
+    model, other, plain = (tmp_path / x for x in ("a.q4_0.gguf", "b/a.q4_0.gguf", "plain.gguf"))
+    other.parent.mkdir()
+    for path in (model, other, plain):
+        path.write_text("")
+    results = tmp_path / "r.jsonl"
+    for args, word in (([tmp_path / "no.q4_0.gguf"], "there is no file"), ([plain], "MODEL.TYPE"),
+                       ([model, other], "two files"), ([model, "--only", "fly"], "no row holds"),
+                       ([model, "-r", 0], "1 at least"),
+                       ([model, "--build", tmp_path], "there is no")):
+        result = run(root, build, results, *args)
+        assert result.returncode == 2 and word in result.stderr, result.stderr
+    if not (build / "bench/peer_bench").exists():
+        pytest.skip("no peer_bench on this processor")
+    result = run(root, build, tmp_path / "no" / "r.jsonl", model)
+    assert result.returncode == 1 and "cannot write" in result.stderr
+    result = run(root, build, results, model)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "ended with status" in result.stderr and results.read_text() == ""
+
+
 def test_limits(build):
     program = build / "bench/limits"
     if not program.exists():
@@ -109,6 +152,10 @@ def test_limits(build):
     assert 4_000_000 <= out["read"][0]["bytes"] < 4_000_000 + 2 * 2**20
     for bad in ("0", "-4", "x"):
         assert subprocess.run([program, bad], capture_output=True).returncode == 2
+    too_much = subprocess.run([program, "-t", "1", str(2**40)], capture_output=True, text=True,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS,
+                                                                    (2**33, 2**33)))
+    assert too_much.returncode == 1 and "no memory" in too_much.stderr
 
 
 def test_a_set_is_made_once(root, build, tmp_path):
@@ -121,3 +168,8 @@ def test_a_set_is_made_once(root, build, tmp_path):
         assert sorted(p.name for p in (tmp_path / "set").iterdir()) == ["tiny.q4_0.gguf",
                                                                         "tiny.q8_0.gguf"]
     assert done.stderr == ""
+    for args, word in ((["tiny=nowhere.gguf"], "there is no file nowhere.gguf"),
+                       ([f"={source}"], "is not NAME=SOURCE"),
+                       ([f"x={source}", "--verdant", tmp_path / "no"], "No such file")):
+        bad = subprocess.run(list(map(str, [*command[:3], *args])), capture_output=True, text=True)
+        assert bad.returncode != 0 and word in bad.stderr and "Traceback" not in bad.stderr
