@@ -255,10 +255,13 @@ static void catch_up(vd_drafter *d, vd_engine *e, vd_batch *batch)
     for (size_t i = 0; i < e->n_sampled; i++) {
         vd_request *r = e->sampled[i].request;
         size_t from = r->drafter.n_computed;
-        if (r->n_draft == 0 || r->n_tokens - from > d->n_rows - batch->n_tokens)
-            continue; /* its guesses stay what they are: the last token, repeated */
-        add(d, r, from, r->n_tokens, batch);
-        want(d, r, batch);
+        if (r->n_draft == 0)
+            continue;
+        size_t end = VD_MIN(r->n_tokens, from + (d->n_rows - batch->n_tokens));
+        add(d, r, from, end, batch);
+        if (end == r->n_tokens)
+            want(d, r, batch);
+        /* else its guesses stay what they are, the last token repeated; the next step goes on */
     }
     for (vd_request *r = e->running.head; r != NULL; r = r->next) {
         size_t from = r->drafter.n_computed;

@@ -51,7 +51,21 @@ static void a_drafter_reads_a_long_prompt_in_pieces_and_then_guesses(void **stat
     assert_true(guessed.usage.draft_taken > 40);
 }
 
-/* ... which are short where others wait for the step. */
+/* 24 tokens are few enough to guess behind, but no step of 9 takes them at once. */
+static void a_drafter_catches_up_where_steps_are_short(void **state)
+{
+    static outcome o;
+    vd_engine *e = open_engine((vd_engine_options){.n_threads = 1, .max_running = 1,
+                                                   .step_tokens = 9}, TWIN, true);
+    vd_request_options r = way(0);
+    submit(e, 0, &r, &o);
+    run_all(e);
+    assert_int_equal(o.n_ids, ANSWER);
+    assert_true(o.usage.draft_taken > ANSWER / 2);
+    vd_engine_free(e);
+}
+
+/* Pieces are short where others wait for the step. */
 static void a_drafter_reads_shorter_pieces_where_others_answer(void **state)
 {
     static outcome o, others[3];
@@ -200,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_twin_is_always_right),
         cmocka_unit_test(a_drafter_reads_a_long_prompt_in_pieces_and_then_guesses),
+        cmocka_unit_test(a_drafter_catches_up_where_steps_are_short),
         cmocka_unit_test(a_drafter_reads_shorter_pieces_where_others_answer),
         cmocka_unit_test(a_token_that_a_drafter_has_no_row_for_is_none_to_it),
         cmocka_unit_test(what_a_drafter_keeps_in_memory_is_told),
