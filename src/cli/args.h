@@ -28,7 +28,7 @@ bool vd_cli_parse_draft_tokens(const char *command, const char *text, vd_engine_
 bool vd_cli_check_draft(const char *command, const vd_engine_options *options);
 #define VD_SPECULATE_HELP                                                                          \
     "  --speculate WORD    lookup: guess tokens from the text, several to a step; the answer\n"    \
-    "                      stays the same. Default off\n"                                          \
+    "                      stays the same but for near ties. Default off\n"                        \
     "  --draft MODEL       let this smaller model of the same vocabulary guess them instead\n"     \
     "  --draft-tokens N    guessed at most per step, 1 to 16; default 8\n"
 /* A type of the KV cache. */
