@@ -168,8 +168,9 @@ static void print_model(const vd_bench *b, const vd_bench_model *m)
     const vd_run *run = &m->run;
     phase prefill = summarize(run, true), decode = summarize(run, false);
     size_t n_batch = (size_t)run->settings.batch;
-    printf("%s, %zu threads, kernels %s, %zu sequence%s", m->name,
-           (size_t)run->settings.threads, run->settings.kernels, n_batch, n_batch == 1 ? "" : "s");
+    size_t n_threads = (size_t)run->settings.threads;
+    printf("%s, %zu thread%s, kernels %s, %zu sequence%s", m->name, n_threads,
+           n_threads == 1 ? "" : "s", run->settings.kernels, n_batch, n_batch == 1 ? "" : "s");
     if (b->args->n_depth > 0)
         printf(" behind %zu tokens", b->args->n_depth);
     printf(", median of %zu runs (min .. max)\n\n", run->n_samples);

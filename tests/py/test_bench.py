@@ -111,6 +111,10 @@ def test_what_a_step_reads_is_said_beside_the_bandwidth(verdant, models):
     assert reads["of_bandwidth"] == pytest.approx(reads["gb_s"] / reads["bandwidth_gb_s"])
     assert out["load_s"] > 0 and 0 < out["pss_bytes"] < 2 * out["peak_rss_bytes"]
     text = verdant("bench", models[0], "-p", 4, "-n", 2, "-r", 1, "-t", 1).stdout
+    assert ", 1 thread, " in text
+    rows = [x for x in text.splitlines() if x.startswith(("prefill ", "decode "))]
+    [head] = [x for x in text.splitlines() if x.endswith("J/token")]
+    assert len(rows) == 2 and all(x[head.index("J/token") - 1:][:2].strip() == "0" for x in rows)
     assert "a decode step reads" in text and "% of the" in text and "loaded in" in text
 
 
