@@ -191,7 +191,11 @@ static vd_status add_models(setup *s, const args *a, vd_err *err)
         if (a->engine.draft_tokens != 0)
             engine.draft_tokens = a->engine.draft_tokens;
         st = add_model(s, m->name, strlen(m->name), m->ref, &engine, err);
-        if (st != VD_OK)
+        size_t n = s->options.n_models; /* where it was to go */
+        bool ref_found = st != VD_OK && n < VD_MODELS_MAX && s->paths[n] != NULL;
+        if (ref_found && engine.draft_path == m->draft)
+            vd_err_prefix(err, "%s:%u: models[%zu].draft", a->config, m->draft_line, i);
+        else if (st != VD_OK)
             vd_err_prefix(err, "%s:%u: models[%zu].ref", a->config, m->ref_line, i);
     }
     if (st == VD_OK && s->options.n_models == 0)

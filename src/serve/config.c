@@ -300,6 +300,8 @@ static vd_status check(const vd_yaml *yaml, vd_config *c, vd_err *err)
     for (size_t i = 0; st == VD_OK && i < c->n_models; i++) {
         snprintf(key, sizeof(key), "models[%zu].ref", i);
         c->models[i].ref_line = (uint32_t)vd_yaml_line(yaml, key);
+        snprintf(key, sizeof(key), "models[%zu].draft", i);
+        c->models[i].draft_line = (uint32_t)vd_yaml_line(yaml, key);
         st = check_model(yaml, c, i, err);
     }
     return st;

@@ -22,7 +22,7 @@ typedef struct vd_config_model {
     uint32_t draft_tokens, step_ms;
     char *kv;         /* a word of vd_kv_type_parse */
     bool exact, no_prefix_cache;
-    uint32_t ref_line; /* where `ref` stands in the file, for messages */
+    uint32_t ref_line, draft_line; /* where they stand in the file, for messages */
 } vd_config_model;
 
 typedef struct vd_config_limits {

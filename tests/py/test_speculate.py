@@ -107,6 +107,10 @@ def test_the_configuration_says_what_excludes_what(verdant, tiny, tmp_path):
                                             "draft": str(tiny)}]}))
     result = verdant("serve", "--config", file)
     assert result.returncode != 0 and "draft" in result.stderr
+    file.write_text(f"models:\n- name: a\n  ref: {tiny}\n  draft: {tmp_path}/none.gguf\n")
+    result = verdant("serve", "--config", file)
+    assert result.returncode == 1 and "none.gguf" in result.stderr
+    assert "verdant.yaml:4: models[0].draft" in result.stderr
 
 
 def test_a_real_model_writes_the_same_or_parts_at_a_near_tie(build, model, tmp_path):
