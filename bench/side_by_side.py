@@ -234,6 +234,8 @@ def measure(args, results, models, deadline):
         for path in models:
             name = Path(path).stem
             rows = [r for r in ROWS if args.only in r and results.lacks(name, r, run + 1)]
+            if not rows and not results.of(name, "limits"):  # stopped before they were measured
+                rows = [next(r for r in ROWS if args.only in r)]
             if not rows:
                 continue
             sides = open_sides(args, path, rows)
@@ -398,7 +400,8 @@ def print_tables(results):
     loads = [m["load"] for m in machines]
     limits = [x["limits"] for x in results.lines if "limits" in x]
     print(f"{last['cpu']}, {last['cores']} cores, Linux {last['kernel']}; {last['threads']} "
-          f"threads; {machines[0]['date']} to {last['date']} UTC; Verdant at "
+          f"thread{'' if last['threads'] == 1 else 's'}; "
+          f"{machines[0]['date']} to {last['date']} UTC; Verdant at "
           f"{', '.join(versions)}; load average {min(loads):.1f} to {max(loads):.1f}.")
     print("Tokens per second, medians; the spread is half of the range, of the side that scatters "
           "more.")

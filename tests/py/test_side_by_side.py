@@ -46,6 +46,11 @@ def test_pairs_are_measured_in_turn_and_it_goes_on(root, build, model, tmp_path)
     assert "tiny.f32" in table.split("### Loading and memory")[1]
     again = run(root, build, results, model, "-r", 2, "--only", "64 0 1")
     assert again.returncode == 0 and len(rows_of(results)) == len(rows)
+    assert "; 1 thread; " in table
+    text = results.read_text().splitlines(keepends=True)  # as if stopped before the limits
+    results.write_text("".join(x for x in text if '"limits"' not in x))
+    again = run(root, build, results, model, "-r", 2, "--only", "64 0 1")
+    assert again.returncode == 0 and len(rows_of(results, "limits")) == 1
 
 
 def test_decode_beside_busy_processes(root, build, model, tmp_path):
