@@ -22,7 +22,7 @@ typedef struct vd_kernels vd_kernels;
 /* How products read their activations.
  *   EXACT  f32 activations against decoded weights: the reference numbers
  *   FAST   activations rounded in blocks of 32 wherever the weight is quantized: to int8, or where
- *          more is at stake to twice that ("wide") */
+ *          more is at stake to twice that ("wide"); to bf16 where many tokens go by panels */
 typedef enum vd_precision { VD_PRECISION_EXACT, VD_PRECISION_FAST } vd_precision;
 
 /* ---- products: Y[T,N] = X[T,K] * W[N,K]^T ---------------------------------------------------- */
@@ -66,6 +66,10 @@ size_t vd_act_bytes(size_t max_rows, size_t max_cols);
  * rows read (panel_from below); none in EXACT. Computes nothing. */
 void vd_act_bind(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
                  const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide);
+/* The same where each product takes only some of the rows (vd_act_rows), few or many: also the
+ * arrays that products of few rows read. */
+void vd_act_bind_parts(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
+                       const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide);
 /* Rounds rows [begin, end); nothing to do in EXACT. Threads split the rows. */
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
                      size_t end);
@@ -171,7 +175,7 @@ struct vd_kernels {
                         size_t begin, size_t end, float *scratch);
 
     /* Packed products. layout_for answers 0 where the table has no packed layout for the type.
-     * The layouts are described in src/kernels/README.md. */
+     * The layouts are described in layout.h. */
     int (*layout_for)(vd_dtype dtype, size_t n_rows, size_t n_cols);
     size_t (*packed_bytes)(int layout, size_t n_rows, size_t n_cols);
     /* False where the layout cannot hold a scale of these rows. */
@@ -230,7 +234,7 @@ enum { VD_KERNELS_INFO_MAX = 8 };
 /* All levels, the lowest first. Returns how many. */
 size_t vd_kernels_describe(vd_kernels_info ret_info[VD_KERNELS_INFO_MAX]);
 
-/* FAST where a packed product exists (avx2 and above), EXACT for "c". */
+/* FAST where a packed product exists (every level but "c"), EXACT for "c". */
 vd_precision vd_kernels_default_precision(const vd_kernels *k);
 
 #endif

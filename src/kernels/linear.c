@@ -93,8 +93,10 @@ size_t vd_act_bytes(size_t max_rows, size_t max_cols)
     return size_act(max_rows, max_cols, &s) ? s.total : SIZE_MAX;
 }
 
-void vd_act_bind(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
-                 const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide)
+/* parts: products may be of few rows where n_rows is large. */
+static void lay_out(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
+                    const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide,
+                    bool parts)
 {
     act_sizes s = {0};
     size_t from = wide ? k->panel_from.wide : k->panel_from.narrow;
@@ -107,13 +109,25 @@ void vd_act_bind(const vd_kernels *k, vd_precision precision, vd_act *act, void 
         act->ld_b = s.ld_b;
     }
     /* No packed layout has rows that are no multiple of a block: nobody would read q. */
-    if (n_rows >= from || n_cols % BLOCK != 0)
+    if ((n_rows >= from && !parts) || n_cols % BLOCK != 0)
         return;
     act->q = (int8_t *)base;
     act->q_low = wide ? act->q + s.q : NULL;
     act->scale = (float *)(base + 2 * s.q);
     act->sum = (float *)(base + 2 * s.q + s.scale);
     act->neg_sum = (int32_t *)(base + 2 * s.q + 2 * s.scale);
+}
+
+void vd_act_bind(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
+                 const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide)
+{
+    lay_out(k, precision, act, scratch, x, n_rows, n_cols, ld_x, wide, false);
+}
+
+void vd_act_bind_parts(const vd_kernels *k, vd_precision precision, vd_act *act, void *scratch,
+                       const float *x, size_t n_rows, size_t n_cols, size_t ld_x, bool wide)
+{
+    lay_out(k, precision, act, scratch, x, n_rows, n_cols, ld_x, wide, true);
 }
 
 void vd_act_quantize(const vd_kernels *k, vd_precision precision, const vd_act *act, size_t begin,
@@ -226,9 +240,10 @@ static bool by_panel(const vd_kernels *k, const vd_weight *weight, const vd_act 
 {
     if (act->b == NULL || weight->dtype == VD_DTYPE_F32)
         return false;
-    if (vd_layout_has_whole_numbers(weight->layout))
-        return act->q == NULL;
-    return act->n_rows >= k->panel_from.rows;
+    if (weight->layout == VD_LAYOUT_ROWS || vd_layout_is_float(weight->layout))
+        return act->n_rows >= k->panel_from.rows;
+    size_t from = act->q_low != NULL ? k->panel_from.wide : k->panel_from.narrow;
+    return act->q == NULL || act->n_rows >= from;
 }
 
 void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,

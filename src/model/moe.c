@@ -138,8 +138,8 @@ static void run_experts(vd_worker *w, const vd_layer *layer, size_t e, size_t en
     const vd_routes *r = &f->routes;
     const vd_hparams *hp = &w->m->hp;
     size_t c = hp->n_embd, base = r->first[e], n_rows = r->first[end] - base, from, to;
-    vd_act act = vd_pass_input_picked(w, f->x, r->row_token + base, n_rows, c, &layer->ffn_norm,
-                                      VD_WIDTH_NARROW);
+    vd_act act = vd_pass_input_parts(w, f->x, r->row_token + base, n_rows, c, &layer->ffn_norm,
+                                     VD_WIDTH_NARROW);
     for (size_t i = e; i < end; i++) {
         size_t row = r->first[i] - base, row_end = r->first[i + 1] - base;
         vd_act own = vd_act_rows(&act, row, row_end);
@@ -147,7 +147,7 @@ static void run_experts(vd_worker *w, const vd_layer *layer, size_t e, size_t en
             vd_pass_ffn_hidden(w, &layer->expert[i], &own, row);
     }
     vd_pool_barrier(f->pool);
-    act = vd_pass_input(w, f->gate, n_rows, hp->moe.n_ff, NULL, VD_WIDTH_WIDE);
+    act = vd_pass_input_parts(w, f->gate, NULL, n_rows, hp->moe.n_ff, NULL, VD_WIDTH_WIDE);
     for (size_t i = e; i < end; i++) {
         size_t row = r->first[i] - base, row_end = r->first[i + 1] - base;
         vd_act own = vd_act_rows(&act, row, row_end);

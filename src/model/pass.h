@@ -94,9 +94,10 @@ typedef enum vd_width { VD_WIDTH_NARROW, VD_WIDTH_WIDE } vd_width;
  * is large. */
 vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm,
                      vd_width bits);
-/* The same of rows pick[0..n) of x, in that order. */
-vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
-                            size_t width, const vd_norm *norm, vd_width bits);
+/* The same for products that each take some of the rows (vd_act_rows); of rows pick[0..n) of x, in
+ * that order, or with NULL of the first n. */
+vd_act vd_pass_input_parts(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
+                           size_t width, const vd_norm *norm, vd_width bits);
 /* This thread's share of the rows of a weight with n rows. */
 void vd_pass_rows(const vd_worker *w, size_t n, size_t *ret_begin, size_t *ret_end);
 /* y[T, N] = W act + bias, this thread's rows of W. */

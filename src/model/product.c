@@ -15,8 +15,8 @@ void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, f
         w->kn->layer_norm(x, norm->weight, norm->bias, hp->norm_eps, out, n);
 }
 
-vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
-                            size_t width, const vd_norm *norm, vd_width bits)
+static vd_act make_input(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
+                         size_t width, const vd_norm *norm, vd_width bits, bool parts)
 {
     vd_forward *f = w->f;
     vd_act act;
@@ -26,8 +26,10 @@ vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, 
     size_t begin = 0, end = n;
     if (!private)
         vd_pool_range(n, 1, w->thread, w->n_threads, &begin, &end);
-    vd_act_bind(w->kn, w->m->precision, &act, private ? w->space->act : f->act,
-                normed || pick != NULL ? h : x, n, width, width, bits == VD_WIDTH_WIDE);
+    (parts ? vd_act_bind_parts : vd_act_bind)(w->kn, w->m->precision, &act,
+                                              private ? w->space->act : f->act,
+                                              normed || pick != NULL ? h : x, n, width, width,
+                                              bits == VD_WIDTH_WIDE);
     for (size_t t = begin; t < end; t++) { /* row by row: what was normalized is in the L1 cache */
         const float *row = x + (pick != NULL ? pick[t] : t) * width;
         if (normed)
@@ -44,7 +46,13 @@ vd_act vd_pass_input_picked(vd_worker *w, const float *x, const uint32_t *pick, 
 vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm,
                      vd_width bits)
 {
-    return vd_pass_input_picked(w, x, NULL, n, width, norm, bits);
+    return make_input(w, x, NULL, n, width, norm, bits, false);
+}
+
+vd_act vd_pass_input_parts(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
+                           size_t width, const vd_norm *norm, vd_width bits)
+{
+    return make_input(w, x, pick, n, width, norm, bits, true);
 }
 
 void vd_pass_rows(const vd_worker *w, size_t n, size_t *ret_begin, size_t *ret_end)

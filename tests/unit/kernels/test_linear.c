@@ -267,6 +267,43 @@ static void an_act_holds_what_the_products_of_its_size_read(void **state)
     vd_free(memory);
 }
 
+/* As the experts of a mixture take them: each part as if its rows were all there are. */
+static void parts_go_the_way_of_their_own_size(void **state)
+{
+    enum { T = 64, FEW = 3, MANY = 40 };
+    static unsigned char rows[N * K / 32 * 18];
+    static float x[T * K], got[T * N], want[T * N];
+    _Alignas(64) static float scratch[16 * K];
+    static const size_t sizes[] = {FEW, MANY};
+    const vd_kernels *k = packing();
+    vd_weight weight;
+    vd_act all, own;
+    void *memory = vd_alloc_aligned(vd_act_bytes(T, K), 64);
+    void *other = vd_alloc_aligned(vd_act_bytes(T, K), 64);
+    assert_true(memory != NULL && other != NULL);
+    assert_true(FEW < k->panel_from.wide && MANY >= k->panel_from.wide);
+    for (size_t i = 0; i < sizeof rows; i++)
+        rows[i] = (unsigned char)(i % 18 == 1 ? 0x2c : i * 37); /* f16 scales near 0.06 */
+    for (size_t i = 0; i < T * K; i++)
+        x[i] = sinf((float)i);
+    assert_int_equal(vd_weight_prepare(k, VD_PRECISION_FAST, VD_DTYPE_Q4_0, N, K, rows, &weight,
+                                       NULL), VD_OK);
+    vd_act_bind_parts(k, VD_PRECISION_FAST, &all, memory, x, T, K, K, true);
+    vd_act_quantize(k, VD_PRECISION_FAST, &all, 0, T);
+    for (size_t i = 0; i < 2; i++) {
+        vd_act part = vd_act_rows(&all, 7, 7 + sizes[i]);
+        vd_linear(k, &weight, &part, got, N, 0, N, scratch);
+        vd_act_bind(k, VD_PRECISION_FAST, &own, other, x + (size_t)7 * K, sizes[i], K, K, true);
+        assert_int_equal(own.q != NULL, sizes[i] == FEW);
+        vd_act_quantize(k, VD_PRECISION_FAST, &own, 0, sizes[i]);
+        vd_linear(k, &weight, &own, want, N, 0, N, scratch);
+        assert_memory_equal(got, want, sizes[i] * N * sizeof *got);
+    }
+    vd_weight_done(&weight);
+    vd_free(memory);
+    vd_free(other);
+}
+
 static void slabs_share_memory_and_go_with_their_last_block(void **state)
 {
     enum { SIZE = 1 << 20, BLOCKS = 20 };
@@ -306,6 +343,7 @@ int main(void)
         cmocka_unit_test(rows_of_an_act_give_the_rows_of_the_product),
         cmocka_unit_test(products_of_many_tokens_are_exact_on_small_whole_numbers),
         cmocka_unit_test(an_act_holds_what_the_products_of_its_size_read),
+        cmocka_unit_test(parts_go_the_way_of_their_own_size),
         cmocka_unit_test(a_failed_packing_leaks_nothing),
         cmocka_unit_test(exact_weights_are_borrowed_and_fast_ones_packed),
         cmocka_unit_test(packed_floats_hold_two_columns_of_a_row_together),
