@@ -83,12 +83,6 @@ typedef struct vd_layout_info {
 
 extern const vd_layout_info vd_layout_infos[VD_LAYOUT_LIMIT];
 
-/* Products read int8 activations; else f32 (F16 and BF16, and the file's own rows). */
-static inline bool vd_layout_has_whole_numbers(int layout)
-{
-    return layout != VD_LAYOUT_ROWS && vd_layout_infos[layout].q_bytes <= 512;
-}
-
 /* Where things of block b are, in bytes from the start of their row group. */
 static inline size_t vd_layout_pair_at(const vd_layout_info *info, size_t b)
 {

@@ -62,8 +62,9 @@ static bool by_panel(const product *p, size_t n_t)
     const vd_weight *w = &p->weights[0];
     if (p->act.b == NULL || w->dtype == VD_DTYPE_F32)
         return false;
-    return vd_layout_has_whole_numbers(w->layout) ? p->act.q == NULL
-                                                  : n_t >= p->k->panel_from.rows;
+    return w->layout == VD_LAYOUT_ROWS || vd_layout_is_float(w->layout)
+               ? n_t >= p->k->panel_from.rows
+               : p->act.q == NULL;
 }
 
 static void time_line(product *p, const char *name, kind what, const bench_peak *peak,
