@@ -19,6 +19,8 @@ static const vd_dtype types[] = {VD_DTYPE_F32,  VD_DTYPE_F16,  VD_DTYPE_BF16, VD
                                  VD_DTYPE_MXFP4, VD_DTYPE_NVFP4, VD_DTYPE_TQ1_0, VD_DTYPE_TQ2_0,
                                  VD_DTYPE_Q1_0, VD_DTYPE_Q2_0};
 enum { N_TYPES = sizeof types / sizeof types[0] };
+/* Of squared errors, over the squared sums of |x w|. */
+static const double LIMIT = 1e-12;
 
 /* The parts of y outside rows [begin, end) must be left alone. */
 static bool only_between(const float *y, size_t n_t, size_t ld, size_t n, size_t begin, size_t end)
@@ -38,25 +40,27 @@ static float *new_y(size_t n_t, size_t ld, size_t n)
     return check_memory(((n_t - 1) * ld + n) * sizeof(float));
 }
 
-/* The sum of squares that y would have if the signs of x and w were random: sums that cancel by
- * chance are held to the size of their terms. Values that are not finite count nothing. */
-static double expected_energy(vd_dtype dtype, const unsigned char *rows, size_t n, size_t n_cols,
-                              const float *x, size_t ld_x, size_t n_t, float *scratch)
+/* The sum of the squares of all sums of |x w|, rows [begin, end) of the weight: outputs whose terms
+ * cancel are held to the size of their terms. Values that are not finite count nothing. */
+static double energy_of_terms(vd_dtype dtype, const unsigned char *rows, size_t begin, size_t end,
+                              size_t n_cols, const float *x, size_t ld_x, size_t n_t,
+                              float *scratch)
 {
-    double x_squares = 0, w_squares = 0;
+    double energy = 0;
     size_t row_bytes = 0;
     if (n_cols == 0 || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
         return 0;
-    for (size_t t = 0; t < n_t; t++)
-        for (size_t i = 0; i < n_cols; i++)
-            if (isfinite(x[t * ld_x + i]))
-                x_squares += (double)x[t * ld_x + i] * (double)x[t * ld_x + i];
-    for (size_t r = 0; r < n; r++) {
+    for (size_t r = begin; r < end; r++) {
         vd_dtype_decode(dtype, rows + r * row_bytes, scratch, n_cols);
-        for (size_t i = 0; i < n_cols; i++)
-            w_squares += (double)scratch[i] * (double)scratch[i];
+        for (size_t t = 0; t < n_t; t++) {
+            double terms = 0;
+            for (size_t i = 0; i < n_cols; i++)
+                if (isfinite(x[t * ld_x + i]))
+                    terms += fabs((double)x[t * ld_x + i] * (double)scratch[i]);
+            energy += terms * terms;
+        }
     }
-    return x_squares * w_squares / (double)n_cols;
+    return energy;
 }
 
 static void compare(const char *what, const float *got, const float *want, size_t n_t, size_t ld,
@@ -93,8 +97,8 @@ static void one_rows(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_col
     k->linear_rows(&weight, &act, got, ld_y, begin, n, scratch);
     c->linear_rows(&weight, &act, want, ld_y, begin, n, scratch);
     check_expect(only_between(got, n_t, ld_y, n, begin, n), "wrote outside its rows");
-    double energy = expected_energy(dtype, rows, n, n_cols, x, ld_x, n_t, scratch);
-    compare("linear_rows", got, want, n_t, ld_y, begin, n, energy, 1e-12);
+    double energy = energy_of_terms(dtype, rows, begin, n, n_cols, x, ld_x, n_t, scratch);
+    compare("linear_rows", got, want, n_t, ld_y, begin, n, energy, LIMIT);
 
     float dots[2][16];
     size_t n_dots = n < 16 ? n : 16;
@@ -102,8 +106,30 @@ static void one_rows(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_col
         dots[0][i] = k->dot_row(dtype, rows + i * row_bytes, x, n_cols, scratch);
         dots[1][i] = c->dot_row(dtype, rows + i * row_bytes, x, n_cols, scratch);
     }
-    check_nmse("dot_row", dots[0], dots[1], n_dots, energy, 1e-12);
+    energy = energy_of_terms(dtype, rows, 0, n_dots, n_cols, x, ld_x, 1, scratch);
+    check_nmse("dot_row", dots[0], dots[1], n_dots, energy, LIMIT);
     check_done_all("linear_rows");
+}
+
+/* The lowest level of this machine with packed products; c-packed where there is none. */
+static const vd_kernels *lowest_packed(void)
+{
+    static const char *const names[] = {"avx2", "neon"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (vd_kernels_level(names[i]) != NULL)
+            return vd_kernels_level(names[i]);
+    return vd_kernels_level("c-packed");
+}
+
+/* Bit by bit, but that NaNs are all one. */
+static bool same_floats(const float *a, const float *b, size_t n_t, size_t ld, size_t begin,
+                        size_t end)
+{
+    for (size_t t = 0; t < n_t; t++)
+        for (size_t i = t * ld + begin; i < t * ld + end; i++)
+            if (memcmp(&a[i], &b[i], sizeof a[i]) != 0 && !(isnan(a[i]) && isnan(b[i])))
+                return false;
+    return true;
 }
 
 /* Activations as the table's own quantize_row makes them, in guarded memory. */
@@ -137,6 +163,7 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     float *x = check_memory(n_t * n_cols * sizeof *x);
     float *scratch = check_memory(n_cols * sizeof *scratch);
     float *got = new_y(n_t, ld_y, n), *want = new_y(n_t, ld_y, n), *exact = new_y(n_t, ld_y, n);
+    float *got_lowest = new_y(n_t, ld_y, n);
     check_fill_rows(dtype, rows, n, n_cols);
     check_fill_floats(x, n_t * n_cols);
     check_spoil(x, n_cols, kind);
@@ -145,8 +172,11 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     k->linear_packed(layout, packed, n, n_cols, &act, got, ld_y, begin, n);
     check_expect(only_between(got, n_t, ld_y, n, begin, n), "wrote outside its rows");
     c->linear_packed(layout, packed, n, n_cols, &act, want, ld_y, begin, n);
-    double energy = expected_energy(dtype, rows, n, n_cols, x, n_cols, n_t, scratch);
-    compare("packed against plain C", got, want, n_t, ld_y, begin, n, energy, 1e-12);
+    double energy = energy_of_terms(dtype, rows, begin, n, n_cols, x, n_cols, n_t, scratch);
+    compare("packed against plain C", got, want, n_t, ld_y, begin, n, energy, LIMIT);
+    lowest_packed()->linear_packed(layout, packed, n, n_cols, &act, got_lowest, ld_y, begin, n);
+    check_expect(k == c || same_floats(got, got_lowest, n_t, ld_y, begin, n),
+                 "the bits are not those of %s", lowest_packed()->name);
 
     bool as_it_is = dtype == VD_DTYPE_F16 || dtype == VD_DTYPE_BF16;
     for (size_t i = 0; i < n_t * n_cols && !as_it_is; i++) /* what the int8 stand for */
@@ -154,7 +184,7 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     vd_weight weight = {.dtype = dtype, .n_rows = n, .n_cols = n_cols, .rows = rows,
                         .row_bytes = row_bytes};
     c->linear_rows(&weight, &act, exact, ld_y, begin, n, scratch);
-    compare("packed against decoded rows", want, exact, n_t, ld_y, begin, n, energy, 1e-12);
+    compare("packed against decoded rows", want, exact, n_t, ld_y, begin, n, energy, LIMIT);
     check_done_all("linear_packed");
 }
 
