@@ -57,7 +57,7 @@ INLINE void write_record(int layout, bool wide, size_t w, const vd_act *act, siz
                          size_t b, uint8_t *record)
 {
     size_t n_blocks = act->n_cols / VD_BLOCK;
-    int offset = offset_shift(layout) >= 0 ? 1 << offset_shift(layout) : 0;
+    int shift = offset_shift(layout), offset = shift >= 0 ? 1 << shift : 0;
     float *scale = (float *)(record + scale_at(wide, w));
     uint8_t *extra = record + extra_at(wide, w);
 
