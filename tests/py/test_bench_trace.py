@@ -55,7 +55,9 @@ def test_copies_and_a_server_answer_the_same_trace_alike(verdant, model, tmp_pat
     for run in copies, shared:
         for sample in run["samples"]:
             assert sample["answers"] == 12 and sample["joules"] > 0 and sample["idle_w"] > 0
-            assert 0 < sample["ttft_s"]["p50"] <= sample["latency_s"]["p95"] <= sample["seconds"]
+            assert 0 < sample["ttft_s"]["p50"] <= sample["latency_s"]["p95"]
+            # The window of the meter opens when the parent gets a core, on a busy machine late.
+            assert sample["latency_s"]["p95"] <= sample["seconds"] + 0.5
             assert sample["memory_bytes"] > 0
         assert len(run["trace"]["answer_hashes"]) == 12
     first, second = copies["samples"][0], shared["samples"][0]
