@@ -33,7 +33,7 @@ def vd_check(build: str, cpu: str, *args: str, mask: str | None = None) -> tuple
     if mask is not None:
         env["VERDANT_CPU"] = mask
     run = subprocess.run([*QEMU, cpu, f"{build}/tests/vd_check/vd_check", *args], env=env,
-                         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+                         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900)
     return run.returncode, run.stdout
 
 

@@ -127,7 +127,8 @@ static bool same_floats(const float *a, const float *b, size_t n_t, size_t ld, s
 {
     for (size_t t = 0; t < n_t; t++)
         for (size_t i = t * ld + begin; i < t * ld + end; i++)
-            if (memcmp((const char *)&a[i], (const char *)&b[i], sizeof a[i]) != 0 && !(isnan(a[i]) && isnan(b[i])))
+            if (memcmp((const char *)&a[i], (const char *)&b[i], sizeof a[i]) != 0 &&
+                !(isnan(a[i]) && isnan(b[i])))
                 return false;
     return true;
 }
