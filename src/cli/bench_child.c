@@ -148,21 +148,6 @@ vd_status vd_bench_child_results(vd_bench_child *child, vd_bench_result *result,
     return st;
 }
 
-uint64_t vd_bench_child_memory(const vd_bench_child *child)
-{
-    char path[64], line[256];
-    unsigned long long kb = 0;
-    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)child->pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    while (fgets(line, sizeof(line), file) != NULL)
-        if (sscanf(line, "Pss: %llu kB", &kb) == 1)
-            break;
-    fclose(file);
-    return kb * 1024;
-}
-
 uint64_t vd_bench_child_cpu_ns(const vd_bench_child *child)
 {
     clockid_t clock;

@@ -60,8 +60,6 @@ VD_NODISCARD vd_status vd_bench_child_go(vd_bench_child *child, uint64_t begin_n
 /* result[child->n_requests]. */
 VD_NODISCARD vd_status vd_bench_child_results(vd_bench_child *child, vd_bench_result *result,
                                               vd_err *err);
-/* Proportional set size: its own memory, and its part of what it shares. 0 where unknown. */
-uint64_t vd_bench_child_memory(const vd_bench_child *child);
 /* CPU time of the process, nanoseconds. */
 uint64_t vd_bench_child_cpu_ns(const vd_bench_child *child);
 /* Ends and reaps it, now where it does not end by itself. {0} is fine. */

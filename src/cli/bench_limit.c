@@ -62,11 +62,12 @@ uint64_t vd_bench_kv_bytes(const vd_engine *e, size_t depth)
                       (double)tokens);
 }
 
-uint64_t vd_bench_pss_bytes(void)
+uint64_t vd_bench_pss_bytes(pid_t pid)
 {
-    char line[256];
+    char path[64], line[256];
     unsigned long long kb = 0;
-    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+    FILE *file = fopen(path, "re");
     if (file == NULL)
         return 0;
     while (fgets(line, sizeof(line), file) != NULL)

@@ -6,6 +6,7 @@
 #define VD_CLI_BENCH_LIMIT_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include <verdant/engine.h>
 
 #include "base/bandwidth.h"
@@ -20,8 +21,10 @@ uint64_t vd_bench_products(const vd_engine *engine, bool prefill);
 /* Bytes of keys and values that it reads besides, behind `depth` tokens. */
 uint64_t vd_bench_kv_bytes(const vd_engine *engine, size_t depth);
 
-/* Of this process: now, shared pages by their part; the most there was. 0 where unknown. */
-uint64_t vd_bench_pss_bytes(void);
+/* Proportional set size of a process: its own memory, and its part of what it shares. 0 where
+ * unknown. */
+uint64_t vd_bench_pss_bytes(pid_t pid);
+/* The most that this process had. */
 uint64_t vd_bench_peak_bytes(void);
 
 #endif

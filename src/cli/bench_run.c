@@ -1,11 +1,13 @@
 /* bench_run.c - models measured side by side. See bench.h. */
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fail.h"
 #include "cli/bench.h"
+#include "cli/bench_limit.h"
 #include "model/store.h"
 
 static const uint64_t idle_ns = 500000000;
@@ -122,7 +124,7 @@ vd_status vd_bench_models(vd_bench *b, vd_err *err)
     vd_progress_done(&b->progress);
     if (b->n_models == 1) { /* of several they cannot be told apart */
         b->model[0].run.peak_bytes = vd_bench_peak_bytes();
-        b->model[0].pss_bytes = vd_bench_pss_bytes();
+        b->model[0].pss_bytes = vd_bench_pss_bytes(getpid());
     }
     for (size_t i = 0; st == VD_OK && i < b->n_models; i++) { /* after the peak: it takes memory */
         vd_bench_model *m = &b->model[i];

@@ -18,6 +18,7 @@
 #include "base/pool.h"
 #include "cli/bench.h"
 #include "cli/bench_child.h"
+#include "cli/bench_limit.h"
 #include "cli/cli.h"
 #include "cli/format.h"
 #include "model/gguf.h"
@@ -140,7 +141,7 @@ static vd_status collect(study *s, way *side, size_t run, vd_run_sample *sample,
         st = vd_bench_child_results(&s->child[c], part, err);
         for (size_t i = 0; st == VD_OK && i < s->child[c].n_requests; i++)
             s->result[part[i].index] = part[i];
-        sample->memory_bytes += vd_bench_child_memory(&s->child[c]);
+        sample->memory_bytes += vd_bench_pss_bytes(s->child[c].pid);
     }
     vd_free(part);
     for (size_t i = 0; st == VD_OK && i < s->trace.n; i++) {

@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/json.h"
 #include "cli/bench.h"
+#include "cli/bench_limit.h"
 #include "cli/cli.h"
 #include "model/store.h"
 
@@ -155,7 +157,7 @@ static vd_status work(worker *w, FILE *file, vd_err *err)
         st = VD_FAIL(err, VD_ERR_IO, "cannot read the lines of work: %s", strerror(errno));
     if (st == VD_OK && w->phase.engine != NULL)
         st = put(json_pack("{s:I,s:I}", "peak_rss_bytes", (json_int_t)vd_bench_peak_bytes(),
-                           "pss_bytes", (json_int_t)vd_bench_pss_bytes()),
+                           "pss_bytes", (json_int_t)vd_bench_pss_bytes(getpid())),
                  err);
     return st;
 }
