@@ -94,12 +94,16 @@ void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, 
 /* Consecutive query positions of one sequence and the n_group query heads that share one KV head,
  * over positions kept in pages; online softmax, never T x T (Milakov and Gimelshein 2018).
  * Row r of page p of this head: k_base + page[p] * page_stride + r * row_stride (bytes).
- * Within one level a query's result has the same bits whichever others are in its block. */
-enum { VD_ATTN_ROWS = 48, VD_ATTN_SPAN = 64 };
+ * Within one level a query's result has the same bits whichever others are in its block; between
+ * `attn` and `attn_many` it differs. */
+enum { VD_ATTN_ROWS = 48, VD_ATTN_MANY_ROWS = 192, VD_ATTN_SPAN = 64 };
+/* From so many positions of one sequence on attn_many is taken; fewer never go there, so that
+ * guessed tokens are computed as those that are not. */
+enum { VD_ATTN_MANY_FROM = 32 };
 typedef struct vd_attn {
     const float *q;        /* [n_q, n_group, D], ld_q values from one position to the next */
     float *out;            /* [n_q, n_group, D], as q */
-    size_t n_q, ld_q;      /* n_q * n_group at most VD_ATTN_ROWS, or n_q = 1 */
+    size_t n_q, ld_q;      /* n_q * n_group at most VD_ATTN_ROWS (_MANY_ROWS), or n_q = 1 */
     size_t n_group, head_dim;
     const unsigned char *k_base, *v_base;
     const uint32_t *page;  /* page numbers of the sequence, in order of position */
@@ -122,10 +126,11 @@ static inline void vd_attn_range(const vd_attn *a, size_t i, size_t *ret_first, 
     *ret_end = end;
 }
 
-/* A tile of keys or values, its logits, and queries and outputs of a block. */
+/* A tile of keys and values, its logits and weights, queries and outputs of a block. */
 static inline size_t vd_attn_scratch(size_t head_dim)
 {
-    return VD_ATTN_SPAN * head_dim + VD_ATTN_SPAN * VD_ATTN_ROWS + 2 * VD_ATTN_ROWS * head_dim;
+    return VD_ATTN_SPAN * (head_dim + 1) + 2 * VD_ATTN_SPAN * VD_ATTN_ROWS +
+           2 * VD_ATTN_MANY_ROWS * (head_dim + 1);
 }
 
 /* ---- bf16 panels ------------------------------------------------------------------------------*/
@@ -210,6 +215,10 @@ struct vd_kernels {
     void (*gelu_mul)(float *gate, const float *up, size_t n);     /* tanh form of GELU */
     void (*gelu)(float *x, size_t n);                             /* x = gelu(x), tanh form */
     void (*attn)(const vd_attn *args);
+    /* The same with queries, keys, values and weights rounded to bf16 on the way and sums in f32,
+     * for prompts; NULL where the level has nothing quicker than `attn`. n_q * n_group is at most
+     * VD_ATTN_MANY_ROWS. */
+    void (*attn_many)(const vd_attn *args);
     /* f32 to the KV cache's type (see vd_attn), n values. All levels give the same bits. */
     void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);
 };

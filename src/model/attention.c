@@ -49,8 +49,8 @@ static void store_position(vd_worker *w, size_t index, size_t token, size_t head
                     vd_kv_values(f->kv, index, head) + at, d);
 }
 
-/* Queries of tokens [token, token + n), all of one sequence. */
-static void attend(vd_worker *w, size_t index, size_t token, size_t n, size_t head)
+/* Queries of tokens [token, token + n), all of one sequence; many: by attn_many. */
+static void attend(vd_worker *w, size_t index, size_t token, size_t n, size_t head, bool many)
 {
     vd_forward *f = w->f;
     const vd_hparams *hp = &w->m->hp;
@@ -78,7 +78,7 @@ static void attend(vd_worker *w, size_t index, size_t token, size_t n, size_t he
         .softcap = hp->attn_softcap,
         .scratch = w->space->attn,
     };
-    w->kn->attn(&args);
+    (many ? w->kn->attn_many : w->kn->attn)(&args);
 }
 
 /* Norms over all heads of a token together. */
@@ -94,22 +94,36 @@ static void norm_widths(vd_worker *w, const vd_layer *layer)
     vd_pool_barrier(w->f->pool);
 }
 
+/* Whether n tokens of a sequence go by attn_many: weights or a cache in f32 are there for not being
+ * rounded. */
+static bool takes_many(const vd_worker *w, size_t layer, size_t n)
+{
+    const vd_hparams *hp = &w->m->hp;
+    return w->kn->attn_many != NULL && w->m->precision == VD_PRECISION_FAST &&
+           vd_kv_dtype(w->f->kv) != VD_DTYPE_F32 &&
+           w->m->layer[layer].q.weight.dtype != VD_DTYPE_F32 && n >= VD_ATTN_MANY_FROM &&
+           hp->n_head / hp->n_kv_head <= VD_ATTN_MANY_ROWS;
+}
+
 /* The tokens of a sequence go in blocks of nearly the same size, as large as the kernel takes.
  * (block, KV head) pairs go round the threads, so that long and short ones mix. */
 static void attend_blocks(vd_worker *w, size_t layer)
 {
     const vd_hparams *hp = &w->m->hp;
     const vd_kv_seq *const *seq = w->pass->batch->seq;
-    size_t most = VD_MAX(1, VD_ATTN_ROWS * hp->n_kv_head / hp->n_head), item = 0;
+    size_t group = hp->n_head / hp->n_kv_head, item = 0;
     for (size_t first = 0, end; first < w->n_tokens; first = end) {
         for (end = first + 1; end < w->n_tokens && seq[end] == seq[first];)
             end++;
-        size_t n = end - first, n_blocks = (n + most - 1) / most;
+        size_t n = end - first;
+        bool many = takes_many(w, layer, n);
+        size_t most = VD_MAX((many ? VD_ATTN_MANY_ROWS : VD_ATTN_ROWS) / group, (size_t)1);
+        size_t n_blocks = (n + most - 1) / most;
         for (size_t b = 0; b < n_blocks; b++) {
             size_t from = first + n * b / n_blocks, to = first + n * (b + 1) / n_blocks;
             for (size_t head = 0; head < hp->n_kv_head; head++)
                 if (item++ % w->n_threads == w->thread)
-                    attend(w, layer, from, to - from, head);
+                    attend(w, layer, from, to - from, head, many);
         }
     }
 }
@@ -122,7 +136,7 @@ void vd_pass_attention(vd_worker *w, size_t layer)
     for (size_t i = w->thread; i < n_items; i += w->n_threads) {
         store_position(w, layer, i / n_heads, i % n_heads);
         if (w->pass->one_each)
-            attend(w, layer, i / n_heads, 1, i % n_heads);
+            attend(w, layer, i / n_heads, 1, i % n_heads, false);
     }
     vd_pool_barrier(w->f->pool);
     if (w->pass->one_each)

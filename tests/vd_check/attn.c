@@ -13,7 +13,8 @@ typedef struct shape {
     float softcap;
 } shape;
 
-static void one(const vd_kernels *k, const vd_kernels *c, shape s)
+/* many: by attn_many, whose rounding of what it multiplies is half of 2^-8 of each. */
+static void one(const vd_kernels *k, const vd_kernels *c, shape s, bool many)
 {
     size_t row_bytes = 0;
     (void)vd_dtype_row_bytes((uint32_t)s.kv_dtype, s.head_dim, &row_bytes);
@@ -27,10 +28,10 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
     float *want = check_memory(n_q * sizeof *want), *line = check_memory(s.head_dim * 4);
     float *scratch = check_memory(vd_attn_scratch(s.head_dim) * sizeof *scratch);
 
-    check_now("attn %s n_q=%zu group=%zu D=%zu page=%zu n_kv=%zu window=%zu%s %s kind=%d "
+    check_now("attn%s %s n_q=%zu group=%zu D=%zu page=%zu n_kv=%zu window=%zu%s %s kind=%d "
               "softcap=%g",
-              k->name, s.n_q, s.n_group, s.head_dim, s.page_tokens, s.n_kv, s.window,
-              s.causal ? " causal" : "", vd_dtype_name((uint32_t)s.kv_dtype), s.kind,
+              many ? "_many" : "", k->name, s.n_q, s.n_group, s.head_dim, s.page_tokens, s.n_kv,
+              s.window, s.causal ? " causal" : "", vd_dtype_name((uint32_t)s.kv_dtype), s.kind,
               (double)s.softcap);
     for (size_t p = 0; p < n_pages; p++) /* in a random order of pages */
         pages[p] = (uint32_t)p;
@@ -57,10 +58,14 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
     memset(got, 0, n_q * sizeof *got); /* what lies between the rows */
     memset(want, 0, n_q * sizeof *want);
     memset(scratch, 0xff, vd_attn_scratch(s.head_dim) * sizeof *scratch);
-    k->attn(&args);
+    (many ? k->attn_many : k->attn)(&args);
     args.out = want;
     c->attn(&args);
-    if (s.kind == KIND_NAN)
+    if (many && s.kind == KIND_NAN)
+        check_close("attn_many", got, want, n_q, 0.1, 0.1);
+    else if (many)
+        check_nmse("attn_many", got, want, n_q, 0, 1e-4);
+    else if (s.kind == KIND_NAN)
         check_close("attn", got, want, n_q, 1e-4, 1e-5);
     else
         check_nmse("attn", got, want, n_q, 0, 1e-10); /* logits of f32: 1e-6 of a weight */
@@ -68,7 +73,8 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s)
 }
 
 /* A block gives each of its queries the bits that it has in another block, or alone. */
-static void same_in_any_block(const vd_kernels *k, vd_dtype dtype)
+static void same_in_any_block(const vd_kernels *k, vd_dtype dtype,
+                              void (*attn)(const vd_attn *args))
 {
     enum { N = 48, D = 96, AT = 100, PAGE = 16, N_PAGES = (AT + N + PAGE - 1) / PAGE };
     static const size_t sizes[] = {1, 8, 2, 13, 1, 9, 7, 7}; /* N in all */
@@ -92,18 +98,43 @@ static void same_in_any_block(const vd_kernels *k, vd_dtype dtype)
                         .page_stride = PAGE * row, .row_stride = row, .page_tokens = PAGE,
                         .n_kv = AT + N, .causal = true, .window = window,
                         .kv_dtype = dtype, .scale = 0.5f, .scratch = scratch};
-        k->attn(&args);
+        attn(&args);
         for (size_t b = 0, i = 0; b < VD_COUNT(sizes); i += sizes[b++]) {
             args.n_q = sizes[b];
             args.q = q + i * D;
             args.out = parts + i * D;
             args.n_kv = AT + i + sizes[b];
-            k->attn(&args);
+            attn(&args);
         }
         check_expect(memcmp((const char *)whole, (const char *)parts, N * D * sizeof *whole) == 0,
                      "attn: a query's result depends on its block");
     }
     check_done_all("attn");
+}
+
+static void check_many(const vd_kernels *k, const vd_kernels *c)
+{
+    static const size_t dims[] = {8, 15, 24, 64, 72, 96, 128, 256};
+    static const size_t lengths[] = {1, 2, 33, 64, 65, 150, 200};
+    static const vd_dtype types[] = {VD_DTYPE_F16, VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0,
+                                     VD_DTYPE_F32};
+    for (size_t d = 0; d < VD_COUNT(dims); d++)
+        for (size_t n = 0; n < VD_COUNT(lengths); n++)
+            for (size_t group = 1; group <= 8; group += 1 + (group > 4)) {
+                size_t most_q = VD_MIN(lengths[n], VD_ATTN_MANY_ROWS / group);
+                vd_dtype dtype = types[check_random_below(VD_COUNT(types))];
+                shape s = {.n_q = check_random_below(3) == 0 ? most_q
+                                                             : 1 + check_random_below(most_q),
+                           .n_group = group, .head_dim = dims[d], .n_kv = lengths[n],
+                           .page_tokens = (size_t[]){1, 7, 16, 32, 64}[check_random_below(5)],
+                           .window = check_random_below(2) * check_random_below(lengths[n] + 2),
+                           .row_gap = (size_t[]){0, 4, 128}[check_random_below(3)],
+                           .causal = check_random_below(4) != 0,
+                           .kv_dtype = dims[d] % 32 == 0 ? dtype : VD_DTYPE_F16,
+                           .kind = (int)check_random_below(2), /* plain or NaN */
+                           .softcap = (float[]){0, 0, 1.5f, 50}[check_random_below(4)]};
+                one(k, c, s, true);
+            }
 }
 
 void check_attn(const vd_kernels *k)
@@ -128,17 +159,21 @@ void check_attn(const vd_kernels *k)
                            .softcap = (float[]){0, 0, 1.5f, 50}[check_random_below(4)]};
                 if (group > 4 && dims[d] > 128)
                     continue;
-                one(k, c, s);
+                one(k, c, s, false);
                 s.kv_dtype = VD_DTYPE_F32;
                 s.row_gap *= 2;
                 s.n_q = most_q;
                 s.kind = (int)check_random_below(2); /* plain or NaN */
-                one(k, c, s);
+                one(k, c, s, false);
                 s.kv_dtype = more[check_random_below(3)];
                 s.n_q = 1 + check_random_below(most_q);
                 if (dims[d] % 32 == 0 || s.kv_dtype == VD_DTYPE_BF16)
-                    one(k, c, s);
+                    one(k, c, s, false);
             }
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        same_in_any_block(k, all[i]);
+        same_in_any_block(k, all[i], k->attn);
+    for (size_t i = 0; k->attn_many != NULL && i < sizeof all / sizeof all[0]; i++)
+        same_in_any_block(k, all[i], k->attn_many);
+    if (k->attn_many != NULL)
+        check_many(k, c);
 }

@@ -144,23 +144,24 @@ static void bench_small(const vd_kernels *k, const char *filter)
 
 typedef struct attention {
     const vd_kernels *k;
+    bool many;
     vd_attn args;
 } attention;
 
 static void run_attn(void *ctx)
 {
     attention *a = ctx;
-    a->k->attn(&a->args);
+    (a->many ? a->k->attn_many : a->k->attn)(&a->args);
 }
 
-static void bench_attn(const vd_kernels *k, const char *filter, size_t n_q, size_t group, size_t d,
-                       size_t n_kv, vd_dtype dtype)
+static void bench_attn(const vd_kernels *k, const char *filter, bool many, size_t n_q, size_t group,
+                       size_t d, size_t n_kv, vd_dtype dtype)
 {
     enum { PAGE = 32 };
     char name[100];
-    (void)snprintf(name, sizeof name, "attn %s q=%zu group=%zu D=%zu n=%zu", vd_dtype_name(dtype),
-                   n_q, group, d, n_kv);
-    if (strstr(name, filter) == NULL)
+    (void)snprintf(name, sizeof name, "attn%s %s q=%zu group=%zu D=%zu n=%zu",
+                   many ? "_many" : "", vd_dtype_name(dtype), n_q, group, d, n_kv);
+    if (strstr(name, filter) == NULL || (many && k->attn_many == NULL))
         return;
     size_t row = 0;
     (void)vd_dtype_row_bytes((uint32_t)dtype, d, &row);
@@ -179,7 +180,7 @@ static void bench_attn(const vd_kernels *k, const char *filter, size_t n_q, size
         check_fill_floats(line, d);
         k->store_kv(dtype, line, kv + p * row, d);
     }
-    attention a = {k, {.q = q, .out = q + n, .n_q = n_q, .ld_q = group * d, .n_group = group,
+    attention a = {k, many, {.q = q, .out = q + n, .n_q = n_q, .ld_q = group * d, .n_group = group,
                        .head_dim = d, .k_base = kv, .v_base = kv + bytes, .page = pages,
                        .page_stride = PAGE * row, .row_stride = row, .page_tokens = PAGE,
                        .n_kv = n_kv, .kv_dtype = dtype, .scale = 0.125f, .scratch = scratch}};
@@ -199,14 +200,19 @@ void bench_all(const vd_kernels *k, const bench_options *options)
                                        {1, 4, 128, 2048}, {1, 4, 256, 2048}, {2, 3, 64, 2048},
                                        {3, 3, 64, 2048},  {16, 3, 64, 2048}, {6, 8, 64, 2048},
                                        {12, 4, 128, 2048}, {12, 4, 256, 2048}};
+    static const size_t prompts[][4] = {{16, 3, 64, 2048}, {64, 3, 64, 2048}, {24, 8, 64, 2048},
+                                        {48, 4, 128, 2048}, {48, 4, 256, 2048}};
     static const vd_dtype types[] = {VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0, VD_DTYPE_F32};
     bench_products(k, options);
     bench_small(k, options->filter);
     for (size_t i = 0; i < VD_COUNT(shapes); i++)
-        bench_attn(k, options->filter, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3],
-                   VD_DTYPE_F16);
+        bench_attn(k, options->filter, false, shapes[i][0], shapes[i][1], shapes[i][2],
+                   shapes[i][3], VD_DTYPE_F16);
+    for (size_t i = 0; i < VD_COUNT(prompts); i++)
+        bench_attn(k, options->filter, true, prompts[i][0], prompts[i][1], prompts[i][2],
+                   prompts[i][3], VD_DTYPE_F16);
     for (size_t i = 0; i < VD_COUNT(types); i++) {
-        bench_attn(k, options->filter, 1, 3, 64, 2048, types[i]);
-        bench_attn(k, options->filter, 16, 3, 64, 2048, types[i]);
+        bench_attn(k, options->filter, false, 1, 3, 64, 2048, types[i]);
+        bench_attn(k, options->filter, false, 16, 3, 64, 2048, types[i]);
     }
 }

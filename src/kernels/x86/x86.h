@@ -44,4 +44,7 @@ void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size
 void vd_avx512_linear_many(int layout, const void *packed, size_t n_cols, const vd_act *act,
                            float *y, size_t ld_y, size_t begin, size_t end);
 
+/* attn_many of kernels.h. */
+void vd_avx512bf16_attn_many(const vd_attn *args);
+
 #endif

@@ -125,4 +125,5 @@ void vd_avx512bf16_fill(vd_kernels *k)
     k->round_row = round_row;
     k->panel_unpack = panel_unpack;
     k->panel_product = panel_product;
+    k->attn_many = vd_avx512bf16_attn_many;
 }
