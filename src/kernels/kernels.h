@@ -138,6 +138,8 @@ static inline size_t vd_attn_scratch(size_t head_dim)
 /* Up to 32 rows of a weight as bf16, in the order of AMX tiles: two groups of 16 rows, of each
  * [pairs of columns][16 rows][2]. The number of columns is padded to a multiple of 32. */
 enum { VD_PANEL_ROWS = 32, VD_PANEL_GROUP = 16, VD_PANEL_COLS = 32 };
+/* Tokens that panel_direct takes at most. */
+enum { VD_PANEL_DIRECT = 24 };
 
 typedef struct vd_panel {
     const uint16_t *a;   /* [T, n_cols] bf16, rows ld_a apart */
@@ -200,6 +202,11 @@ struct vd_kernels {
     void (*panel_unpack)(const vd_weight *weight, size_t n, size_t n_rows, uint16_t *panel);
     /* y[t * ld_y + r] = a row t times panel row r, f32 sums, r below n_rows. */
     void (*panel_product)(const vd_panel *args);
+    /* Rows [begin, end) of a weight packed as F16 or BF16 and 1..VD_PANEL_DIRECT tokens, without a
+     * panel: y[t * ld_y + n], by the numbers of both functions above. Of args a, y, their ld,
+     * n_tokens and n_cols count. NULL: goes by panels. scratch: a panel's bytes, aligned to 64. */
+    void (*panel_direct)(const vd_weight *weight, const vd_panel *args, size_t begin, size_t end,
+                         void *scratch);
 
     /* out = x / rms(x) * weight, rms over n with eps inside the root. out may be x. */
     void (*rms_norm)(const float *x, const float *weight, float eps, float *out, size_t n);

@@ -215,6 +215,13 @@ static void pass_panels(const vd_kernels *k, const vd_weight *weight, vd_panel a
     }
 }
 
+/* Few tokens do not repay the making of a panel. */
+static bool goes_direct(const vd_kernels *k, const vd_weight *weight, const vd_act *act)
+{
+    return k->panel_direct != NULL && vd_layout_is_float(weight->layout) &&
+           act->n_rows <= VD_PANEL_DIRECT;
+}
+
 /* In rounds of as many tokens as stay in cache meanwhile: panels are then unpacked anew. */
 static void linear_panels(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
                           size_t ld_y, size_t begin, size_t end, uint16_t *panel)
@@ -231,7 +238,10 @@ static void linear_panels(const vd_kernels *k, const vd_weight *weight, const vd
         args.a = act->b + t * act->ld_b;
         args.y = y + t * ld_y;
         args.n_tokens = VD_MIN(act->n_rows - t, n_each);
-        pass_panels(k, weight, args, begin, end, panel);
+        if (goes_direct(k, weight, act))
+            k->panel_direct(weight, &args, begin, end, panel);
+        else
+            pass_panels(k, weight, args, begin, end, panel);
     }
 }
 

@@ -118,6 +118,61 @@ static void one_product(const vd_kernels *k, const vd_kernels *c, size_t n_t, si
     check_done_all("panel_product");
 }
 
+/* Without a panel: what a panel and its product give, where both are of one level bit by bit. */
+static void one_direct(const vd_kernels *k, const vd_kernels *c, vd_dtype dtype, size_t n_t,
+                       size_t n, size_t n_cols, int kind)
+{
+    size_t row_bytes = 0, ld_a = n_cols + 32 * (n_t % 2), ld_y = n + n_t % 5;
+    size_t begin = n > 16 ? 16 : 0, n_a = (n_t - 1) * ld_a + n_cols, n_y = (n_t - 1) * ld_y + n;
+    bool same_level = strcmp(k->name, "avx512-bf16") == 0;
+
+    check_now("panel_direct %s %s T=%zu N=%zu K=%zu kind=%d", k->name, vd_dtype_name(dtype), n_t, n,
+              n_cols, kind);
+    if (k->panel_direct == NULL || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes))
+        return;
+    int layout = k->layout_for(dtype, n, n_cols);
+    unsigned char *rows = check_memory(n * row_bytes);
+    float *x = check_memory(n_a * sizeof *x);
+    uint16_t *a = check_memory(n_a * sizeof *a);
+    uint16_t *panel = check_memory_aligned(VD_PANEL_ROWS * n_cols * sizeof *panel);
+    float *got = check_memory(n_y * sizeof *got), *want = check_memory(n_y * sizeof *want);
+    vd_weight weight = {.dtype = dtype, .n_rows = n, .n_cols = n_cols, .rows = rows,
+                        .row_bytes = row_bytes, .layout = layout,
+                        .packed = check_memory_aligned(k->packed_bytes(layout, n, n_cols))};
+    check_fill_rows(dtype, rows, n, n_cols);
+    check_expect(k->pack(layout, dtype, rows, n, n_cols, weight.packed), "cannot be packed");
+    check_fill_floats(x, n_a);
+    check_spoil(x, n_cols, kind);
+    c->round_row(x, a, n_a);
+    vd_panel args = {.a = a, .y = got, .ld_a = ld_a, .ld_y = ld_y, .n_tokens = n_t,
+                     .n_cols = n_cols};
+    k->panel_direct(&weight, &args, begin, n, panel);
+    const vd_kernels *by = same_level ? k : c;
+    args.b = panel;
+    for (size_t r = begin; r < n; r += VD_PANEL_ROWS) {
+        args.n_rows = n - r < VD_PANEL_ROWS ? n - r : VD_PANEL_ROWS;
+        args.y = want + r;
+        by->panel_unpack(&weight, r, args.n_rows, panel);
+        by->panel_product(&args);
+    }
+    size_t n_bad = 0;
+    bool outside = false;
+    for (size_t t = 0; t < n_t; t++) {
+        outside = outside || !check_untouched(got + t * ld_y, begin * sizeof *got) ||
+                  (t + 1 < n_t && !check_untouched(got + t * ld_y + n, (ld_y - n) * sizeof *got));
+        for (size_t r = t * ld_y + begin; r < t * ld_y + n; r++) {
+            double error = (double)got[r] - (double)want[r];
+            bool same = memcmp((const char *)&got[r], (const char *)&want[r], sizeof *got) == 0;
+            n_bad += !isfinite(want[r]) ? isfinite(got[r])
+                     : same_level       ? !same
+                                        : !(error * error <= 1e-10 * (double)n_cols);
+        }
+    }
+    check_expect(!outside, "wrote outside its rows");
+    check_expect(n_bad == 0, "%zu of %zu sums are off", n_bad, n_t * (n - begin));
+    check_done_all("panel_direct");
+}
+
 void check_panel(const vd_kernels *k)
 {
     static const vd_dtype types[] = {
@@ -143,6 +198,11 @@ void check_panel(const vd_kernels *k)
         for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
             one_product(k, c, n_t, heights[h], lengths[check_random_below(6)],
                         (int)check_random_below(KIND_LIMIT));
+    for (size_t n_t = 1; n_t <= VD_PANEL_DIRECT; n_t++)
+        for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
+            for (size_t f = 0; f < 2; f++)
+                one_direct(k, c, f != 0 ? VD_DTYPE_F16 : VD_DTYPE_BF16, n_t, heights[h] + 16 * f,
+                           lengths[check_random_below(6)], (int)check_random_below(KIND_LIMIT));
     one_product(k, c, 256, 32, 1056, KIND_PLAIN);
     one_product(k, c, 307, 31, 544, KIND_PLAIN);
 }

@@ -6,7 +6,7 @@
 void vd_amx_emulated_fill(vd_kernels *k)
 {
     k->name = "amx-emulated";
-    k->panel_from = (vd_panel_from){.narrow = 48, .wide = 32, .rows = 32};
+    k->panel_from = (vd_panel_from){.narrow = 48, .wide = 32, .rows = 4};
     k->panel_act_bytes = 9 << 17;
     k->panel_product = panel_product;
 }

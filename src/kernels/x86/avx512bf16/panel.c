@@ -121,9 +121,10 @@ static void panel_product(const vd_panel *p)
 void vd_avx512bf16_fill(vd_kernels *k)
 {
     k->name = "avx512-bf16";
-    k->panel_from = (vd_panel_from){.narrow = SIZE_MAX, .wide = 32, .rows = 32};
+    k->panel_from = (vd_panel_from){.narrow = SIZE_MAX, .wide = 32, .rows = 4};
     k->round_row = round_row;
     k->panel_unpack = panel_unpack;
     k->panel_product = panel_product;
+    k->panel_direct = vd_avx512bf16_direct;
     k->attn_many = vd_avx512bf16_attn_many;
 }
