@@ -204,6 +204,25 @@ void check_linear_rows(const vd_kernels *k)
         }
 }
 
+/* Every number of tokens that a batch or the rows of an expert may have before panels take over. */
+static void check_many_tokens(const vd_kernels *k)
+{
+    static const size_t heights[] = {16, 17, 33}, blocks[] = {1, 2, 5, 8, 9, 16, 17, 35};
+    for (size_t i = 0; i < N_TYPES; i++)
+        for (size_t n_t = 1; n_t <= 50; n_t++) {
+            size_t block = vd_dtype_get(types[i])->block;
+            size_t n_cols = 32 * blocks[check_random_below(n_t % 8 == 0 ? 8 : 5)];
+            n_cols = (n_cols + block - 1) / block * block;
+            one_packed(k, types[i], heights[n_t % 3], n_cols, n_t,
+                       n_t % 4 == 1 ? (int)check_random_below(KIND_LIMIT) : KIND_PLAIN);
+        }
+    /* More columns than any level takes at a time. */
+    static const vd_dtype long_rows[] = {VD_DTYPE_Q8_0, VD_DTYPE_Q4_K, VD_DTYPE_Q6_K,
+                                         VD_DTYPE_Q2_K};
+    for (size_t i = 0; i < sizeof long_rows / sizeof long_rows[0]; i++)
+        one_packed(k, long_rows[i], 17, 4608, 48, KIND_PLAIN);
+}
+
 void check_linear_packed(const vd_kernels *k)
 {
     static const size_t heights[] = {1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 33, 48};
@@ -218,4 +237,5 @@ void check_linear_packed(const vd_kernels *k)
                 one_packed(k, types[i], heights[h], n_cols, n_t,
                            (int)(b % 2 ? 0 : check_random_below(KIND_LIMIT)));
             }
+    check_many_tokens(k);
 }

@@ -36,6 +36,7 @@ static const need needs[] = {
     {"AVX512_BF16", LEAF7_1_EAX, 1u << 5, VD_X86_AVX512_BF16},
     {"AMX_TILE", LEAF7_EDX, 1u << 24, VD_X86_AMX},
     {"AMX_BF16", LEAF7_EDX, 1u << 22, VD_X86_AMX},
+    {"AMX_INT8", LEAF7_EDX, 1u << 25, VD_X86_AMX},
     {"tiles enabled by the system", XCR0, 0x60000, VD_X86_AMX},
     {"tiles permitted by the system", PERMISSION, 1, VD_X86_AMX},
 };

@@ -11,7 +11,7 @@ typedef enum vd_x86_level {
     VD_X86_AVXVNNI,     /* the above and AVX-VNNI */
     VD_X86_AVX512,      /* AVX2, FMA, F16C, AVX-512 F, BW, DQ, VL and VNNI */
     VD_X86_AVX512_BF16, /* the above and AVX512_BF16 */
-    VD_X86_AMX,         /* the above, AMX-TILE and AMX-BF16 */
+    VD_X86_AMX,         /* the above, AMX-TILE, AMX-BF16 and AMX-INT8 */
     VD_X86_LEVELS
 } vd_x86_level;
 
