@@ -11,6 +11,9 @@
 
 #define NONE UINT32_MAX
 
+/* A block has so many pages at most: 64 KiB of a head's keys, of 64 dimensions in f16. */
+enum { BLOCK_PAGES = 32 };
+
 typedef struct page_info {
     uint32_t n_users;
     uint32_t prev, next;      /* in the free list, while n_users == 0 */
@@ -23,8 +26,10 @@ typedef struct page_info {
 struct vd_kv {
     vd_dtype dtype;
     size_t n_pages, n_free;
-    size_t row_bytes, head_bytes, half_bytes, page_bytes;
-    unsigned char *memory; /* [n_pages][page_bytes], mapped lazily by the kernel */
+    size_t row_bytes, head_bytes;
+    size_t block_pages, block_slots; /* of a block: its pages, all their heads of all layers */
+    size_t n_kv_head;
+    unsigned char *memory; /* blocks, mapped lazily by the kernel */
     size_t memory_bytes;
     page_info *page;
     uint32_t *bucket; /* [n_buckets], a power of two */
@@ -32,6 +37,19 @@ struct vd_kv {
     uint32_t free_head, free_tail;
     uint64_t next_id;
 };
+
+/* ---- where pages lie -------------------------------------------------------------------------*/
+
+/* The slot of a page's first head, and back. */
+static uint32_t slot_of(const vd_kv *kv, uint32_t p)
+{
+    return (uint32_t)(p / kv->block_pages * kv->block_slots + p % kv->block_pages);
+}
+
+static uint32_t page_of(const vd_kv *kv, uint32_t slot)
+{
+    return (uint32_t)(slot / kv->block_slots * kv->block_pages + slot % kv->block_slots);
+}
 
 /* ---- the free list ---------------------------------------------------------------------------*/
 
@@ -118,7 +136,7 @@ void vd_kv_seq_reset(vd_kv *kv, vd_kv_seq *seq)
 {
     /* From the tail, so that the head is the last to be evicted. */
     while (seq->n_pages > 0) {
-        uint32_t p = seq->page[--seq->n_pages];
+        uint32_t p = page_of(kv, seq->page[--seq->n_pages]);
         if (--kv->page[p].n_users == 0)
             list_add(kv, p, kv->page[p].id != 0);
     }
@@ -144,7 +162,7 @@ size_t vd_kv_seq_adopt(vd_kv *kv, vd_kv_seq *seq, uint64_t salt, const int32_t *
             break;
         if (kv->page[p].n_users++ == 0)
             list_remove(kv, p);
-        seq->page[seq->n_pages++] = p;
+        seq->page[seq->n_pages++] = slot_of(kv, p);
         parent = kv->page[p].id;
     }
     seq->n_published = seq->n_pages;
@@ -164,7 +182,7 @@ bool vd_kv_seq_reserve(vd_kv *kv, vd_kv_seq *seq, size_t n)
         list_remove(kv, p);
         forget(kv, p);
         kv->page[p].n_users = 1;
-        seq->page[seq->n_pages++] = p;
+        seq->page[seq->n_pages++] = slot_of(kv, p);
     }
     return true;
 }
@@ -179,7 +197,7 @@ void vd_kv_seq_publish(vd_kv *kv, vd_kv_seq *seq, uint64_t salt, const int32_t *
         const int32_t *own = tokens + seq->n_published * VD_KV_PAGE_TOKENS;
         uint32_t known = find_published(kv, seq->parent_id, own);
         if (known == NONE) { /* else another sequence computed the same at the same time */
-            known = seq->page[seq->n_published];
+            known = page_of(kv, seq->page[seq->n_published]);
             page_info *page = &kv->page[known];
             page->id = kv->next_id++;
             page->parent_id = seq->parent_id;
@@ -204,12 +222,16 @@ static vd_status size_up(vd_kv *kv, const vd_hparams *hp, vd_dtype dtype, size_t
                        "have %zu: take f16", type->name, type->block, hp->head_dim);
     kv->dtype = dtype;
     kv->n_pages = (n_tokens + VD_KV_PAGE_TOKENS - 1) / VD_KV_PAGE_TOKENS;
+    kv->n_kv_head = hp->n_kv_head;
+    /* Blocks of the same size, which leave less than one page each unused. */
+    size_t n_blocks = (kv->n_pages + BLOCK_PAGES - 1) / BLOCK_PAGES, n_slots = 0;
+    kv->block_pages = n_blocks > 0 ? (kv->n_pages + n_blocks - 1) / n_blocks : 0;
     bool fits = vd_dtype_row_bytes((uint32_t)dtype, hp->head_dim, &kv->row_bytes) &&
                 vd_mul_size(kv->row_bytes, VD_KV_PAGE_TOKENS, &kv->head_bytes) &&
-                vd_mul_size(kv->head_bytes, hp->n_kv_head, &kv->half_bytes) &&
-                vd_mul_size(kv->half_bytes, 2 * hp->n_layer, &kv->page_bytes) &&
-                vd_mul_size(kv->page_bytes, kv->n_pages, &kv->memory_bytes) &&
-                kv->n_pages > 0 && kv->n_pages < NONE;
+                vd_mul_size(kv->block_pages, 2 * hp->n_layer * hp->n_kv_head, &kv->block_slots) &&
+                vd_mul_size(kv->block_slots, n_blocks, &n_slots) &&
+                vd_mul_size(n_slots, kv->head_bytes, &kv->memory_bytes) && kv->n_pages > 0 &&
+                n_slots < NONE;
     if (!fits)
         return VD_FAIL(err, VD_ERR_LIMIT, "a KV cache of %zu positions is too large", n_tokens);
     return VD_OK;
@@ -266,17 +288,17 @@ void vd_kv_free(vd_kv *kv)
 
 unsigned char *vd_kv_keys(const vd_kv *kv, size_t layer, size_t head)
 {
-    return kv->memory + 2 * layer * kv->half_bytes + head * kv->head_bytes;
+    return kv->memory + (2 * layer * kv->n_kv_head + head) * kv->block_pages * kv->head_bytes;
 }
 
 unsigned char *vd_kv_values(const vd_kv *kv, size_t layer, size_t head)
 {
-    return kv->memory + (2 * layer + 1) * kv->half_bytes + head * kv->head_bytes;
+    return vd_kv_keys(kv, layer, kv->n_kv_head + head);
 }
 
 size_t vd_kv_page_stride(const vd_kv *kv)
 {
-    return kv->page_bytes;
+    return kv->head_bytes;
 }
 
 size_t vd_kv_row_stride(const vd_kv *kv)

@@ -72,28 +72,34 @@ static void blocks_have_to_fit_the_heads(void **state)
 
 static void rows_of_different_places_never_overlap(void **state)
 {
-    enum { N_ROWS = 2 * 2 * 2 * 2 * P }; /* pages, layers, heads, keys and values */
-    vd_kv *kv = make(2 * P);
-    unsigned char *seen[N_ROWS];
+    enum { N_PAGES = 128, N_ROWS = N_PAGES * 2 * 2 * 2 * P }; /* layers, heads, keys and values */
+    static unsigned char *seen[N_ROWS];
+    static uint8_t used[N_ROWS];
+    vd_kv *kv = make(N_PAGES * P); /* four blocks */
+    vd_kv_seq half[] = {make_seq(kv), make_seq(kv)};
     size_t n = 0;
-    for (size_t page = 0; page < 2; page++)
+    for (size_t i = 0; i < N_PAGES; i++)
+        assert_true(vd_kv_seq_reserve(kv, &half[i % 2], (i / 2 + 1) * P));
+    for (size_t i = 0; i < N_PAGES; i++)
         for (size_t layer = 0; layer < 2; layer++)
             for (size_t head = 0; head < 2; head++)
                 for (size_t row = 0; row < P; row++) {
-                    size_t at = page * vd_kv_page_stride(kv) + row * vd_kv_row_stride(kv);
+                    size_t at = half[i % 2].page[i / 2] * vd_kv_page_stride(kv) +
+                                row * vd_kv_row_stride(kv);
                     seen[n++] = vd_kv_keys(kv, layer, head) + at;
                     seen[n++] = vd_kv_values(kv, layer, head) + at;
                 }
     unsigned char *low = seen[0];
     for (size_t i = 0; i < n; i++)
         low = seen[i] < low ? seen[i] : low;
-    uint8_t used[N_ROWS] = {0};
     for (size_t i = 0; i < n; i++) {
         size_t slot = (size_t)(seen[i] - low) / vd_kv_row_stride(kv);
         assert_in_range(slot, 0, N_ROWS - 1);
         assert_int_equal(used[slot % N_ROWS]++, 0);
     }
     assert_int_equal(vd_kv_bytes(kv), n * vd_kv_row_stride(kv));
+    vd_kv_seq_done(kv, &half[0]);
+    vd_kv_seq_done(kv, &half[1]);
     vd_kv_free(kv);
 }
 
@@ -164,7 +170,7 @@ static void memory_is_taken_from_the_oldest_and_from_the_tail(void **state)
 
 static void a_thousand_random_lives_keep_the_books_straight(void **state)
 {
-    enum { N = 12, PAGES = 40 };
+    enum { N = 12, PAGES = 32 }; /* one block: slots are numbers of pages */
     vd_kv *kv = make(PAGES * P);
     vd_kv_seq seq[N];
     int32_t tokens[N][8 * P];
