@@ -2,6 +2,7 @@
 #include "engine/drafter.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -39,6 +40,27 @@ struct vd_drafter {
 
 /* ---- opening ---------------------------------------------------------------------------------*/
 
+enum { QUOTED_MAX = 40 };
+
+typedef struct quoted {
+    char text[QUOTED_MAX * 4 + 4];
+} quoted;
+
+/* The bytes of a token for a message: any may be there, so all but printable ASCII are escaped. */
+static quoted quote(const char *bytes, size_t n)
+{
+    quoted q = {""};
+    size_t at = 0;
+    for (size_t i = 0; i < VD_MIN(n, (size_t)QUOTED_MAX); i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        const char *form = c < ' ' || c > '~' || c == '\\' ? "\\x%02x" : "%c";
+        at += (size_t)snprintf(q.text + at, sizeof(q.text) - at, form, c);
+    }
+    if (n > QUOTED_MAX)
+        (void)snprintf(q.text + at, sizeof(q.text) - at, "...");
+    return q;
+}
+
 static vd_status check_vocabulary(const char *path, const vd_tokenizer *ours,
                                   const vd_tokenizer *theirs, vd_err *err)
 {
@@ -53,9 +75,9 @@ static vd_status check_vocabulary(const char *path, const vd_tokenizer *ours,
         const char *y = vd_tokenizer_piece(theirs, i, true, &b);
         if (a != b || memcmp(x, y, a) != 0)
             return VD_FAIL(err, VD_ERR_FORMAT,
-                           "%s: token %d of the draft model is '%.*s', the model's is '%.*s'; "
-                           "their vocabularies must be the same", path, i,
-                           (int)VD_MIN(b, (size_t)40), y, (int)VD_MIN(a, (size_t)40), x);
+                           "%s: token %d of the draft model is '%s', the model's is '%s'; "
+                           "their vocabularies must be the same", path, i, quote(y, b).text,
+                           quote(x, a).text);
     }
     return VD_OK;
 }

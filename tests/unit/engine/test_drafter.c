@@ -184,7 +184,7 @@ static void a_drafter_must_have_the_same_vocabulary(void **state)
     at = at != NULL ? memmem(at + 8, n - (size_t)(at + 8 - bytes), "<|user|>", 8) : NULL;
     assert_non_null(at);
     if (at != NULL)
-        at[3] = 'v';
+        memcpy(at + 2, "\033v\xff", 3);
     f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, n, f), n);
@@ -193,7 +193,7 @@ static void a_drafter_must_have_the_same_vocabulary(void **state)
         .n_threads = 1, .speculate = VD_SPECULATE_MODEL, .draft_path = path};
     assert_int_equal(vd_engine_open(model_path, &o, &e, &err), VD_ERR_FORMAT);
     assert_non_null(strstr(err.message, "token 257"));
-    assert_non_null(strstr(err.message, "<|uver|>"));
+    assert_non_null(strstr(err.message, "'<|\\x1bv\\xffr|>', the model's is '<|user|>'"));
     tiny_write_rows(path, 5, "llama", 4 * TINY_V); /* padding that the vocabulary does not name */
     assert_int_equal(vd_engine_open(model_path, &o, &e, &err), VD_OK);
     vd_engine_free(e);
