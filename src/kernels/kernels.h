@@ -200,7 +200,7 @@ struct vd_kernels {
     /* Rows [n, n + n_rows) of the weight, n_rows at most VD_PANEL_ROWS, to a panel. What lies
      * beyond n_rows and beyond the columns is zero. Aligned to 64. */
     void (*panel_unpack)(const vd_weight *weight, size_t n, size_t n_rows, uint16_t *panel);
-    /* y[t * ld_y + r] = a row t times panel row r, f32 sums, r below n_rows. */
+    /* y[t * ld_y + r] = a row t times panel row r, f32 sums, r below n_rows; without columns, 0. */
     void (*panel_product)(const vd_panel *args);
     /* Rows [begin, end) of a weight packed as F16 or BF16 and 1..VD_PANEL_DIRECT tokens, without a
      * panel: y[t * ld_y + n], by the numbers of both functions above. Of args a, y, their ld,

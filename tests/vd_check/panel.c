@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "check.h"
 
 /* Distance of two bf16 in steps; a NaN is next to every NaN. */
@@ -183,7 +184,7 @@ void check_panel(const vd_kernels *k)
         VD_DTYPE_TQ1_0,  VD_DTYPE_TQ2_0,   VD_DTYPE_Q1_0,   VD_DTYPE_Q2_0};
     static const size_t heights[] = {1, 3, 15, 16, 17, 31, 32};
     static const size_t widths[] = {1, 31, 32, 33, 64, 96, 100, 256, 288, 512, 768, 1024};
-    static const size_t lengths[] = {32, 64, 96, 512, 544, 1056};
+    static const size_t lengths[] = {0, 32, 64, 96, 512, 544, 1056};
     const vd_kernels *c = vd_kernels_level("c");
     for (int kind = 0; kind < KIND_LIMIT; kind++)
         for (size_t n = 0; n <= 70; n++)
@@ -196,13 +197,15 @@ void check_panel(const vd_kernels *k)
                         one_unpack(k, c, types[i], heights[h], widths[w], packed != 0);
     for (size_t n_t = 1; n_t <= 70; n_t++)
         for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
-            one_product(k, c, n_t, heights[h], lengths[check_random_below(6)],
+            one_product(k, c, n_t, heights[h], lengths[check_random_below(VD_COUNT(lengths))],
                         (int)check_random_below(KIND_LIMIT));
     for (size_t n_t = 1; n_t <= VD_PANEL_DIRECT; n_t++)
         for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
             for (size_t f = 0; f < 2; f++)
                 one_direct(k, c, f != 0 ? VD_DTYPE_F16 : VD_DTYPE_BF16, n_t, heights[h] + 16 * f,
-                           lengths[check_random_below(6)], (int)check_random_below(KIND_LIMIT));
+                           lengths[1 + check_random_below(6)], (int)check_random_below(KIND_LIMIT));
+    for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
+        one_product(k, c, 37, heights[h], 0, KIND_PLAIN);
     one_product(k, c, 256, 32, 1056, KIND_PLAIN);
     one_product(k, c, 307, 31, 544, KIND_PLAIN);
 }
