@@ -141,13 +141,17 @@ void check_attn(const vd_kernels *k)
 {
     static const size_t dims[] = {8, 16, 24, 40, 64, 72, 80, 96, 128, 200, 256};
     static const size_t lengths[] = {1, 2, 31, 32, 33, 64, 101, 150};
+    static const size_t groups[] = {1, 2, 3, 4, 5, 6, 8}; /* wide heads: the first four */
     static const vd_dtype more[] = {VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0};
     static const vd_dtype all[] = {VD_DTYPE_F32, VD_DTYPE_F16, VD_DTYPE_BF16, VD_DTYPE_Q8_0,
                                    VD_DTYPE_Q4_0};
     const vd_kernels *c = vd_kernels_level("c");
     for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++)
         for (size_t n = 0; n < sizeof lengths / sizeof lengths[0]; n++)
-            for (size_t group = 1; group <= 8; group += 1 + (group > 5)) {
+            for (size_t g = 0; g < (dims[d] > 128 ? 4 : VD_COUNT(groups)); g++) {
+                if (!check_this(g, d + n, dims[d] > 128 ? 4 : VD_COUNT(groups)))
+                    continue;
+                size_t group = groups[g];
                 size_t most_q = VD_MIN(lengths[n], VD_ATTN_ROWS / group);
                 shape s = {.n_q = check_random_below(3) == 0 ? 1 : 1 + check_random_below(most_q),
                            .n_group = group, .head_dim = dims[d], .n_kv = lengths[n],
@@ -157,15 +161,13 @@ void check_attn(const vd_kernels *k)
                            .causal = check_random_below(4) != 0,
                            .kv_dtype = VD_DTYPE_F16,
                            .softcap = (float[]){0, 0, 1.5f, 50}[check_random_below(4)]};
-                if (group > 4 && dims[d] > 128)
-                    continue;
                 one(k, c, s, false);
                 s.kv_dtype = VD_DTYPE_F32;
                 s.row_gap *= 2;
                 s.n_q = most_q;
                 s.kind = (int)check_random_below(2); /* plain or NaN */
                 one(k, c, s, false);
-                s.kv_dtype = more[check_random_below(3)];
+                s.kv_dtype = more[check_quickly() ? (d + n) % 3 : check_random_below(3)];
                 s.n_q = 1 + check_random_below(most_q);
                 if (dims[d] % 32 == 0 || s.kv_dtype == VD_DTYPE_BF16)
                     one(k, c, s, false);

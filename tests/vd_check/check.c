@@ -41,6 +41,16 @@ void check_fill_floats(float *x, size_t n)
         x[i] = check_random_float();
 }
 
+bool check_quickly(void)
+{
+    return check_globals.quick;
+}
+
+bool check_this(size_t i, size_t turn, size_t n)
+{
+    return !check_globals.quick || (i + turn) % n == 0;
+}
+
 static void put_f16(unsigned char *at, float value)
 {
     uint16_t half = vd_f32_to_f16(value);

@@ -20,6 +20,10 @@ uint64_t check_random(void); /* the stream that --seed starts */
 size_t check_random_below(size_t n);
 float check_random_float(void); /* about normal, deviation 1 */
 void check_fill_floats(float *x, size_t n);
+/* Whether to run the `i`-th of cases that follow each other: always, or with --quick every `n`-th,
+ * from another one on for each `turn`. */
+bool check_this(size_t i, size_t turn, size_t n);
+bool check_quickly(void);
 /* Rows of n_cols values of any decodable type, with scales of an ordinary size. */
 void check_fill_rows(vd_dtype dtype, unsigned char *rows, size_t n_rows, size_t n_cols);
 /* Places of NaN, infinity or denormals: `kind` of 0 leaves x as it is. */

@@ -2,6 +2,7 @@
 #ifndef VD_CHECK_COMMON_H
 #define VD_CHECK_COMMON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ typedef struct check_buffer {
 
 typedef struct check_state {
     uint64_t seed;
+    bool quick; /* --quick */
     size_t n_passed, n_failed;
     char current[200];
     check_buffer buffers[CHECK_BUFFERS_MAX];

@@ -33,15 +33,65 @@ static void on_fault(int signal_number)
     _exit(n > 0 ? 1 : 3);
 }
 
-static void check_level(const vd_kernels *k)
+static bool same_quantize(const vd_kernels *a, const vd_kernels *b)
 {
-    check_quantize(k);
-    check_elementwise(k);
-    check_norm_rope(k);
-    check_attn(k);
-    check_linear_rows(k);
-    check_linear_packed(k);
-    check_panel(k);
+    return a->quantize_row == b->quantize_row && a->store_kv == b->store_kv;
+}
+
+static bool same_elementwise(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->add == b->add && a->silu_mul == b->silu_mul && a->gelu_mul == b->gelu_mul &&
+           a->gelu == b->gelu;
+}
+
+static bool same_norm_rope(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->rms_norm == b->rms_norm && a->layer_norm == b->layer_norm && a->rope == b->rope;
+}
+
+static bool same_attn(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->attn == b->attn && a->attn_many == b->attn_many;
+}
+
+static bool same_rows(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->linear_rows == b->linear_rows && a->dot_row == b->dot_row;
+}
+
+static bool same_packed(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->layout_for == b->layout_for && a->packed_bytes == b->packed_bytes &&
+           a->pack == b->pack && a->linear_packed == b->linear_packed && same_quantize(a, b);
+}
+
+static bool same_panel(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->round_row == b->round_row && a->panel_unpack == b->panel_unpack &&
+           a->panel_product == b->panel_product && a->panel_direct == b->panel_direct;
+}
+
+/* What is checked together, and whether two tables have the very same functions for it. */
+static const struct {
+    void (*check)(const vd_kernels *k);
+    bool (*same)(const vd_kernels *a, const vd_kernels *b);
+} parts[] = {
+    {check_quantize, same_quantize},   {check_elementwise, same_elementwise},
+    {check_norm_rope, same_norm_rope}, {check_attn, same_attn},
+    {check_linear_rows, same_rows},    {check_linear_packed, same_packed},
+    {check_panel, same_panel},
+};
+
+/* All but what one of the n tables `before` it has too, which has been checked. */
+static void check_level(const vd_kernels *k, const vd_kernels *const *before, size_t n)
+{
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        bool done = false;
+        for (size_t b = 0; b < n && !done; b++)
+            done = parts[i].same(before[b], k);
+        if (!done)
+            parts[i].check(k);
+    }
 }
 
 /* VERDANT_CPU must have its effect on the table that the program takes. */
@@ -74,15 +124,17 @@ static const char *value_of(const char *arg, const char *name)
 }
 
 static const char usage[] =
-    "usage: vd_check [--seed=N] [--level=NAME]\n"
+    "usage: vd_check [--seed=N] [--level=NAME] [--quick]\n"
     "       vd_check --bench[=FILTER] [--level=NAME] [--tokens=T] [--shape=NxK] [--mb=N]\n"
     "\n"
-    "Checks every kernel at every level of this machine against plain C, or times them.\n"
+    "Checks every kernel at every level of this machine against plain C, or times them. What a\n"
+    "level has unchanged from one below it is checked once.\n"
     "\n"
     "  --seed=N        of the random data; the clock gives one else\n"
     "  --level=NAME    only this level of VERDANT_CPU, or c-packed, or avxvnni-evex: AVX-VNNI's\n"
     "                  products in the encoding of AVX-512, for machines without AVX-VNNI; exit\n"
     "                  status 77 where the machine lacks it\n"
+    "  --quick         fewer combinations: still each entry, type, length and tail\n"
     "  --bench=FILTER  times what holds FILTER in its name, such as \"packed Q4_K\". Products:\n"
     "                  one line per kind, type and shape of weights, GOP/s for each number of\n"
     "                  tokens with the percentage of what a loop over registers reaches with\n"
@@ -110,6 +162,8 @@ int main(int argc, char **argv)
                 fprintf(stderr, "vd_check: there is no level %s\n", value);
                 return 2;
             }
+        } else if (strcmp(argv[i], "--quick") == 0) {
+            check_globals.quick = true;
         } else if ((value = value_of(argv[i], "--mb")) != NULL) {
             options.footprint_mb = (size_t)strtoull(value, NULL, 10);
         } else if ((value = value_of(argv[i], "--tokens")) != NULL) {
@@ -136,6 +190,8 @@ int main(int argc, char **argv)
     (void)signal(SIGBUS, on_fault);
     printf("seed %" PRIu64 ", this machine runs %s\n", check_globals.seed, vd_kernels_get()->name);
     check_mask();
+    const vd_kernels *checked[N_LEVELS];
+    size_t n_checked = 0;
     for (size_t i = 0; i < N_LEVELS; i++) {
         const vd_kernels *k = table_of(levels[i]);
         if (k == NULL || (only != NULL && strcmp(only, levels[i]) != 0))
@@ -145,7 +201,8 @@ int main(int argc, char **argv)
             continue;
         }
         size_t passed = check_globals.n_passed, failed = check_globals.n_failed;
-        check_level(k);
+        check_level(k, checked, n_checked);
+        checked[n_checked++] = k;
         printf("%-12s %zu passed, %zu failed\n", k->name, check_globals.n_passed - passed,
                check_globals.n_failed - failed);
     }
