@@ -116,13 +116,17 @@ static void check_many(const vd_kernels *k, const vd_kernels *c)
 {
     static const size_t dims[] = {8, 15, 24, 64, 72, 96, 128, 256};
     static const size_t lengths[] = {1, 2, 33, 64, 65, 150, 200};
+    static const size_t groups[] = {1, 2, 3, 4, 5, 7};
     static const vd_dtype types[] = {VD_DTYPE_F16, VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0,
                                      VD_DTYPE_F32};
     for (size_t d = 0; d < VD_COUNT(dims); d++)
         for (size_t n = 0; n < VD_COUNT(lengths); n++)
-            for (size_t group = 1; group <= 8; group += 1 + (group > 4)) {
-                size_t most_q = VD_MIN(lengths[n], VD_ATTN_MANY_ROWS / group);
-                vd_dtype dtype = types[check_random_below(VD_COUNT(types))];
+            for (size_t g = 0; g < VD_COUNT(groups); g++) {
+                if (!check_this(g, d + n, VD_COUNT(groups)))
+                    continue;
+                size_t group = groups[g], most_q = VD_MIN(lengths[n], VD_ATTN_MANY_ROWS / group);
+                size_t type = check_quickly() ? d + n : check_random_below(VD_COUNT(types));
+                vd_dtype dtype = types[type % VD_COUNT(types)];
                 shape s = {.n_q = check_random_below(3) == 0 ? most_q
                                                              : 1 + check_random_below(most_q),
                            .n_group = group, .head_dim = dims[d], .n_kv = lengths[n],
@@ -151,6 +155,8 @@ void check_attn(const vd_kernels *k)
             for (size_t g = 0; g < (dims[d] > 128 ? 4 : VD_COUNT(groups)); g++) {
                 if (!check_this(g, d + n, dims[d] > 128 ? 4 : VD_COUNT(groups)))
                     continue;
+                if (lengths[n] > VD_ATTN_SPAN && !check_this(n, d, 2)) /* one of the two */
+                    continue;
                 size_t group = groups[g];
                 size_t most_q = VD_MIN(lengths[n], VD_ATTN_ROWS / group);
                 shape s = {.n_q = check_random_below(3) == 0 ? 1 : 1 + check_random_below(most_q),
@@ -168,6 +174,8 @@ void check_attn(const vd_kernels *k)
                 s.kind = (int)check_random_below(2); /* plain or NaN */
                 one(k, c, s, false);
                 s.kv_dtype = more[check_quickly() ? (d + n) % 3 : check_random_below(3)];
+                if (check_quickly()) /* plain C is slow; yet both few and a block of rows */
+                    most_q = VD_MIN(most_q, 1 + 12 / group);
                 s.n_q = 1 + check_random_below(most_q);
                 if (dims[d] % 32 == 0 || s.kv_dtype == VD_DTYPE_BF16)
                     one(k, c, s, false);
