@@ -11,8 +11,9 @@
 #include <cmocka.h>
 
 #include "engine/sample.h"
+#include "sanitizer.h"
 
-enum { V = 24, DRAWS = 20000, PARTS = 7 };
+enum { V = 24, DRAWS = 20000, PARTS = 7, APART = SANITIZED ? 11 : 1 };
 
 static float logits[V];
 static uint16_t in_answer[V];
@@ -150,7 +151,7 @@ static double chi_square_limit(int degrees)
 
 static void draws_have_the_distribution_for_every_combination(void **state)
 {
-    for (unsigned mask = 0; mask < 1u << PARTS; mask++) {
+    for (unsigned mask = 0; mask < 1u << PARTS; mask += APART) {
         vd_sampling s = way(mask);
         double p[V], chi = 0, rest = 0;
         int n[V] = {0}, degrees = -1, rest_n = 0;
@@ -193,7 +194,7 @@ static void draws_that_follow_each_other_are_independent(void **state)
 
 static void similar_distributions_give_the_same_token_as_often_as_promised(void **state)
 {
-    for (unsigned mask = 0; mask < 1u << PARTS; mask++) {
+    for (unsigned mask = 0; mask < 1u << PARTS; mask += APART) {
         vd_sampling s = way(mask);
         float other[V], ours[V];
         double p[V], q[V], distance = 0;

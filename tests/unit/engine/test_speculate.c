@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "engine/lookup.h"
 #include "engine/observe.h"
+#include "sanitizer.h"
 
 static void every_way_of_sampling_gives_the_same_tokens_as_without_guesses(void **state)
 {
@@ -15,7 +16,7 @@ static void every_way_of_sampling_gives_the_same_tokens_as_without_guesses(void 
         vd_engine *one = open_engine((vd_engine_options){.n_threads = 1}, NOBODY, false);
         vd_engine *two =
             open_engine((vd_engine_options){.n_threads = 1}, (guesser)(1 + k / 2), always);
-        for (uint32_t i = 0; i < WAYS; i++) {
+        for (uint32_t i = SANITIZED ? (uint32_t)k % 3 : 0; i < WAYS; i += SANITIZED ? 3 : 1) {
             vd_request_options r = way(i);
             submit(one, i, &r, &plain);
             run_all(one);
@@ -80,7 +81,7 @@ static void ends_where_it_ends_without(guesser who)
     submit(one, 3, &r, &plain);
     run_all(one);
     char stops[40][8];
-    for (size_t i = 1; i < 40; i++) { /* each length, and a stop string after each token */
+    for (size_t i = 1; i < 40; i += SANITIZED ? 6 : 1) { /* each length, and a stop string after each token */
         r = way(0);
         r.max_tokens = i;
         submit(one, 3, &r, &plain);
@@ -123,7 +124,7 @@ static void ends_where_it_ends_without(guesser who)
     r.sampling.temperature = 0;
     r.sampling.bias = &bias;
     r.sampling.n_bias = 1;
-    for (uint32_t i = 0; i < 8; i++) {
+    for (uint32_t i = 0; i < (SANITIZED ? 2 : 8); i++) {
         submit(one, i, &r, &plain);
         submit(two, i, &r, &guessed);
         run_all(one);
