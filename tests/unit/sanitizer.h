@@ -1,5 +1,5 @@
-/* sanitizer.h - whether a test runs under a sanitizer, where it takes about ten times as long. Tests
- * that repeat much for what a sanitizer does not look at (statistics, equal answers, times) repeat
+/* sanitizer.h - whether a test runs under a sanitizer, where it takes about ten times as long: what
+ * it repeats for things a sanitizer does not look at (statistics, equal answers, times), it repeats
  * less there. */
 #ifndef TESTS_SANITIZER_H
 #define TESTS_SANITIZER_H

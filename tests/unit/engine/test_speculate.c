@@ -81,7 +81,8 @@ static void ends_where_it_ends_without(guesser who)
     submit(one, 3, &r, &plain);
     run_all(one);
     char stops[40][8];
-    for (size_t i = 1; i < 40; i += SANITIZED ? 6 : 1) { /* each length, and a stop string after each token */
+    /* Each length, and a stop string after each token. */
+    for (size_t i = 1; i < 40; i += SANITIZED ? 6 : 1) {
         r = way(0);
         r.max_tokens = i;
         submit(one, 3, &r, &plain);
