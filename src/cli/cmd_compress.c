@@ -9,36 +9,54 @@
 #include "base/fail.h"
 #include "cli/args.h"
 #include "cli/cli.h"
-#include "cli/format.h"
+#include "cli/compress_print.h"
 #include "cli/progress.h"
 #include "compress/compress.h"
 #include "energy/meter.h"
 #include "model/store.h"
 
 static const char help[] =
-    "usage: verdant compress MODEL -o FILE.gguf --quant TYPE [options]\n"
+    "usage: verdant compress MODEL -o FILE.gguf [what to do] [options]\n"
     "\n"
-    "Writes MODEL with its matrices in fewer bits. The types of single tensors are those that\n"
-    "llama.cpp's quantizer chooses for the same TYPE, and Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come\n"
-    "out byte for byte as there. The file appears whole or not at all. Start from F32, F16 or\n"
-    "BF16: a model that is quantized already loses a second time.\n"
+    "Writes MODEL smaller, or with weights that are easier to make small. Done in this order, to\n"
+    "the matrices of the layers; norms, biases, routers and embeddings are never clipped or\n"
+    "pruned:\n"
     "\n"
-    "  --quant TYPE      by falling size:\n"
-    "                      F32 BF16 F16 Q8_0 Q6_K Q5_1 Q5_0 Q5_K_M Q5_K_S Q4_1 Q4_K_M Q4_K_S\n"
-    "                      Q4_0 IQ4_NL IQ4_XS MXFP4_MOE Q3_K_L Q3_K_M IQ3_M IQ3_S Q3_K_S Q2_K\n"
-    "                    and, for models trained with such weights:\n"
-    "                      Q2_0 TQ2_0 TQ1_0 Q1_0\n"
-    "                    Q3_K, Q4_K and Q5_K mean the _M mixtures\n"
-    "  --pure            no mixture: every matrix of the one type\n"
-    "  -o FILE           where to write; never over MODEL itself\n"
-    "  -t, --threads N   default: one per core\n"
-    "  --json            {\"quant\":...,\"before\":{\"F16\":{\"tensors\":...,\"bytes\":...}},\n"
-    "                     \"after\":{...},\"file_bytes_before\":...,\"file_bytes_after\":...,\n"
-    "                     \"bits_per_weight\":...,\"seconds\":...,\"energy\":{\"total_j\":...,\n"
-    "                     \"method\":...,\"uncertainty_pct\":...}}\n"
+    "  --clip T            magnitudes above T become T, the sign stays. T is a magnitude (0.25),\n"
+    "                      a percentile of each matrix (p99.9), so many times its root mean\n"
+    "                      square (4rms), or auto: where the error of --quant is least\n"
+    "  --threshold T       weights of a magnitude below T become zero; T as above, not auto\n"
+    "  --threshold-above T the other reading in use: those of a magnitude above T become zero\n"
+    "  --prune METHOD:KEEP keep a share of each matrix, 1 all and 0 none; what goes is zero\n"
+    "                        magnitude:0.5   the larger half of it\n"
+    "                        magnitude:2:4   or 2:4: the 2 largest of every 4 in a row\n"
+    "  --quant TYPE        fewer bits. By falling size:\n"
+    "                        F32 BF16 F16 Q8_0 Q6_K Q5_1 Q5_0 Q5_K_M Q5_K_S Q4_1 Q4_K_M Q4_K_S\n"
+    "                        Q4_0 IQ4_NL IQ4_XS MXFP4_MOE Q3_K_L Q3_K_M IQ3_M IQ3_S Q3_K_S Q2_K\n"
+    "                      and, for models trained with such weights:\n"
+    "                        Q2_0 TQ2_0 TQ1_0 Q1_0\n"
+    "                      Q3_K, Q4_K and Q5_K mean the _M mixtures. The types of single tensors\n"
+    "                      are those that llama.cpp's quantizer chooses for the same TYPE, and\n"
+    "                      Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come out byte for byte as there.\n"
+    "                      Without it every tensor keeps its type\n"
+    "  --pure              no mixture: every matrix of the one type\n"
+    "\n"
+    "The file appears whole or not at all. Start from F32, F16 or BF16: a model that is quantized\n"
+    "already loses a second time. Zeros alone make no file smaller; types with a minimum (Q4_1,\n"
+    "Q4_K, ...) do not keep them all, which the table shows.\n"
+    "\n"
+    "  -o FILE             where to write; never over MODEL itself\n"
+    "  -t, --threads N     default: one per core\n"
+    "  --json              {\"quant\":...,\"before\":{\"F16\":{\"tensors\":...,\"bytes\":...}},\n"
+    "                       \"after\":{...},\"file_bytes_before\":...,\"file_bytes_after\":...,\n"
+    "                       \"bits_per_weight\":...,\"seconds\":...,\"energy\":{\"total_j\":...,\n"
+    "                       \"method\":...,\"uncertainty_pct\":...},\"sparsity_edited\":...,\n"
+    "                       \"edited\":[{\"tensor\":...,\"values\":...,\"sparsity_before\":...,\n"
+    "                       \"sparsity_after\":...,\"clip\":...}]}\n"
     "\n"
     "Example:\n"
-    "  verdant compress smollm2-f16.gguf -o smollm2-q4.gguf --quant Q4_K_M\n";
+    "  verdant compress smollm2-f16.gguf -o smollm2-q4.gguf --quant Q4_K_M\n"
+    "  verdant compress smollm2-f16.gguf -o half.gguf --prune magnitude:0.5 --quant Q8_0\n";
 
 typedef struct args {
     const char *model, *target;
@@ -52,6 +70,9 @@ typedef struct watch {
     vd_meter *meter;
     vd_reading first, last;
     bool gap;
+    vd_compress_line *line;
+    size_t n_lines, n_lines_max;
+    bool lost;
 } watch;
 
 static volatile sig_atomic_t stopped;
@@ -89,104 +110,129 @@ static double joules_of(const watch *w)
     return uj * 1e-6;
 }
 
-static json_t *counts_json(const vd_compress_count *count)
+/* A name is what remains after the file is closed. Without memory the line is left out and `lost`
+ * says so. */
+static void on_edited(void *ctx, const vd_compress_edited *tensor)
 {
-    json_t *all = json_object();
-    for (uint32_t i = 0; all != NULL && i < VD_DTYPE_LIMIT; i++)
-        if (count[i].n_tensors > 0)
-            json_object_set_new(all, vd_dtype_name(i),
-                                json_pack("{s:I,s:I}", "tensors", (json_int_t)count[i].n_tensors,
-                                          "bytes", (json_int_t)count[i].n_bytes));
-    return all;
+    watch *w = ctx;
+    if (w->n_lines == w->n_lines_max) {
+        size_t n_max = w->n_lines_max * 2 + 64;
+        vd_compress_line *more = vd_realloc(w->line, n_max * sizeof(*more));
+        if (more == NULL) {
+            w->lost = true;
+            return;
+        }
+        w->line = more;
+        w->n_lines_max = n_max;
+    }
+    char *name = vd_strndup(tensor->name.data, tensor->name.n);
+    w->lost = w->lost || name == NULL;
+    if (name == NULL)
+        return;
+    vd_compress_line *line = &w->line[w->n_lines++];
+    *line = (vd_compress_line){name, *tensor};
+    line->edited.name.data = name;
 }
 
-static double bits_per_weight(const vd_compress_result *r)
+static bool parse_cut(const char *option, const char *text, bool allow_auto, vd_cut *ret)
 {
-    uint64_t n_bytes = 0;
-    for (int i = 0; i < VD_DTYPE_LIMIT; i++)
-        n_bytes += r->after[i].n_bytes;
-    return r->n_values > 0 ? 8.0 * (double)n_bytes / (double)r->n_values : 0;
+    if (vd_cut_parse(text, allow_auto, ret))
+        return true;
+    vd_cli_misuse("compress", "%s is '%s', expected a magnitude such as 0.25, a percentile such "
+                  "as p99.9%s a multiple of the root mean square such as 3rms%s", option, text,
+                  allow_auto ? "," : " or", allow_auto ? " or auto" : "");
+    return false;
 }
 
-static int print_json(const args *a, const vd_compress_result *r, const watch *w, double seconds)
+static bool parse_prune(const char *text, vd_prune *ret)
 {
-    json_t *energy = json_pack("{s:f,s:s,s:f,s:b}", "total_j", joules_of(w), "method",
-                               w->last.method, "uncertainty_pct", w->last.uncertainty_pct,
-                               "incomplete", w->gap);
-    return vd_cli_put_json(
-        "compress",
-        json_pack("{s:o,s:o,s:s,s:b,s:o,s:o,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:f,s:o}", "input",
-                  vd_cli_json_string(a->model, strlen(a->model)), "output",
-                  vd_cli_json_string(a->target, strlen(a->target)), "quant",
-                  a->options.type->name, "pure", a->options.mix.pure, "before",
-                  counts_json(r->before), "after", counts_json(r->after), "file_bytes_before",
-                  (json_int_t)r->file_bytes_before, "file_bytes_after",
-                  (json_int_t)r->file_bytes_after, "bits_per_weight", bits_per_weight(r), "values",
-                  (json_int_t)r->n_values, "fallbacks", (json_int_t)r->n_fell_back, "requantized",
-                  (json_int_t)r->n_requantized, "threads", (json_int_t)r->n_threads, "seconds",
-                  seconds, "energy", energy));
+    const char *wrong = vd_prune_parse(text, ret);
+    if (wrong != NULL)
+        vd_cli_misuse("compress", "--prune is '%s': %s", text, wrong);
+    return wrong == NULL;
 }
 
-static void print_counts(const char *title, const vd_compress_count *count)
+static bool parse_type(const char *text, const vd_filetype **ret)
 {
-    printf("%s\n", title);
-    for (uint32_t i = 0; i < VD_DTYPE_LIMIT; i++)
-        if (count[i].n_tensors > 0)
-            printf("  %-8s %6zu tensors  %s\n", vd_dtype_name(i), count[i].n_tensors,
-                   vd_cli_size(count[i].n_bytes).text);
+    *ret = vd_filetype_find(text);
+    if (*ret == NULL)
+        vd_cli_misuse("compress", "there is no type '%s' to compress to", text);
+    return *ret != NULL;
 }
 
-static void print_table(const args *a, const vd_compress_result *r, const watch *w,
-                        double seconds)
+/* When all options are read. */
+static bool check(int argc, const args *a)
 {
-    print_counts("before", r->before);
-    print_counts("after", r->after);
-    printf("file     %s -> %s, %.2f bits per weight\n", vd_cli_size(r->file_bytes_before).text,
-           vd_cli_size(r->file_bytes_after).text, bits_per_weight(r));
-    printf("time     %.1f s, %zu threads\n", seconds, r->n_threads);
-    printf("energy   %.1f J by %s, +-%.0f %%%s\n", joules_of(w), w->last.method,
-           w->last.uncertainty_pct, w->gap ? "; some of it went unseen" : "");
-    if (r->n_fell_back > 0)
-        fprintf(stderr, "note: rows of %zu tensors do not suit %s; they got the nearest type that "
-                        "fits\n", r->n_fell_back, a->options.type->name);
-    if (r->n_requantized > 0)
-        fprintf(stderr, "note: %zu tensors were quantized before; better start from F16 or BF16\n",
-                r->n_requantized);
+    const vd_compress_options *o = &a->options;
+    const char *wrong = NULL;
+    if (optind + 1 != argc || a->target == NULL)
+        wrong = "one MODEL and -o are needed";
+    else if (o->type == NULL && !vd_edit_wanted(&o->edit))
+        wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
+    else if (o->type == NULL && o->mix.pure)
+        wrong = "--pure says how to --quant";
+    else if (o->edit.clip.kind == VD_CUT_AUTO &&
+             (o->type == NULL || vd_dtype_get(o->type->dtype)->block == 1))
+        wrong = "--clip auto needs --quant with a type of blocks: it is their error that it "
+                "makes small";
+    if (wrong != NULL)
+        vd_cli_misuse("compress", "%s", wrong);
+    return wrong == NULL;
 }
 
 static bool parse(int argc, char **argv, args *a)
 {
-    static const struct option options[] = {{"quant", required_argument, NULL, 'q'},
+    static const struct option options[] = {{"clip", required_argument, NULL, 'c'},
+                                            {"threshold", required_argument, NULL, 'b'},
+                                            {"threshold-above", required_argument, NULL, 'a'},
+                                            {"prune", required_argument, NULL, 'r'},
+                                            {"quant", required_argument, NULL, 'q'},
                                             {"pure", no_argument, NULL, 'p'},
                                             {"output", required_argument, NULL, 'o'},
                                             {"threads", required_argument, NULL, 't'},
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
+    vd_edit_options *edit = &a->options.edit;
     bool good = true;
     int c;
     while (good && (c = getopt_long(argc, argv, ":o:t:", options, NULL)) != -1) {
-        if (c == 'q') {
-            a->options.type = vd_filetype_find(optarg);
-            if (a->options.type == NULL)
-                good = vd_cli_misuse("compress", "there is no type '%s' to compress to", optarg) ==
-                       VD_EXIT_OK;
-        } else if (c == 'p') {
+        if (c == 'c')
+            good = parse_cut("--clip", optarg, true, &edit->clip);
+        else if (c == 'b')
+            good = parse_cut("--threshold", optarg, false, &edit->below);
+        else if (c == 'a')
+            good = parse_cut("--threshold-above", optarg, false, &edit->above);
+        else if (c == 'r')
+            good = parse_prune(optarg, &edit->prune);
+        else if (c == 'q')
+            good = parse_type(optarg, &a->options.type);
+        else if (c == 'p')
             a->options.mix.pure = true;
-        } else if (c == 'o') {
+        else if (c == 'o')
             a->target = optarg;
-        } else if (c == 't') {
+        else if (c == 't')
             good = vd_cli_parse_size("compress", "-t", optarg, 1, 256, &a->options.n_threads);
-        } else if (c == 'j') {
+        else if (c == 'j')
             a->json = true;
-        } else {
+        else
             good = vd_cli_bad_option("compress", c, argv) == VD_EXIT_OK;
-        }
     }
-    if (good && (optind + 1 != argc || a->target == NULL || a->options.type == NULL))
-        good = vd_cli_misuse("compress", "one MODEL, -o and --quant are needed") == VD_EXIT_OK;
+    good = good && check(argc, a);
     if (good)
         a->model = argv[optind];
     return good;
+}
+
+/* The run is over and well. */
+static int print(const args *a, const vd_compress_result *result, const watch *w, double seconds)
+{
+    vd_compress_report report = {.input = a->model, .output = a->target, .options = &a->options,
+                                 .result = result, .line = w->line, .n_lines = w->n_lines,
+                                 .seconds = seconds, .joules = joules_of(w), .reading = &w->last,
+                                 .gap = w->gap};
+    if (w->lost)
+        fprintf(stderr, "note: there was no memory to list all matrices\n");
+    return a->json ? vd_compress_print_json(&report) : vd_compress_print_table(&report);
 }
 
 static int compress_main(int argc, char **argv)
@@ -204,6 +250,7 @@ static int compress_main(int argc, char **argv)
     sigaction(SIGTERM, &action, NULL);
     vd_progress_init(&w.progress, "compress");
     a.options.progress = on_progress;
+    a.options.edited = on_edited;
     a.options.ctx = &w;
     vd_status st = vd_store_resolve(a.model, &path, &err);
     if (st == VD_OK)
@@ -215,13 +262,14 @@ static int compress_main(int argc, char **argv)
         double seconds = (double)(vd_now_ns() - begin) * 1e-9;
         read_meter(&w);
         vd_progress_done(&w.progress);
-        if (st == VD_OK && a.json)
-            status = print_json(&a, &result, &w, seconds);
-        else if (st == VD_OK)
-            print_table(&a, &result, &w, seconds);
+        if (st == VD_OK)
+            status = print(&a, &result, &w, seconds);
     }
     if (st != VD_OK)
         status = vd_cli_failed("compress", &err);
+    for (size_t i = 0; i < w.n_lines; i++)
+        vd_free(w.line[i].name);
+    vd_free(w.line);
     vd_meter_close(w.meter);
     vd_free(path);
     return status;
@@ -229,7 +277,7 @@ static int compress_main(int argc, char **argv)
 
 const vd_command vd_cmd_compress = {
     .name = "compress",
-    .summary = "a model in fewer bits",
+    .summary = "a smaller model: pruned, in fewer bits",
     .help = help,
     .main = compress_main,
 };

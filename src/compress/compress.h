@@ -9,16 +9,28 @@
 #ifndef VD_COMPRESS_COMPRESS_H
 #define VD_COMPRESS_COMPRESS_H
 
+#include "compress/edit.h"
 #include "compress/filetype.h"
 #include "compress/mix.h"
 
+/* What became of a matrix whose values were edited. */
+typedef struct vd_compress_edited {
+    vd_str name;                    /* borrowed for the call */
+    uint64_t n_values;
+    uint64_t n_zeros_before, n_zeros_after; /* after: as the new file decodes */
+    float clip;                     /* magnitudes were cut at it; infinity: none were */
+} vd_compress_edited;
+
 typedef struct vd_compress_options {
-    const vd_filetype *type;
+    const vd_filetype *type; /* NULL: every tensor keeps its own */
     vd_mix_options mix;
+    vd_edit_options edit;    /* of the matrices of layers */
     size_t n_threads; /* 0: one per core */
     /* Called between pieces of work by the thread that called vd_compress_run (NULL: never);
      * done and total are bytes of the source. False ends it with VD_ERR_CANCELLED. */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total, vd_str tensor);
+    /* Called once for each matrix that was edited, in file order, by the same thread (NULL). */
+    void (*edited)(void *ctx, const vd_compress_edited *tensor);
     void *ctx;
 } vd_compress_options;
 
@@ -33,10 +45,12 @@ typedef struct vd_compress_result {
     uint64_t n_values;   /* of all tensors */
     size_t n_fell_back;  /* tensors whose rows do not suit the type they should have had */
     size_t n_requantized; /* tensors that were quantized before: their errors add up */
+    uint64_t n_edited, n_zeros_before, n_zeros_after; /* values of edited matrices, zeros there */
     size_t n_threads;
 } vd_compress_result;
 
-/* VD_ERR_ARG where `target` is the source itself or a type does not suit; VD_ERR_FORMAT for a
+/* VD_ERR_ARG where `target` is the source itself, a type does not suit, or a matrix that is to be
+ * edited has and keeps a type that cannot be written; VD_ERR_FORMAT for a
  * malformed source or values that are not finite or too large, with the tensor's name; VD_ERR_IO,
  * VD_ERR_NOMEM, VD_ERR_CANCELLED. */
 VD_NODISCARD vd_status vd_compress_run(const char *source, const char *target,

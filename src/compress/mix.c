@@ -334,6 +334,9 @@ vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
         entry->dtype = entry->tensor->dtype;
         if (!may_change(entry->tensor))
             continue;
+        entry->in_layer = layer_of(entry->tensor->name) >= 0;
+        if (type == NULL)
+            continue;
         vd_dtype wanted = type->dtype;
         if (!options->pure && vd_dtype_get(type->dtype)->block > 1) /* floats are never mixed */
             wanted = wanted_type(&m, entry->tensor);

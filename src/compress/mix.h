@@ -18,6 +18,8 @@ typedef struct vd_mix_entry {
     const vd_gguf_tensor *tensor; /* borrowed from the file */
     uint32_t dtype;               /* what it shall be; tensor->dtype where it stays */
     bool fell_back;               /* its rows do not suit the type it should have had */
+    bool in_layer;                /* a matrix of weights of a layer: what pruning is for, no norm,
+                                     router or embedding */
 } vd_mix_entry;
 
 typedef struct vd_mix_options {
@@ -25,8 +27,8 @@ typedef struct vd_mix_options {
 } vd_mix_options;
 
 /* Fills entries[vd_gguf_n_tensors], in the order in which the new file shall hold the tensors: by
- * layer, then by name, what is in no layer first. VD_ERR_ARG where a type has no fall-back (Q1_0).
- */
+ * layer, then by name, what is in no layer first. `type` NULL: each tensor keeps its own.
+ * VD_ERR_ARG where a type has no fall-back (Q1_0). */
 VD_NODISCARD vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
                                      const vd_mix_options *options, vd_mix_entry *entries,
                                      vd_err *err);

@@ -1,0 +1,83 @@
+/* cut.c - see cut.h. */
+#include "compress/cut.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A plain decimal number; *ret_rest is what follows it. */
+static bool read_number(const char *text, double *ret, const char **ret_rest)
+{
+    char *end = NULL;
+    if (!isdigit((unsigned char)text[0]) && text[0] != '.')
+        return false;
+    double value = strtod(text, &end);
+    if (end == text || !isfinite(value))
+        return false;
+    *ret = value;
+    *ret_rest = end;
+    return true;
+}
+
+bool vd_cut_parse(const char *text, bool allow_auto, vd_cut *ret)
+{
+    vd_cut cut = {.kind = VD_CUT_VALUE};
+    const char *rest = "";
+    if (allow_auto && strcmp(text, "auto") == 0) {
+        *ret = (vd_cut){.kind = VD_CUT_AUTO};
+        return true;
+    }
+    if (text[0] == 'p')
+        cut.kind = VD_CUT_PERCENT;
+    if (!read_number(text + (text[0] == 'p'), &cut.value, &rest))
+        return false;
+    if (cut.kind == VD_CUT_VALUE && strcmp(rest, "rms") == 0) {
+        cut.kind = VD_CUT_RMS;
+        rest = "";
+    }
+    if (*rest != '\0' || (cut.kind == VD_CUT_PERCENT && cut.value > 100))
+        return false;
+    *ret = cut;
+    return true;
+}
+
+/* "2:4" to n and m. */
+static const char *read_group(const char *text, vd_prune *ret)
+{
+    char *end = NULL;
+    unsigned long n = strtoul(text, &end, 10), m;
+    if (!isdigit((unsigned char)text[0]) || *end != ':' || !isdigit((unsigned char)end[1]))
+        return "expected a keep-rate such as 0.5 or N:M such as 2:4 behind the method";
+    m = strtoul(end + 1, &end, 10);
+    if (*end != '\0' || m < 1 || m > VD_PRUNE_GROUP_MAX || n > m)
+        return "N:M keeps N of every M weights: N at most M, M at most 64";
+    if (n == 0)
+        return "it would leave nothing";
+    ret->n = (unsigned)n;
+    ret->m = (unsigned)m;
+    return NULL;
+}
+
+const char *vd_prune_parse(const char *text, vd_prune *ret)
+{
+    static const char name[] = "magnitude:";
+    vd_prune prune = {.method = VD_PRUNE_MAGNITUDE};
+    const char *rest = text, *end = "", *wrong;
+    if (strncmp(text, name, sizeof(name) - 1) == 0)
+        rest += sizeof(name) - 1;
+    else if (!isdigit((unsigned char)text[0]))
+        return "there is no such method; expected magnitude:KEEP or N:M";
+    if (rest == text || strchr(rest, ':') != NULL) {
+        wrong = read_group(rest, &prune);
+        if (wrong != NULL)
+            return wrong;
+    } else {
+        if (!read_number(rest, &prune.keep, &end) || *end != '\0' || prune.keep > 1)
+            return "the keep-rate lies between 0 and 1: 1 keeps all, 0.5 half";
+        if (prune.keep == 0)
+            return "it would leave nothing";
+    }
+    *ret = prune;
+    return NULL;
+}
