@@ -19,11 +19,10 @@ static void tap(const vd_worker *w, vd_tap_point point, size_t layer)
         batch->tap(batch->tap_ctx, point, layer, w->f->x);
 }
 
-static void run_layer(vd_worker *w, size_t index)
+static void run_layer(vd_worker *w, size_t index, const vd_layer *layer)
 {
     vd_forward *f = w->f;
     const vd_hparams *hp = &w->m->hp;
-    const vd_layer *layer = &w->m->layer[index];
     vd_act act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->attn_norm,
                                VD_WIDTH_WIDE);
     const vd_dense *const qkv[] = {&layer->q, &layer->k, &layer->v};
@@ -55,11 +54,16 @@ static void begin_tokens(vd_worker *w)
 {
     const vd_batch *batch = w->pass->batch;
     vd_forward *f = w->f;
+    const vd_part *part = batch->part;
     size_t c = w->m->hp.n_embd;
     for (size_t t = w->thread; t < w->n_tokens; t += w->n_threads) {
         float *x = f->x + t * c;
-        vd_model_embed(w->m, batch->token[t], batch->pos[t], x);
-        if (w->m->embed_norm.weight != NULL)
+        bool embed = part == NULL || part->embed;
+        if (embed)
+            vd_model_embed(w->m, batch->token[t], batch->pos[t], x);
+        else
+            memcpy(x, part->x + t * c, c * sizeof(float));
+        if (embed && w->m->embed_norm.weight != NULL)
             vd_pass_norm_row(w, &w->m->embed_norm, x, x, c);
         if (!w->m->hp.block.learned_positions)
             vd_rope_angles(f->rope, batch->pos[t], f->angles + t * 2 * f->rope->n_pairs);
@@ -116,6 +120,13 @@ static void finish_logits(vd_worker *w)
     shape_logits(w, batch);
 }
 
+static void keep_rows(const vd_worker *w, float *x)
+{
+    size_t c = w->m->hp.n_embd;
+    for (size_t t = w->thread; t < w->n_tokens; t += w->n_threads)
+        memcpy(x + t * c, w->f->x + t * c, c * sizeof(float));
+}
+
 static void run_pass(void *ctx, size_t thread, size_t n_threads)
 {
     const vd_pass *p = ctx;
@@ -129,10 +140,16 @@ static void run_pass(void *ctx, size_t thread, size_t n_threads)
         .n_threads = n_threads,
         .space = &p->f->space[thread],
     };
+    const vd_part all = {.end = w.m->hp.n_layer, .layer = w.m->layer, .embed = true};
+    const vd_part *part = p->batch->part != NULL ? p->batch->part : &all;
+    const vd_layer *layer = part->layer != NULL ? part->layer : w.m->layer + part->first;
     begin_tokens(&w);
-    tap(&w, VD_TAP_EMBED, 0);
-    for (size_t i = 0; i < w.m->hp.n_layer; i++)
-        run_layer(&w, i);
+    if (part->embed)
+        tap(&w, VD_TAP_EMBED, 0);
+    for (size_t i = part->first; i < part->end; i++)
+        run_layer(&w, i, layer + (i - part->first));
+    if (part->x != NULL)
+        keep_rows(&w, part->x);
     finish_embeddings(&w);
     if (p->batch->n_out > 0)
         finish_logits(&w);

@@ -25,6 +25,21 @@ typedef enum vd_tap_point {
  * their next barrier; x is borrowed for the call. */
 typedef void (*vd_tap_fn)(void *ctx, vd_tap_point point, size_t layer, const float *x);
 
+/* Rows x[n, width], ld_x apart, that a product with `dense` of this pass's layers reads: with experts
+ * each of them gets some rows, more than once for one weight of a large batch. Called by one thread
+ * before it computes its part; the others may be computing theirs. x is borrowed for the call. */
+typedef void (*vd_input_fn)(void *ctx, const vd_dense *dense, const float *x, size_t n,
+                            size_t width, size_t ld_x);
+
+/* Some layers instead of the whole model. */
+typedef struct vd_part {
+    size_t first, end;     /* layers [first, end) */
+    const vd_layer *layer; /* [end - first] whose products are computed instead of those of the
+                              model's own, with the same shapes and norms; or NULL */
+    bool embed;            /* begin with the tokens' embeddings, else with what is in x */
+    float *x;              /* [T, C] what enters the first layer; then what leaves the last */
+} vd_part;
+
 /* T tokens; those of one sequence stand together in order of position, and all earlier positions
  * of that sequence were computed before (or stand earlier in this batch). An encoder takes whole
  * sequences, from position 0 to their end, and gives no logits. The sequences have room
@@ -43,6 +58,9 @@ typedef struct vd_batch {
                                       leaves an encoder */
     vd_tap_fn tap;                 /* NULL: nobody watches */
     void *tap_ctx;
+    vd_input_fn input;             /* NULL: nobody watches */
+    void *input_ctx;
+    const vd_part *part;           /* NULL: all layers. Logits are of what leaves the last layer */
 } vd_batch;
 
 /* Workspace for batches of at most max_tokens, of sequences of at most ctx_tokens (LongRoPE's

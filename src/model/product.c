@@ -71,9 +71,17 @@ static void product_rows(vd_worker *w, const vd_dense *dense, const vd_act *act,
         w->kn->add(y + t * n + begin, dense->bias + begin, end - begin);
 }
 
+static void show_input(const vd_worker *w, const vd_dense *dense, const vd_act *act)
+{
+    const vd_batch *batch = w->pass->batch;
+    if (batch->input != NULL && w->thread == 0)
+        batch->input(batch->input_ctx, dense, act->x, act->n_rows, act->n_cols, act->ld_x);
+}
+
 void vd_pass_product(vd_worker *w, const vd_dense *dense, const vd_act *act, float *y)
 {
     size_t begin, end;
+    show_input(w, dense, act);
     vd_pass_rows(w, dense->weight.n_rows, &begin, &end);
     product_rows(w, dense, act, y, begin, end);
 }
@@ -106,6 +114,7 @@ void vd_pass_products(vd_worker *w, const vd_dense *const *dense, float *const *
     size_t from = all / w->n_threads * w->thread;
     size_t to = w->thread + 1 == w->n_threads ? SIZE_MAX / 2 : from + all / w->n_threads;
     for (size_t i = 0; i < n; i++) {
+        show_input(w, dense[i], act);
         size_t begin = rows_before(&dense[i]->weight, &from);
         product_rows(w, dense[i], act, y[i], begin, rows_before(&dense[i]->weight, &to));
     }
