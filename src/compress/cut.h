@@ -27,8 +27,10 @@ bool vd_cut_parse(const char *text, bool allow_auto, vd_cut *ret);
 
 typedef enum vd_prune_method {
     VD_PRUNE_NONE,
-    VD_PRUNE_MAGNITUDE /* |w|; the papers' baseline (Han et al. 2015, Learning both Weights and
-                          Connections) */
+    VD_PRUNE_MAGNITUDE, /* |w|; the papers' baseline (Han et al. 2015, Learning both Weights and
+                           Connections) */
+    VD_PRUNE_WANDA,     /* |w| times the norm of its input, in each row (Sun et al. 2024) */
+    VD_PRUNE_SPARSEGPT  /* with what is left making up for it, see obs.h */
 } vd_prune_method;
 
 /* Either a share of each matrix, or N of every M neighbours in a row. */

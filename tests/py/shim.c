@@ -1,4 +1,5 @@
 /* shim.c - doors for the Python tests into what libverdant does not export. Loaded by ctypes. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <verdant/status.h>
@@ -8,6 +9,7 @@
 #include "base/fail.h"
 #include "compress/compress.h"
 #include "compress/encode.h"
+#include "compress/obs.h"
 #include "kernels/dtype.h"
 #include "model/forward.h"
 
@@ -27,6 +29,13 @@ VD_API int test_compress_asks(const char *source, const char *target, const char
 VD_API const char *test_forward(const char *path, const int32_t *token, size_t n, size_t n_seq,
                                 size_t chunk, int fast, float *stream, float *embeddings,
                                 float *logits);
+
+/* vd_obs_run, two threads, on w[n_rows, n] for inputs x[t, n]. Prunes a share (keep below 1), groups
+ * (m > 0) or mask (not NULL); what stays is rounded to step[row] * whole numbers in [-limit, limit]
+ * where step is not NULL. "" or what went wrong. */
+VD_API const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t n,
+                            double keep, unsigned group_n, unsigned group_m, const char *mask,
+                            const double *step, double limit, double *ret_damping);
 
 void test_decode(int dtype, const void *src, float *dst, size_t n)
 {
@@ -186,4 +195,50 @@ const char *test_forward(const char *path, const int32_t *token, size_t n, size_
     snprintf(message, sizeof(message), "%s",
              st == VD_OK ? "" : err.message[0] != 0 ? err.message : vd_status_message(st));
     return message;
+}
+
+typedef struct uniform {
+    const double *step;
+    double limit;
+} uniform;
+
+static double round_uniform(void *ctx, size_t row, size_t column, double w)
+{
+    const uniform *u = ctx;
+    double q = nearbyint(w / u->step[row]);
+    return u->step[row] * fmax(-u->limit, fmin(u->limit, q));
+}
+
+const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t n, double keep,
+                     unsigned group_n, unsigned group_m, const char *mask, const double *step,
+                     double limit, double *ret_damping)
+{
+    static vd_err err;
+    uniform grid = {step, limit};
+    vd_obs_options options = {
+        .prune = {.method = keep < 1 || group_m != 0 ? VD_PRUNE_SPARSEGPT : VD_PRUNE_NONE,
+                  .keep = keep, .n = group_n, .m = group_m},
+        .mask = (const bool *)mask, .settle = step != NULL ? round_uniform : NULL,
+        .settle_ctx = &grid};
+    vd_linalg *linalg = NULL;
+    vd_pool *pool = NULL;
+    vd_obs obs = {0};
+    double *gram = vd_calloc(n * n, sizeof(*gram));
+    vd_status st = gram == NULL ? VD_FAIL(&err, VD_ERR_NOMEM, "no memory") : VD_OK;
+    if (st == VD_OK)
+        st = vd_linalg_open(&linalg, &err);
+    if (st == VD_OK)
+        st = vd_pool_create(2, &pool, &err);
+    if (st == VD_OK) {
+        vd_linalg_gram(linalg, gram, n, x, t);
+        st = vd_obs_init(linalg, gram, n, 0.01, &obs, &err);
+    }
+    if (st == VD_OK)
+        st = vd_obs_run(linalg, pool, &obs, &options, w, n_rows, &err);
+    *ret_damping = obs.diagonal ? -1 : obs.damping;
+    vd_obs_done(&obs);
+    vd_pool_free(pool);
+    vd_linalg_close(linalg);
+    vd_free(gram);
+    return st == VD_OK ? "" : err.message;
 }

@@ -1,0 +1,222 @@
+/*
+ * obs.c - see obs.h. Columns go in blocks: inside a block each row is on its own, so threads share
+ * the rows; what a block leaves wrong reaches the columns behind it as one matrix product.
+ */
+#include "compress/obs.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+
+enum { BLOCK = 128 };
+static const double damping_most = 1e4;
+
+static double diagonal_mean(const double *gram, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += gram[i * n + i];
+    return n > 0 ? sum / (double)n : 0;
+}
+
+/* upper = the factor of (gram + add)^-1; whether there is one. */
+static bool try_factor(const vd_linalg *linalg, const double *gram, size_t n, double add,
+                       double *upper)
+{
+    memcpy(upper, gram, n * n * sizeof(*upper));
+    for (size_t i = 0; i < n; i++)
+        upper[i * n + i] += add;
+    return vd_linalg_invert(linalg, upper, n) && vd_linalg_upper_factor(linalg, upper, n);
+}
+
+/* Where even that fails: the columns know nothing of each other. */
+static void factor_diagonal(const double *gram, size_t n, double add, double *upper)
+{
+    memset(upper, 0, n * n * sizeof(*upper));
+    for (size_t i = 0; i < n; i++)
+        upper[i * n + i] = 1 / sqrt(gram[i * n + i] + add);
+}
+
+vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping,
+                      vd_obs *ret_obs, vd_err *err)
+{
+    vd_obs obs = {.n = n, .damping = damping};
+    vd_linalg_mirror(gram, n);
+    for (size_t i = 0; i < n * n; i++)
+        if (!isfinite(gram[i]))
+            return VD_FAIL(err, VD_ERR_FORMAT, "the inputs %zu and %zu of a product are no "
+                           "numbers to work with", i / n, i % n);
+    size_t n_all;
+    if (!vd_mul_size(n, n, &n_all))
+        return VD_FAIL(err, VD_ERR_NOMEM, "a matrix of %zu by %zu is too large", n, n);
+    vd_status st = vd_alloc_array(n_all, sizeof(double), "an inverse", &obs.upper, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n, sizeof(bool), "dead inputs", &obs.dead, err);
+    if (st != VD_OK) {
+        vd_obs_done(&obs);
+        return st;
+    }
+    for (size_t i = 0; i < n; i++) {
+        obs.dead[i] = gram[i * n + i] == 0;
+        if (obs.dead[i])
+            gram[i * n + i] = 1;
+    }
+    double mean = diagonal_mean(gram, n);
+    while (!try_factor(linalg, gram, n, obs.damping * mean, obs.upper)) {
+        if (obs.damping >= damping_most) {
+            factor_diagonal(gram, n, damping * mean, obs.upper);
+            obs.diagonal = true;
+            break;
+        }
+        obs.damping = obs.damping > 0 ? obs.damping * 10 : 0.01;
+    }
+    *ret_obs = obs;
+    return VD_OK;
+}
+
+void vd_obs_done(vd_obs *obs)
+{
+    vd_free(obs->upper);
+    vd_free(obs->dead);
+    *obs = (vd_obs){0};
+}
+
+/* One block of columns [first, first + width) of all rows. */
+typedef struct sweep {
+    const vd_obs *obs;
+    const vd_obs_options *options;
+    double *w;       /* [n_rows, n] */
+    size_t n_rows, first, width;
+    bool *gone;      /* [n_rows, BLOCK] what goes in this block */
+    double *error;   /* [n_rows, BLOCK] */
+} sweep;
+
+static double score(const sweep *s, size_t row, size_t column)
+{
+    double u = s->obs->upper[column * s->obs->n + column];
+    double w = s->w[row * s->obs->n + column];
+    return w * w / (u * u);
+}
+
+/* Of columns [at, at + m) of a row, as they are now, the m - n of the smallest scores go. */
+static void choose_group(const sweep *s, size_t row, size_t at)
+{
+    size_t n = s->options->prune.n, m = s->options->prune.m;
+    bool *gone = s->gone + row * s->width + (at - s->first);
+    for (size_t i = 0; i < m; i++) {
+        size_t n_before = 0;
+        double own = score(s, row, at + i);
+        for (size_t j = 0; j < m; j++) {
+            double other = score(s, row, at + j);
+            n_before += other > own || (other == own && j < i);
+        }
+        gone[i] = n_before >= n;
+    }
+}
+
+static void sweep_row(const sweep *s, size_t row)
+{
+    const vd_obs_options *o = s->options;
+    size_t n = s->obs->n, end = s->first + s->width;
+    double *w = s->w + row * n, *error = s->error + row * s->width;
+    const bool *gone = s->gone + row * s->width;
+    bool by_group = o->mask == NULL && o->prune.method != VD_PRUNE_NONE && o->prune.m != 0;
+    for (size_t j = s->first; j < end; j++) {
+        const double *u = s->obs->upper + j * n;
+        if (by_group && j % o->prune.m == 0)
+            choose_group(s, row, j);
+        double settled = gone[j - s->first] ? 0
+                         : o->settle != NULL ? o->settle(o->settle_ctx, row, j, w[j])
+                                             : w[j];
+        double e = (w[j] - settled) / u[j];
+        error[j - s->first] = e;
+        w[j] = settled;
+        for (size_t k = j + 1; e != 0 && k < end; k++)
+            w[k] -= e * u[k];
+    }
+}
+
+static void sweep_rows(void *ctx, size_t thread, size_t n_threads)
+{
+    const sweep *s = ctx;
+    size_t begin, end;
+    vd_pool_range(s->n_rows, 1, thread, n_threads, &begin, &end);
+    for (size_t row = begin; row < end; row++)
+        sweep_row(s, row);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* All rows together, as the authors' program does it: everything up to the value at index
+ * floor(share * values) of the sorted scores. */
+static void choose_share(const sweep *s, double share, double *scratch)
+{
+    size_t n = s->n_rows * s->width, cut = (size_t)(share * (double)n);
+    for (size_t i = 0; i < n; i++)
+        scratch[i] = score(s, i / s->width, s->first + i % s->width);
+    qsort(scratch, n, sizeof(*scratch), by_value);
+    double most = scratch[VD_MIN(cut, n - 1)];
+    for (size_t i = 0; i < n; i++)
+        s->gone[i] = score(s, i / s->width, s->first + i % s->width) <= most;
+}
+
+static void choose(const sweep *s, double *scratch)
+{
+    const vd_obs_options *o = s->options;
+    for (size_t row = 0; row < s->n_rows; row++)
+        for (size_t j = 0; j < s->width; j++)
+            s->gone[row * s->width + j] =
+                o->mask != NULL && o->mask[row * s->obs->n + s->first + j];
+    if (o->mask == NULL && o->prune.method != VD_PRUNE_NONE && o->prune.m == 0 &&
+        o->prune.keep < 1)
+        choose_share(s, 1 - o->prune.keep, scratch);
+}
+
+static void sweep_all(const vd_linalg *linalg, vd_pool *pool, sweep *s, size_t block,
+                      double *scratch)
+{
+    size_t n = s->obs->n;
+    for (s->first = 0; s->first < n; s->first += s->width) {
+        s->width = VD_MIN(block, n - s->first);
+        size_t next = s->first + s->width;
+        choose(s, scratch);
+        vd_pool_run(pool, sweep_rows, s);
+        vd_linalg_subtract_product(linalg, s->w + next, n, s->error, s->width,
+                                   s->obs->upper + s->first * n + next, n, s->n_rows, n - next,
+                                   s->width);
+    }
+}
+
+vd_status vd_obs_run(const vd_linalg *linalg, vd_pool *pool, const vd_obs *obs,
+                     const vd_obs_options *options, double *w, size_t n_rows, vd_err *err)
+{
+    size_t block = options->block != 0 ? options->block : BLOCK, n_values;
+    sweep s = {.obs = obs, .options = options, .w = w, .n_rows = n_rows};
+    double *scratch = NULL;
+    if (options->prune.m != 0 && block % options->prune.m != 0)
+        block = (block / options->prune.m + 1) * options->prune.m; /* groups lie in one block */
+    if (!vd_mul_size(n_rows, block, &n_values))
+        return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
+    vd_status st = vd_alloc_array(n_values, sizeof(bool), "a mask", &s.gone, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n_values, sizeof(double), "errors", &s.error, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n_values, sizeof(double), "scores", &scratch, err);
+    for (size_t i = 0; st == VD_OK && i < n_rows * obs->n; i++)
+        if (obs->dead[i % obs->n])
+            w[i] = 0;
+    if (st == VD_OK && n_rows > 0)
+        sweep_all(linalg, pool, &s, block, scratch);
+    vd_free(s.gone);
+    vd_free(s.error);
+    vd_free(scratch);
+    return st;
+}
