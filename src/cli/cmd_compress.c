@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/compress_print.h"
 #include "cli/progress.h"
+#include "compress/calibrated.h"
 #include "compress/compress.h"
 #include "energy/meter.h"
 #include "model/store.h"
@@ -30,6 +31,14 @@ static const char help[] =
     "  --prune METHOD:KEEP keep a share of each matrix, 1 all and 0 none; what goes is zero\n"
     "                        magnitude:0.5   the larger half of it\n"
     "                        magnitude:2:4   or 2:4: the 2 largest of every 4 in a row\n"
+    "                      and with --calib, by what the matrix reads there:\n"
+    "                        wanda:0.5       the larger half of each row, times its input's size\n"
+    "                        sparsegpt:0.5   and what is left makes up for what goes\n"
+    "                        obs:0.5         Wanda's choice, SparseGPT's repair\n"
+    "                      each of them N:M too (wanda:2:4)\n"
+    "  --calib FILE        a text like those that the model will be used on, not the one it is\n"
+    "                      judged by\n"
+    "  --calib-ctx N       tokens of a chunk, default 512; --calib-chunks N, default 128\n"
     "  --quant TYPE        fewer bits. By falling size:\n"
     "                        F32 BF16 F16 Q8_0 Q6_K Q5_1 Q5_0 Q5_K_M Q5_K_S Q4_1 Q4_K_M Q4_K_S\n"
     "                        Q4_0 IQ4_NL IQ4_XS MXFP4_MOE Q3_K_L Q3_K_M IQ3_M IQ3_S Q3_K_S Q2_K\n"
@@ -164,6 +173,7 @@ static bool parse_type(const char *text, const vd_filetype **ret)
 static bool check(int argc, const args *a)
 {
     const vd_compress_options *o = &a->options;
+    bool calibrated = vd_prune_is_calibrated(o->edit.prune.method);
     const char *wrong = NULL;
     if (optind + 1 != argc || a->target == NULL)
         wrong = "one MODEL and -o are needed";
@@ -175,6 +185,10 @@ static bool check(int argc, const args *a)
              (o->type == NULL || vd_dtype_get(o->type->dtype)->block == 1))
         wrong = "--clip auto needs --quant with a type of blocks: it is their error that it "
                 "makes small";
+    else if (calibrated && o->calib.path == NULL)
+        wrong = "this way of pruning needs a text: --calib FILE";
+    else if (!calibrated && (o->calib.path != NULL || o->calib.ctx != 0 || o->calib.n_chunks != 0))
+        wrong = "nothing here is calibrated: --calib is for --prune wanda, sparsegpt or obs";
     if (wrong != NULL)
         vd_cli_misuse("compress", "%s", wrong);
     return wrong == NULL;
@@ -186,6 +200,9 @@ static bool parse(int argc, char **argv, args *a)
                                             {"threshold", required_argument, NULL, 'b'},
                                             {"threshold-above", required_argument, NULL, 'a'},
                                             {"prune", required_argument, NULL, 'r'},
+                                            {"calib", required_argument, NULL, 'l'},
+                                            {"calib-ctx", required_argument, NULL, 'x'},
+                                            {"calib-chunks", required_argument, NULL, 'k'},
                                             {"quant", required_argument, NULL, 'q'},
                                             {"pure", no_argument, NULL, 'p'},
                                             {"output", required_argument, NULL, 'o'},
@@ -193,6 +210,7 @@ static bool parse(int argc, char **argv, args *a)
                                             {"json", no_argument, NULL, 'j'},
                                             {0}};
     vd_edit_options *edit = &a->options.edit;
+    vd_calib_options *calib = &a->options.calib;
     bool good = true;
     int c;
     while (good && (c = getopt_long(argc, argv, ":o:t:", options, NULL)) != -1) {
@@ -204,6 +222,14 @@ static bool parse(int argc, char **argv, args *a)
             good = parse_cut("--threshold-above", optarg, false, &edit->above);
         else if (c == 'r')
             good = parse_prune(optarg, &edit->prune);
+        else if (c == 'l')
+            calib->path = optarg;
+        else if (c == 'x')
+            good = vd_cli_parse_size("compress", "--calib-ctx", optarg, 16, VD_CALIB_CTX_MAX,
+                                     &calib->ctx);
+        else if (c == 'k')
+            good = vd_cli_parse_size("compress", "--calib-chunks", optarg, 1, 1 << 20,
+                                     &calib->n_chunks);
         else if (c == 'q')
             good = parse_type(optarg, &a->options.type);
         else if (c == 'p')

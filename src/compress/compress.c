@@ -1,9 +1,7 @@
 /* compress.c - see compress.h. */
 #include "compress/compress.h"
 
-#include <float.h>
-#include <math.h>
-#include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -11,24 +9,11 @@
 #include "base/fail.h"
 #include "base/pool.h"
 #include "compress/encode.h"
+#include "compress/layered.h"
+#include "compress/piece.h"
 #include "model/gguf_write.h"
 
 enum { PIECE_BYTES = 8 << 20, QUANTIZATION_VERSION = 2 };
-
-/* Rows [0, n_rows) of one piece of a tensor, taken one after the other by all threads. */
-typedef struct piece {
-    vd_dtype from, to;
-    const unsigned char *src;
-    unsigned char *dst;
-    size_t n_rows, n_cols, src_bytes, dst_bytes; /* bytes: of a row */
-    float *scratch; /* [n_threads][n_cols] */
-    const vd_edit *edit; /* NULL: values stay */
-    size_t first_row;    /* of the tensor's */
-    atomic_size_t next;
-    atomic_uint_fast64_t n_zeros_before, n_zeros_after;
-    atomic_size_t bad_row; /* one that holds a value that cannot be; SIZE_MAX none */
-    float bad_value;       /* of the thread that set bad_row */
-} piece;
 
 typedef struct job {
     const vd_compress_options *options;
@@ -39,7 +24,9 @@ typedef struct job {
     size_t n_entries;
     float *scratch;
     unsigned char *buffer;
-    uint64_t done, total; /* bytes of the source */
+    vd_layered *layered;  /* NULL: nothing is calibrated */
+    size_t n_layer;       /* of the layers that it computes */
+    uint64_t done, total; /* bytes of the source; with `layered`, chunks of the text and layers */
     uint64_t n_edited, n_zeros_before, n_zeros_after;
 } job;
 
@@ -53,65 +40,11 @@ static bool is_copied(const job *j, const vd_mix_entry *entry)
     return entry->dtype == entry->tensor->dtype && !is_edited(j, entry);
 }
 
-/* The first value of a row that is not finite or too large; 0 when there is none. */
-static float find_bad(const float *x, size_t n, float max)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!(fabsf(x[i]) <= max))
-            return x[i];
-    return 0;
-}
-
-static size_t count_zeros(const float *x, size_t n)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += x[i] == 0;
-    return count;
-}
-
-static void edit_row(piece *p, size_t row, float *x)
-{
-    atomic_fetch_add_explicit(&p->n_zeros_before, count_zeros(x, p->n_cols), memory_order_relaxed);
-    vd_edit_row(p->edit, p->first_row + row, x, p->n_cols);
-}
-
-static void encode_rows(void *ctx, size_t thread, size_t n_threads)
-{
-    piece *p = ctx;
-    float *x = p->scratch + thread * p->n_cols, max = vd_encode_max(p->to);
-    fenv_t before;
-    vd_encode_floats_begin(&before);
-    for (;;) {
-        size_t row = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (row >= p->n_rows)
-            break;
-        vd_dtype_decode(p->from, p->src + row * p->src_bytes, x, p->n_cols);
-        float bad = find_bad(x, p->n_cols, p->edit != NULL ? FLT_MAX : max);
-        if (bad == 0.0f && p->edit != NULL) {
-            edit_row(p, row, x);
-            bad = find_bad(x, p->n_cols, max);
-        }
-        size_t none = SIZE_MAX;
-        if (bad != 0.0f) {
-            if (atomic_compare_exchange_strong(&p->bad_row, &none, row))
-                p->bad_value = bad;
-            break;
-        }
-        vd_encode_row(p->to, x, p->dst + row * p->dst_bytes, p->n_cols);
-        if (p->edit != NULL) {
-            vd_dtype_decode(p->to, p->dst + row * p->dst_bytes, x, p->n_cols);
-            atomic_fetch_add_explicit(&p->n_zeros_after, count_zeros(x, p->n_cols),
-                                      memory_order_relaxed);
-        }
-    }
-    vd_encode_floats_end(&before);
-}
-
 static vd_status report(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
 {
     const vd_compress_options *o = j->options;
-    j->done += n_bytes;
+    if (j->layered == NULL)
+        j->done += n_bytes;
     if (o->progress != NULL && !o->progress(o->ctx, j->done, j->total, tensor->name))
         return VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written");
     return VD_OK;
@@ -142,39 +75,34 @@ static size_t rows_per_piece(size_t src_bytes, size_t dst_bytes)
     return VD_MAX(PIECE_BYTES / VD_MAX(VD_MAX(src_bytes, dst_bytes), 1), 1);
 }
 
-/* All rows of p's tensor through the buffer, piece by piece. */
-static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, piece *p, vd_err *err)
+/* All rows of p's tensor, which lie at src, through the buffer, piece by piece. */
+static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p, vd_err *err)
 {
     size_t n_rows = rows_of(tensor), step = rows_per_piece(p->src_bytes, p->dst_bytes);
+    const unsigned char *src = p->src;
+    float *values = p->values;
     vd_status st = VD_OK;
     for (size_t first = 0; st == VD_OK && first < n_rows; first += step) {
         p->first_row = first;
         p->n_rows = VD_MIN(n_rows - first, step);
-        p->src = tensor->data + first * p->src_bytes;
-        atomic_init(&p->next, 0);
-        atomic_init(&p->bad_row, SIZE_MAX);
-        vd_pool_run(j->pool, encode_rows, p);
-        size_t bad = atomic_load(&p->bad_row);
-        if (bad != SIZE_MAX)
-            return VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s, row %zu: the value %g %s",
-                           (int)tensor->name.n, tensor->name.data, first + bad,
-                           (double)p->bad_value,
-                           isfinite(p->bad_value) ? "is too large for the type it shall have"
-                                                  : "is no number to work with");
-        st = vd_gguf_out_data(j->out, p->dst, p->n_rows * p->dst_bytes, err);
+        p->src = src + first * p->src_bytes;
+        p->values = values != NULL ? values + first * p->n_cols : NULL;
+        st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
+        if (st == VD_OK)
+            st = vd_gguf_out_data(j->out, p->dst, p->n_rows * p->dst_bytes, err);
         if (st == VD_OK)
             st = report(j, tensor, p->n_rows * p->src_bytes, err);
     }
     return st;
 }
 
-static void tell_edited(job *j, const vd_gguf_tensor *tensor, piece *p)
+static void tell_edited(job *j, const vd_gguf_tensor *tensor, const vd_piece *p, float clip)
 {
     vd_compress_edited edited = {.name = tensor->name,
                                  .n_values = (uint64_t)rows_of(tensor) * p->n_cols,
                                  .n_zeros_before = atomic_load(&p->n_zeros_before),
                                  .n_zeros_after = atomic_load(&p->n_zeros_after),
-                                 .clip = p->edit->clip};
+                                 .clip = clip};
     j->n_edited += edited.n_values;
     j->n_zeros_before += edited.n_zeros_before;
     j->n_zeros_after += edited.n_zeros_after;
@@ -182,31 +110,76 @@ static void tell_edited(job *j, const vd_gguf_tensor *tensor, piece *p)
         j->options->edited(j->options->ctx, &edited);
 }
 
+static vd_status prepare_edit(job *j, const vd_gguf_tensor *tensor, const vd_piece *p,
+                              vd_edit *ret_edit, vd_err *err)
+{
+    vd_scan scan = {.pool = j->pool, .scratch = j->scratch};
+    vd_rows rows = {p->from, tensor->data, rows_of(tensor), p->n_cols, p->src_bytes};
+    vd_status st = vd_edit_prepare(&j->options->edit, &scan, &rows, p->to, ret_edit, err);
+    if (st != VD_OK)
+        vd_err_prefix(err, "tensor %.*s", (int)tensor->name.n, tensor->name.data);
+    return st;
+}
+
+/* The whole matrix in memory: edited, pruned by what it reads, encoded; what it decodes to goes on
+ * to compute the layers behind it. */
+static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    size_t n_rows = rows_of(tensor), n_experts = VD_MAX((size_t)tensor->dim[2], 1), n_values;
+    float *values = NULL;
+    if (!vd_mul_size(n_rows, p->n_cols, &n_values))
+        return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
+    vd_status st = vd_alloc_array(n_values, sizeof(*values), "a matrix", &values, err);
+    if (st != VD_OK)
+        return st;
+    vd_piece whole = *p;
+    whole.src = tensor->data;
+    whole.dst = NULL;
+    whole.values = values;
+    whole.n_rows = n_rows;
+    st = vd_piece_run(&whole, j->pool, tensor->name.data, tensor->name.n, err);
+    if (st == VD_OK)
+        st = vd_layered_prune(j->layered, tensor->name, values, n_experts, n_rows / n_experts,
+                              p->n_cols, err);
+    p->from = VD_DTYPE_F32;
+    p->src = (const unsigned char *)values;
+    p->src_bytes = p->n_cols * sizeof(*values);
+    p->values = values;
+    p->edit = NULL;
+    if (st == VD_OK)
+        st = convert_rows(j, tensor, p, err);
+    atomic_store(&p->n_zeros_before, atomic_load(&whole.n_zeros_before));
+    if (st == VD_OK)
+        return vd_layered_keep(j->layered, tensor->name, values, err);
+    vd_free(values);
+    return st;
+}
+
 static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
-    piece p = {.from = (vd_dtype)tensor->dtype, .to = (vd_dtype)entry->dtype,
-               .dst = j->buffer, .n_cols = (size_t)tensor->dim[0], .scratch = j->scratch};
+    bool edited = is_edited(j, entry);
+    vd_piece p = {.from = (vd_dtype)tensor->dtype, .to = (vd_dtype)entry->dtype,
+                  .src = tensor->data, .dst = j->buffer, .n_cols = (size_t)tensor->dim[0],
+                  .scratch = j->scratch, .count = edited};
     vd_edit edit = {0};
-    vd_err why = {0};
     vd_status st = VD_OK;
     if (!vd_dtype_row_bytes(p.from, p.n_cols, &p.src_bytes) ||
         !vd_dtype_row_bytes(p.to, p.n_cols, &p.dst_bytes))
         return VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s: its rows are no whole blocks",
                        (int)tensor->name.n, tensor->name.data);
-    if (is_edited(j, entry)) {
-        vd_scan scan = {.pool = j->pool, .scratch = j->scratch};
-        vd_rows rows = {p.from, tensor->data, rows_of(tensor), p.n_cols, p.src_bytes};
-        st = vd_edit_prepare(&j->options->edit, &scan, &rows, p.to, &edit, &why);
-        if (st != VD_OK)
-            st = VD_FAIL(err, st, "tensor %.*s: %s", (int)tensor->name.n, tensor->name.data,
-                         why.message);
-        p.edit = &edit;
-    }
+    if (edited)
+        st = prepare_edit(j, tensor, &p, &edit, err);
+    float clip = edit.clip;
+    p.edit = edited ? &edit : NULL;
+    if (st == VD_OK && edited && j->layered != NULL)
+        st = vd_layered_enter(j->layered, (size_t)entry->layer, err);
     if (st == VD_OK)
-        st = convert_rows(j, tensor, &p, err);
-    if (st == VD_OK && p.edit != NULL)
-        tell_edited(j, tensor, &p);
+        st = edited && j->layered != NULL ? convert_layered(j, entry, &p, err)
+                                          : convert_rows(j, tensor, &p, err);
+    if (st == VD_OK && edited)
+        tell_edited(j, tensor, &p, clip);
     vd_edit_done(&edit);
     return st;
 }
@@ -271,6 +244,9 @@ static void count(const job *j, vd_compress_result *result)
     *result = (vd_compress_result){.file_bytes_before = vd_gguf_file_bytes(j->gguf),
                                    .file_bytes_after = vd_gguf_out_file_bytes(j->out),
                                    .n_threads = vd_pool_n_threads(j->pool),
+                                   .n_calib_tokens = j->layered != NULL
+                                                         ? vd_layered_n_tokens(j->layered)
+                                                         : 0,
                                    .n_edited = j->n_edited,
                                    .n_zeros_before = j->n_zeros_before,
                                    .n_zeros_after = j->n_zeros_after};
@@ -303,11 +279,44 @@ static vd_status check_types(const job *j, vd_err *err)
     return VD_OK;
 }
 
-static vd_status run(job *j, const char *target, vd_compress_result *ret_result, vd_err *err)
+static bool on_walk(void *ctx, size_t layer, size_t done, size_t total)
+{
+    job *j = ctx;
+    const vd_compress_options *o = j->options;
+    char note[32];
+    int n = snprintf(note, sizeof(note), "layer %zu", layer);
+    j->total = (uint64_t)j->n_layer * total;
+    j->done = (uint64_t)layer * total + done;
+    return o->progress == NULL || o->progress(o->ctx, j->done, j->total, (vd_str){note, (size_t)n});
+}
+
+/* What a calibration needs: the model again, to be computed. */
+static vd_status open_layers(job *j, const char *source, const char *target, vd_err *err)
+{
+    const vd_compress_options *o = j->options;
+    char *folder = NULL;
+    if (!vd_prune_is_calibrated(o->edit.prune.method))
+        return VD_OK;
+    const char *slash = strrchr(target, '/');
+    folder = slash != NULL ? vd_strndup(target, (size_t)(slash - target) + 1) : vd_strndup(".", 1);
+    if (folder == NULL)
+        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
+    for (size_t i = 0; i < j->n_entries; i++)
+        j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
+    vd_walk_options walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j};
+    vd_status st = vd_layered_open(source, &walk, &o->edit.prune, j->pool, &j->layered, err);
+    vd_free(folder);
+    return st;
+}
+
+static vd_status run(job *j, const char *source, const char *target,
+                     vd_compress_result *ret_result, vd_err *err)
 {
     vd_status st = vd_pool_create(j->options->n_threads, &j->pool, err);
     if (st == VD_OK)
         st = take_buffers(j, err);
+    if (st == VD_OK)
+        st = open_layers(j, source, target, err);
     if (st == VD_OK)
         st = vd_gguf_out_open(target, vd_gguf_alignment(j->gguf), &j->out, err);
     if (st == VD_OK)
@@ -350,11 +359,12 @@ vd_status vd_compress_run(const char *source, const char *target,
     for (size_t i = 0; i < j.n_entries; i++)
         j.total += vd_gguf_tensor_at(j.gguf, i)->n_bytes;
     if (st == VD_OK)
-        st = run(&j, target, &result, err);
+        st = run(&j, source, target, &result, err);
     if (st == VD_OK)
         *ret_result = result;
 out:
     vd_gguf_out_free(j.out);
+    vd_layered_free(j.layered);
     vd_pool_free(j.pool);
     vd_free(j.scratch);
     vd_free(j.buffer);

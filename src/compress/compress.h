@@ -9,6 +9,7 @@
 #ifndef VD_COMPRESS_COMPRESS_H
 #define VD_COMPRESS_COMPRESS_H
 
+#include "compress/calib.h"
 #include "compress/edit.h"
 #include "compress/filetype.h"
 #include "compress/mix.h"
@@ -25,9 +26,11 @@ typedef struct vd_compress_options {
     const vd_filetype *type; /* NULL: every tensor keeps its own */
     vd_mix_options mix;
     vd_edit_options edit;    /* of the matrices of layers */
+    vd_calib_options calib;  /* read where edit.prune is calibrated */
     size_t n_threads; /* 0: one per core */
     /* Called between pieces of work by the thread that called vd_compress_run (NULL: never);
-     * done and total are bytes of the source. False ends it with VD_ERR_CANCELLED. */
+     * done and total are bytes of the source, or with a calibration its steps. False ends it with
+     * VD_ERR_CANCELLED. */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total, vd_str tensor);
     /* Called once for each matrix that was edited, in file order, by the same thread (NULL). */
     void (*edited)(void *ctx, const vd_compress_edited *tensor);
@@ -45,6 +48,7 @@ typedef struct vd_compress_result {
     uint64_t n_values;   /* of all tensors */
     size_t n_fell_back;  /* tensors whose rows do not suit the type they should have had */
     size_t n_requantized; /* tensors that were quantized before: their errors add up */
+    size_t n_calib_tokens; /* of the calibration text */
     uint64_t n_edited, n_zeros_before, n_zeros_after; /* values of edited matrices, zeros there */
     size_t n_threads;
 } vd_compress_result;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
+
 /* A plain decimal number; *ret_rest is what follows it. */
 static bool read_number(const char *text, double *ret, const char **ret_rest)
 {
@@ -59,15 +61,41 @@ static const char *read_group(const char *text, vd_prune *ret)
     return NULL;
 }
 
+static const char *const names[] = {
+    [VD_PRUNE_NONE] = "none",           [VD_PRUNE_MAGNITUDE] = "magnitude",
+    [VD_PRUNE_WANDA] = "wanda",         [VD_PRUNE_SPARSEGPT] = "sparsegpt",
+    [VD_PRUNE_OBS] = "obs",
+};
+
+const char *vd_prune_name(vd_prune_method method)
+{
+    return names[method];
+}
+
+/* The method at the beginning of the text; *ret_rest is what stands behind its colon. */
+static bool read_method(const char *text, vd_prune_method *ret, const char **ret_rest)
+{
+    size_t n = strcspn(text, ":");
+    *ret = VD_PRUNE_MAGNITUDE;
+    *ret_rest = text;
+    if (isdigit((unsigned char)text[0]))
+        return true;
+    for (size_t i = VD_PRUNE_MAGNITUDE; i < VD_COUNT(names); i++)
+        if (strlen(names[i]) == n && memcmp(names[i], text, n) == 0) {
+            *ret = (vd_prune_method)i;
+            *ret_rest = text + n + (text[n] == ':');
+            return true;
+        }
+    return false;
+}
+
 const char *vd_prune_parse(const char *text, vd_prune *ret)
 {
-    static const char name[] = "magnitude:";
-    vd_prune prune = {.method = VD_PRUNE_MAGNITUDE};
-    const char *rest = text, *end = "", *wrong;
-    if (strncmp(text, name, sizeof(name) - 1) == 0)
-        rest += sizeof(name) - 1;
-    else if (!isdigit((unsigned char)text[0]))
-        return "there is no such method; expected magnitude:KEEP or N:M";
+    vd_prune prune = {0};
+    const char *rest, *end = "", *wrong;
+    if (!read_method(text, &prune.method, &rest))
+        return "there is no such method; expected magnitude, wanda, sparsegpt or obs, and behind "
+               "a colon how much to keep";
     if (rest == text || strchr(rest, ':') != NULL) {
         wrong = read_group(rest, &prune);
         if (wrong != NULL)

@@ -30,7 +30,8 @@ typedef enum vd_prune_method {
     VD_PRUNE_MAGNITUDE, /* |w|; the papers' baseline (Han et al. 2015, Learning both Weights and
                            Connections) */
     VD_PRUNE_WANDA,     /* |w| times the norm of its input, in each row (Sun et al. 2024) */
-    VD_PRUNE_SPARSEGPT  /* with what is left making up for it, see obs.h */
+    VD_PRUNE_SPARSEGPT, /* with what is left making up for it, see obs.h */
+    VD_PRUNE_OBS        /* Wanda's choice, SparseGPT's repair */
 } vd_prune_method;
 
 /* Either a share of each matrix, or N of every M neighbours in a row. */
@@ -42,7 +43,8 @@ typedef struct vd_prune {
 
 enum { VD_PRUNE_GROUP_MAX = 64 };
 
-/* "magnitude:0.5", "magnitude:2:4", "2:4". NULL, or what is wrong with it. */
+/* "wanda:0.5", "wanda:2:4"; "2:4" means magnitude. NULL, or what is wrong with it. */
+const char *vd_prune_name(vd_prune_method method);
 const char *vd_prune_parse(const char *text, vd_prune *ret);
 
 #endif

@@ -134,9 +134,10 @@ vd_status vd_edit_prepare(const vd_edit_options *o, const vd_scan *scan, const v
     if (st == VD_OK)
         st = find_cut(&o->above, &so_far, rows, &above, err);
     edit.above = above;
-    edit.n = o->prune.n;
-    edit.m = o->prune.m;
-    if (st == VD_OK && o->prune.method == VD_PRUNE_MAGNITUDE && o->prune.m == 0)
+    bool here = o->prune.method == VD_PRUNE_MAGNITUDE; /* the others see whole matrices */
+    edit.n = here ? o->prune.n : 0;
+    edit.m = here ? o->prune.m : 0;
+    if (st == VD_OK && here && o->prune.m == 0)
         st = rank_magnitudes(&o->prune, &so_far, rows, &edit, err);
     *ret = edit;
     return st;

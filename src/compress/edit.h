@@ -1,6 +1,6 @@
 /*
  * edit.h - what is done to the values of a matrix before they are encoded, in this order: clip,
- * threshold, threshold above, prune.
+ * threshold, threshold above, prune by magnitude (what is pruned by its inputs: calibrated.h).
  *
  * Each is told once for the model and made ready for each tensor, which may take some passes over
  * its rows (select.h); then rows are edited one by one, by any threads.

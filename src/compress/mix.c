@@ -332,9 +332,10 @@ vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
     for (size_t i = 0; st == VD_OK && i < n; i++) {
         vd_mix_entry *entry = &entries[i];
         entry->dtype = entry->tensor->dtype;
+        entry->layer = layer_of(entry->tensor->name);
         if (!may_change(entry->tensor))
             continue;
-        entry->in_layer = layer_of(entry->tensor->name) >= 0;
+        entry->in_layer = entry->layer >= 0;
         if (type == NULL)
             continue;
         vd_dtype wanted = type->dtype;

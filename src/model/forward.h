@@ -25,9 +25,10 @@ typedef enum vd_tap_point {
  * their next barrier; x is borrowed for the call. */
 typedef void (*vd_tap_fn)(void *ctx, vd_tap_point point, size_t layer, const float *x);
 
-/* Rows x[n, width], ld_x apart, that a product with `dense` of this pass's layers reads: with experts
- * each of them gets some rows, more than once for one weight of a large batch. Called by one thread
- * before it computes its part; the others may be computing theirs. x is borrowed for the call. */
+/* Rows x[n, width], ld_x apart, that a product with `dense` of this pass's layers reads: with
+ * experts each of them gets some rows, more than once for one weight of a large batch. Called by
+ * one thread before it computes its part; the others may be computing theirs. x is borrowed for the
+ * call. */
 typedef void (*vd_input_fn)(void *ctx, const vd_dense *dense, const float *x, size_t n,
                             size_t width, size_t ld_x);
 

@@ -1,0 +1,37 @@
+/*
+ * calibrated.h - pruning that looks at what a matrix reads: Wanda (Sun et al. 2024, A Simple and
+ * Effective Pruning Approach for Large Language Models), SparseGPT (Frantar and Alistarh 2023), and
+ * Wanda's choice with SparseGPT's repair.
+ */
+#ifndef VD_COMPRESS_CALIBRATED_H
+#define VD_COMPRESS_CALIBRATED_H
+
+#include "compress/obs.h"
+#include "compress/walk.h"
+
+/* Whether a method needs a calibration text, and whether all of X^T X. */
+bool vd_prune_is_calibrated(vd_prune_method method);
+bool vd_prune_needs_gram(vd_prune_method method);
+
+/* What was made of the inputs of one layer: factors, shared by the matrices that read the same. */
+typedef struct vd_calibrated {
+    const vd_linalg *linalg; /* borrowed; NULL where no gram is needed */
+    vd_pool *pool;           /* borrowed */
+    struct {
+        const vd_moments *of;
+        vd_obs obs;
+    } known[4];
+    size_t n_known;
+    double damping_most; /* of all that were made, for the report */
+} vd_calibrated;
+
+void vd_calibrated_forget(vd_calibrated *calibrated); /* at the end of a layer */
+
+/* w[n_rows, moments->n] pruned in place. Inputs of which nothing is known (an expert that no token
+ * chose) leave magnitudes alone to go by, and where there is no gram, Wanda stands in for what
+ * needs it. VD_ERR_NOMEM, VD_ERR_FORMAT. */
+VD_NODISCARD vd_status vd_calibrated_prune(vd_calibrated *calibrated, const vd_prune *prune,
+                                           vd_moments *moments, float *w, size_t n_rows,
+                                           vd_err *err);
+
+#endif

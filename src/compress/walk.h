@@ -1,0 +1,61 @@
+/*
+ * walk.h - a model computed one layer at a time over a calibration text, so that each layer is
+ * compressed for what the compressed layers before it give out (as the programs of SparseGPT, GPTQ
+ * and Wanda do), and no more of the model than one layer is in memory in full.
+ *
+ *   vd_walk_open                                   the embeddings of all tokens
+ *   for each layer:
+ *     vd_walk_gather                               what its products read, of all tokens
+ *     vd_walk_moments(tensor) ... vd_walk_replace  each of its matrices, in any order
+ *     vd_walk_next                                 all tokens through the layer as it is now
+ *
+ * The residual stream of all tokens lies in an unlinked file that is mapped: memory only while it
+ * is needed. Products are exact (f32). Single-owner.
+ */
+#ifndef VD_COMPRESS_WALK_H
+#define VD_COMPRESS_WALK_H
+
+#include "base/pool.h"
+#include "compress/calib.h"
+#include "compress/linalg.h"
+
+typedef struct vd_walk vd_walk;
+
+/* Of the inputs x[t, n] of a product: what of X^T X is known. */
+typedef struct vd_moments {
+    size_t n;
+    uint64_t n_tokens;
+    double *square; /* [n] its diagonal */
+    double *gram;   /* [n, n] its lower triangle; NULL where only squares were asked for, and for
+                       experts, which are many */
+} vd_moments;
+
+typedef struct vd_walk_options {
+    vd_calib_options calib;
+    bool gram;           /* also X^T X, by `linalg` */
+    const char *folder;  /* where the unlinked file goes: that of the result */
+    /* As vd_compress_options.progress: called between chunks; false ends it. */
+    bool (*progress)(void *ctx, size_t layer, size_t done, size_t total);
+    void *ctx;
+} vd_walk_options;
+
+/* path: the model. pool and linalg (NULL without `gram`) are borrowed. */
+VD_NODISCARD vd_status vd_walk_open(const char *path, const vd_walk_options *options,
+                                    vd_pool *pool, const vd_linalg *linalg, vd_walk **ret_walk,
+                                    vd_err *err);
+void vd_walk_free(vd_walk *walk);
+
+size_t vd_walk_layer(const vd_walk *walk); /* the one that is computed now */
+size_t vd_walk_n_tokens(const vd_walk *walk);
+
+/* VD_ERR_CANCELLED, VD_ERR_NOMEM; VD_ERR_FORMAT where the model computes nonsense. */
+VD_NODISCARD vd_status vd_walk_gather(vd_walk *walk, vd_err *err);
+/* What the matrix `name` of this layer reads; with experts, expert `e` of it. NULL where no product
+ * reads it. Valid until the next gathering. */
+vd_moments *vd_walk_moments(vd_walk *walk, vd_str name, size_t e);
+/* From now on the matrix has these values [n_rows, n_cols]; taken over (vd_free), also on
+ * failure. */
+VD_NODISCARD vd_status vd_walk_replace(vd_walk *walk, vd_str name, float *values, vd_err *err);
+VD_NODISCARD vd_status vd_walk_next(vd_walk *walk, vd_err *err);
+
+#endif
