@@ -301,9 +301,12 @@ static vd_status open_layers(job *j, const char *source, const char *target, vd_
     folder = slash != NULL ? vd_strndup(target, (size_t)(slash - target) + 1) : vd_strndup(".", 1);
     if (folder == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
-    for (size_t i = 0; i < j->n_entries; i++)
-        j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
     vd_walk_options walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j};
+    for (size_t i = 0; i < j->n_entries; i++) {
+        j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
+        if (equals(j->entries[i].tensor->name, "token_embd.weight"))
+            walk.embed_dtype = j->entries[i].dtype;
+    }
     vd_status st = vd_layered_open(source, &walk, &o->edit.prune, j->pool, &j->layered, err);
     vd_free(folder);
     return st;

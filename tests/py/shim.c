@@ -31,8 +31,8 @@ VD_API const char *test_forward(const char *path, const int32_t *token, size_t n
                                 float *logits);
 
 /* vd_obs_run, two threads, on w[n_rows, n] for inputs x[t, n]. Prunes a share (keep below 1),
- * groups (m > 0) or mask (not NULL); what stays is rounded to step[row] * whole numbers in [-limit, limit]
- * where step is not NULL. "" or what went wrong. */
+ * groups (m > 0) or mask (not NULL); what stays is rounded to step[row] * whole numbers in
+ * [-limit, limit] where step is not NULL. "" or what went wrong. */
 VD_API const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t n,
                             double keep, unsigned group_n, unsigned group_m, const char *mask,
                             const double *step, double limit, double *ret_damping);

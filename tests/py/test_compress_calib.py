@@ -148,7 +148,7 @@ def test_the_layers_behind_see_what_the_quantization_left(prune, inputs, tiny):
     w, found = values(tiny)["blk.1.attn_q.weight"], values(target)["blk.1.attn_q.weight"] == 0
     missed = [np.count_nonzero(wanda(w, inputs(path)["blk.1.attn"], keep=0.5) & ~found)
               for path in (target, tiny)]
-    assert missed[0] <= 0.005 * w.size and missed[0] < 0.3 * missed[1], missed
+    assert missed[0] <= 0.001 * w.size and missed[1] > 10 * missed[0] + 10, missed
 
 
 def test_experts_are_pruned_each_by_its_own_tokens(verdant, text, tmp_path):

@@ -1,0 +1,50 @@
+/* walk_internal.h - what walk.c and walk_layer.c share. */
+#ifndef VD_COMPRESS_WALK_INTERNAL_H
+#define VD_COMPRESS_WALK_INTERNAL_H
+
+#include "compress/walk.h"
+#include "model/forward.h"
+
+/* What the matrices of a layer read. Those of an expert follow: two each. */
+enum { SLOT_QKV, SLOT_O, SLOT_FFN, SLOT_DOWN, SLOT_EXPERTS };
+
+/* Values that a matrix of the layer has now. */
+typedef struct changed {
+    const vd_gguf_tensor *tensor;
+    float *values;
+    struct changed *next;
+} changed;
+
+struct vd_walk {
+    vd_walk_options options;
+    vd_pool *pool;
+    const vd_linalg *linalg;
+    vd_model *model;
+    vd_calib calib;
+    vd_kv *kv;
+    vd_kv_seq seq;
+    vd_forward *forward;
+    const vd_kv_seq **seqs;  /* [ctx] */
+    uint32_t *pos;           /* [ctx] */
+    float *x;                /* [n_chunks, ctx, C], mapped */
+    size_t x_bytes;
+    size_t layer;
+    vd_moments *slot;        /* [n_slots] */
+    size_t n_slots;
+    double *wide;            /* [ctx, widest] one input in double precision */
+    changed *changes;
+    vd_layer now;            /* the layer with those */
+    vd_ffn *experts;         /* [E] of it, or NULL */
+    vd_gguf_tensor embed;    /* the embeddings as they will be; rows of the text's tokens */
+    unsigned char *embed_rows;
+};
+
+/* All moments of the layer that is computed now, empty. */
+VD_NODISCARD vd_status vd_walk_prepare_moments(vd_walk *walk, vd_err *err);
+/* Adds what a product reads to the moments: a vd_input_fn, ctx the walk. */
+void vd_walk_on_input(void *ctx, const vd_dense *dense, const float *x, size_t n, size_t width,
+                      size_t ld_x);
+/* The changed values of a layer that is over. */
+void vd_walk_drop_changes(vd_walk *walk);
+
+#endif
