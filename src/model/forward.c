@@ -140,14 +140,13 @@ static void run_pass(void *ctx, size_t thread, size_t n_threads)
         .n_threads = n_threads,
         .space = &p->f->space[thread],
     };
-    const vd_part all = {.end = w.m->hp.n_layer, .layer = w.m->layer, .embed = true};
+    const vd_part all = {.end = w.m->hp.n_layer, .embed = true};
     const vd_part *part = p->batch->part != NULL ? p->batch->part : &all;
-    const vd_layer *layer = part->layer != NULL ? part->layer : w.m->layer + part->first;
     begin_tokens(&w);
     if (part->embed)
         tap(&w, VD_TAP_EMBED, 0);
     for (size_t i = part->first; i < part->end; i++)
-        run_layer(&w, i, layer + (i - part->first));
+        run_layer(&w, i, part->layer != NULL ? &part->layer[i - part->first] : &w.m->layer[i]);
     if (part->x != NULL)
         keep_rows(&w, part->x);
     finish_embeddings(&w);
