@@ -2,6 +2,7 @@
 
 import ctypes
 import datetime
+import functools
 import json
 
 import jinja2
@@ -86,12 +87,13 @@ def environment():
 
 class Theirs:
     def __init__(self):
-        self.env = environment()
+        # One template is asked for many texts, and to compile it takes longest.
+        self.compiled = functools.lru_cache(64)(environment().from_string)
 
     def __call__(self, source, variables):
         """The text, or None where jinja2 fails."""
         try:
-            return self.env.from_string(source).render(**json.loads(json.dumps(variables)))
+            return self.compiled(source).render(**json.loads(json.dumps(variables)))
         except Exception:  # noqa: BLE001 - Python's own errors are the template's too
             return None
 

@@ -201,7 +201,7 @@ def load(server, ending, i):
 
 @pytest.mark.slow
 def test_the_books_add_up_after_kill_9_at_any_moment(build, verdant, model, tmp_path):
-    path, rng, kills = tmp_path / "ledger.db", random.Random(4), 24
+    path, rng, kills = tmp_path / "ledger.db", random.Random(4), 14
     last = 0
     for k in range(kills):
         with start(build, tmp_path, {"tiny": (model, {})}) as server:
