@@ -22,6 +22,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -118,6 +119,10 @@ class Side:
         lines = [json.loads(line) for line in self.process.stdout]
         self.process.wait()
         return lines[-1] if lines else {}
+
+
+def chosen_rows(args):
+    return [row for row in ROWS if re.search(args.only, row)]
 
 
 def open_sides(args, model, rows):
@@ -233,9 +238,9 @@ def measure(args, results, models, deadline):
     for run in range(args.runs):
         for path in models:
             name = Path(path).stem
-            rows = [r for r in ROWS if args.only in r and results.lacks(name, r, run + 1)]
+            rows = [r for r in chosen_rows(args) if results.lacks(name, r, run + 1)]
             if not rows and not results.of(name, "limits"):  # stopped before they were measured
-                rows = [next(r for r in ROWS if args.only in r)]
+                rows = chosen_rows(args)[:1]
             if not rows:
                 continue
             sides = open_sides(args, path, rows)
@@ -422,7 +427,11 @@ def check(parser, args):
     """What would go wrong after minutes, now."""
     if args.threads < 1 or args.runs < 1:
         parser.error("--threads and --runs are 1 at least")
-    if not any(args.only in row for row in ROWS):
+    try:
+        chosen = chosen_rows(args)
+    except re.error as error:
+        parser.error(f"--only is no regular expression: {error}")
+    if not chosen:
         parser.error(f"no row holds \"{args.only}\"; there are: {', '.join(ROWS)}")
     names = [Path(path).stem for path in args.models]
     for path, name in zip(args.models, names, strict=True):
@@ -456,7 +465,8 @@ def main():
     parser.add_argument("models", nargs="*")
     parser.add_argument("-t", "--threads", type=int, default=2, help="of both; default 2")
     parser.add_argument("-r", "--runs", type=int, default=5, help="of each row; default 5")
-    parser.add_argument("--only", default="", help="rows that hold this text: \"decode\", \"512\"")
+    parser.add_argument("--only", default="", help="rows that match this regular expression:\n"
+                        "\"decode\", \"512\", \"(decode|prefill) 64\"")
     parser.add_argument("--seconds", type=float, default=1e9, help="then stop, after a row")
     parser.add_argument("--others", type=float, default=0.05, help="part of the cores that other\n"
                         "processes may have beside a pair that counts; default 0.05")

@@ -134,6 +134,7 @@ def test_what_would_go_wrong_is_said_at_once(root, build, tmp_path):
     results = tmp_path / "r.jsonl"
     for args, word in (([tmp_path / "no.q4_0.gguf"], "there is no file"), ([plain], "MODEL.TYPE"),
                        ([model, other], "two files"), ([model, "--only", "fly"], "no row holds"),
+                       ([model, "--only", "("], "regular expression"),
                        ([model, "-r", 0], "1 at least"),
                        ([model, "--build", tmp_path], "there is no")):
         result = run(root, build, results, *args)
