@@ -19,9 +19,9 @@
 
 #include "kernels/x86/avx512/packed.inc"
 
-/* AHEAD: bytes that one token's walk through the weights prefetches ahead of itself. MANY: tokens
- * from which on linear_many.c takes over. */
-enum { TOKENS = 2, AHEAD = 12288, MANY = 3 };
+/* AHEAD: bytes that the walk through the weights fetches ahead of itself. MANY: tokens from which
+ * on linear_many.c takes over. */
+enum { TOKENS = 2, AHEAD = 5120, MANY = 3 };
 
 INLINE __m512i quad_at(const int8_t *x)
 {
@@ -78,44 +78,52 @@ INLINE __m512 add_block(int layout, bool wide, const __m512i w[8], const scales 
     return sum;
 }
 
-/* 16 rows against tokens [t, t + n_t). */
-INLINE void tile(int layout, bool wide, int n_t, const uint8_t *group, size_t n_cols,
-                 const vd_act *act, size_t t, float *y, size_t ld_y, __mmask16 rows)
+/* Fetches the lines of `bytes` at `p`. */
+INLINE void fetch(const uint8_t *p, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64)
+        _mm_prefetch((const char *)p + at, _MM_HINT_T0);
+}
+
+/* 16 rows against n_t tokens. What is fetched ahead has no gaps, not even from one row group to the
+ * next, or each would cost a wait for memory. */
+INLINE void tile(int layout, bool wide, size_t n_t, const uint8_t *group, size_t n_cols,
+                 const vd_act *act, float *y, size_t ld_y, __mmask16 rows)
 {
     size_t n_blocks = n_cols / VD_BLOCK, q_bytes = q_bytes_of(layout), s_bytes = s_bytes_of(layout);
+    size_t pair_bytes = 2 * (q_bytes + s_bytes), half = (pair_bytes / 2 + 63) / 64 * 64;
     const uint8_t *pair = group;
-    const uint8_t *ahead = group + AHEAD;
     __m512 sum[TOKENS];
     scales super = {{_mm512_setzero_ps()}, {_mm512_setzero_ps()}};
 
-    for (int i = 0; i < n_t; i++)
+    for (size_t i = 0; i < n_t; i++)
         sum[i] = _mm512_setzero_ps();
-    for (size_t b = 0; b < n_blocks; b++) {
-        __m512i w[8];
+    for (size_t b = 0; b < n_blocks; b += 2) {
         if (has_super(layout) && b % 8 == 0)
-            load_super(layout, pair + 8 * (q_bytes + s_bytes), &super);
-        if (t == 0) {
-            for (size_t line = 0; line < q_bytes + s_bytes; line += 64)
-                _mm_prefetch((const char *)ahead + line, _MM_HINT_T0);
-            ahead += q_bytes + s_bytes;
+            load_super(layout, pair + 4 * pair_bytes, &super);
+        for (size_t k = 0; k < 2 && b + k < n_blocks; k++) {
+            __m512i w[8];
+            fetch(pair + AHEAD + k * half, k == 0 ? half : pair_bytes - half);
+            load_q(layout, pair + k * q_bytes, w);
+            scales s = load_scales(layout, pair + 2 * q_bytes + k * s_bytes, &super);
+            for (size_t i = 0; i < n_t; i++) {
+                size_t at = i * n_blocks + b + k;
+                const activations x = {.q = act->q + at * VD_BLOCK,
+                                       .q_low = wide ? act->q_low + at * VD_BLOCK : NULL,
+                                       .scale = act->scale[at],
+                                       .sum = act->sum[at],
+                                       .neg_sum = act->neg_sum + 2 * at};
+                sum[i] = add_block(layout, wide, w, &s, &x, sum[i]);
+            }
         }
-        load_q(layout, pair + b % 2 * q_bytes, w);
-        scales s = load_scales(layout, pair + 2 * q_bytes + b % 2 * s_bytes, &super);
-        for (int i = 0; i < n_t; i++) {
-            size_t at = (t + (size_t)i) * n_blocks + b;
-            const activations x = {.q = act->q + at * VD_BLOCK,
-                                   .q_low = wide ? act->q_low + at * VD_BLOCK : NULL,
-                                   .scale = act->scale[at],
-                                   .sum = act->sum[at],
-                                   .neg_sum = act->neg_sum + 2 * at};
-            sum[i] = add_block(layout, wide, w, &s, &x, sum[i]);
-        }
-        pair += b % 2 * 2 * (q_bytes + s_bytes);
-        if (has_super(layout) && b % 8 == 7)
+        pair += pair_bytes;
+        if (has_super(layout) && b % 8 == 6) {
+            fetch(pair + AHEAD, 64);
             pair += 64;
+        }
     }
-    for (int i = 0; i < n_t; i++)
-        _mm512_mask_storeu_ps(y + (t + (size_t)i) * ld_y, rows, sum[i]);
+    for (size_t i = 0; i < n_t; i++)
+        _mm512_mask_storeu_ps(y + i * ld_y, rows, sum[i]);
 }
 
 /* Row groups outside, tokens inside: a group's weights stay in cache for all tokens. */
@@ -128,9 +136,9 @@ INLINE void tiles(int layout, bool wide, const uint8_t *packed, size_t n_cols, c
         size_t left = end - n;
         __mmask16 rows = left >= VD_GROUP ? 0xffff : (__mmask16)((1u << left) - 1);
         if (act->n_rows == 2)
-            tile(layout, wide, 2, group, n_cols, act, 0, y + n, ld_y, rows);
+            tile(layout, wide, 2, group, n_cols, act, y + n, ld_y, rows);
         else if (act->n_rows == 1)
-            tile(layout, wide, 1, group, n_cols, act, 0, y + n, ld_y, rows);
+            tile(layout, wide, 1, group, n_cols, act, y + n, ld_y, rows);
     }
 }
 
