@@ -33,7 +33,7 @@ static double error_of(const search *s, const float *x, float *y, unsigned char 
     double sum = 0;
     for (size_t i = 0; i < n; i++)
         y[i] = fabsf(x[i]) > clip ? copysignf(clip, x[i]) : x[i];
-    vd_encode_row(s->to, y, blocks, n);
+    vd_encode_row(s->to, y, NULL, blocks, n);
     vd_dtype_decode(s->to, blocks, y, n);
     for (size_t i = 0; i < n; i++)
         sum += ((double)x[i] - (double)y[i]) * ((double)x[i] - (double)y[i]);

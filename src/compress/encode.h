@@ -1,8 +1,9 @@
 /*
  * encode.h - f32 values to the blocks of a tensor type: the inverse of vd_dtype_decode.
  *
- * One file per family of types in encode/, each of which says what it minimizes. Without a
- * calibration all weights of a row count alike but for their own size.
+ * One file per family of types in encode/, each of which says what it minimizes. With weights from
+ * a calibration (an importance matrix: the mean squares of what a matrix reads) it is the sum of
+ * w * (x - value)^2; without, all values of a row count alike but for their own size.
  * Threads: pure functions of their arguments and the floating-point environment, see
  * vd_encode_floats_begin.
  */
@@ -20,8 +21,9 @@ bool vd_encodable(uint32_t dtype);
 float vd_encode_max(vd_dtype dtype);
 
 /* n values, a multiple of the block, all finite and none above vd_encode_max, to n / block blocks.
- * dst need not be aligned. */
-void vd_encode_row(vd_dtype dtype, const float *x, void *dst, size_t n);
+ * w[n]: how much the square of each value's error counts, finite and not negative; NULL: as the
+ * type's file says. dst need not be aligned. */
+void vd_encode_row(vd_dtype dtype, const float *x, const float *w, void *dst, size_t n);
 
 /* Threads of a pool flush denormals to zero, which changes scales: each thread that encodes does so
  * between these two. */

@@ -43,7 +43,7 @@ static float convert_row(vd_piece *p, size_t row, float *x)
             return bad;
     }
     if (p->dst != NULL)
-        vd_encode_row(p->to, x, p->dst + row * p->dst_bytes, p->n_cols);
+        vd_encode_row(p->to, x, NULL, p->dst + row * p->dst_bytes, p->n_cols);
     if (p->dst != NULL && (p->count || p->values != NULL))
         vd_dtype_decode(p->to, p->dst + row * p->dst_bytes, x, p->n_cols);
     add_zeros(p, x, &p->n_zeros_after);

@@ -114,7 +114,7 @@ static vd_status encode_embeddings(vd_walk *w, vd_err *err)
                              "had in %s", (int)from->name.n, from->name.data, token, (double)x[k],
                              vd_dtype_name(to));
         if (st == VD_OK)
-            vd_encode_row(to, x, w->embed_rows + token * row_bytes, c);
+            vd_encode_row(to, x, NULL, w->embed_rows + token * row_bytes, c);
     }
     vd_encode_floats_end(&before);
     vd_free(done);

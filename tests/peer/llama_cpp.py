@@ -578,14 +578,17 @@ def decode_blocks(number, raw):
     return out
 
 
-def encode_rows(number, values):
-    """uint8 [rows, bytes] of float32 [rows, columns], by ggml's quantizer without an imatrix."""
+def encode_rows(number, values, weights=None):
+    """uint8 [rows, bytes] of float32 [rows, columns], by ggml's quantizer; weights[columns] is the
+    importance matrix's row, None for none."""
     traits = lib().base.ggml_get_type_traits(number).contents
     values = np.ascontiguousarray(values, np.float32)
     rows, columns = values.shape
     out = np.zeros((rows, columns // traits.block * traits.bytes), np.uint8)
+    weights = None if weights is None else np.ascontiguousarray(weights, np.float32)
     n = lib().base.ggml_quantize_chunk(
-        number, values.ctypes.data, out.ctypes.data, 0, rows, columns, None
+        number, values.ctypes.data, out.ctypes.data, 0, rows, columns,
+        None if weights is None else weights.ctypes.data_as(C.POINTER(C.c_float))
     )
     if n != out.size:
         raise RuntimeError(f"ggml_quantize_chunk: {n} bytes, {out.size} expected")

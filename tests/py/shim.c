@@ -19,7 +19,7 @@ VD_API const char *test_dtype_name(unsigned number);
 VD_API int test_dtype_decodable(unsigned number);
 VD_API int test_encodable(unsigned number);
 VD_API float test_encode_max(unsigned number);
-VD_API void test_encode(int dtype, const float *x, void *dst, size_t n);
+VD_API void test_encode(int dtype, const float *x, const float *w, void *dst, size_t n);
 /* How often vd_compress_run asks whether to go on; -1 where it fails. */
 VD_API int test_compress_asks(const char *source, const char *target, const char *type);
 /* A pass over n tokens, two threads, f32 cache: `n_seq` sequences of equal length one after the
@@ -67,9 +67,9 @@ float test_encode_max(unsigned number)
     return vd_encode_max((vd_dtype)number);
 }
 
-void test_encode(int dtype, const float *x, void *dst, size_t n)
+void test_encode(int dtype, const float *x, const float *w, void *dst, size_t n)
 {
-    vd_encode_row((vd_dtype)dtype, x, dst, n);
+    vd_encode_row((vd_dtype)dtype, x, w, dst, n);
 }
 
 static bool count_call(void *ctx, uint64_t done, uint64_t total, vd_str tensor)

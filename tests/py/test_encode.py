@@ -23,12 +23,16 @@ ROWS, COLUMNS = 64, 1024
 def encode(build):
     library = ctypes.CDLL(str(build / "tests" / "libverdant_shim.so"))
 
-    def run(number, values):
+    def run(number, values, weights=None):
+        """weights[columns]: how much each counts, in every row."""
         values = np.ascontiguousarray(values, np.float32)
+        if weights is not None:
+            weights = np.ascontiguousarray(np.broadcast_to(weights, values.shape), np.float32)
         block, size = llama_cpp.type_shape(number)
         rows, columns = values.shape
         out = np.zeros((rows, columns // block * size), np.uint8)
         library.test_encode(number, values.ctypes.data_as(ctypes.c_void_p),
+                            None if weights is None else weights.ctypes.data_as(ctypes.c_void_p),
                             out.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(values.size))
         return out
 
@@ -116,6 +120,38 @@ def assert_no_worse(encode, number, x, measures):
 @pytest.mark.parametrize("name", SEARCHED)
 def test_searched_types_err_no_more_than_llama_cpps(encode, name, source):
     assert_no_worse(encode, SEARCHED[name], values_of(source), MEASURES)
+
+
+# With weights: the weighted squared error is at most so much of llama.cpp's.
+WEIGHTED = {"Q2_K": 0.95, "Q3_K": 0.98, "Q4_K": 0.97, "Q5_K": 0.95, "Q6_K": 0.95, "Q4_0": 0.97,
+            "Q4_1": 0.97, "Q5_0": 0.97, "Q5_1": 0.97, "IQ4_NL": 0.94, "IQ4_XS": 0.94, "IQ3_S": 0.86}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("draw", ["standard_normal", "standard_laplace"])
+def test_where_values_count_differently_the_weighted_error_is_less(encode, name, draw):
+    rng, number = np.random.default_rng(8), dtypes.number(name)
+    draws = {"standard_normal": rng.standard_normal, "standard_laplace": rng.laplace}
+    x = draws[draw](size=(64, 1024)).astype(np.float32)
+    w = np.exp(rng.standard_normal(1024)).astype(np.float32)
+
+    def error(raw):
+        return (w * (x - llama_cpp.decode_blocks(number, raw).reshape(x.shape)) ** 2.0).sum()
+
+    ours, theirs = error(encode(number, x, w)), error(llama_cpp.encode_rows(number, x, w))
+    assert ours <= WEIGHTED[name] * theirs
+    assert ours < error(encode(number, x))
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-38, 1e38])
+def test_weights_that_say_nothing_do_no_harm(encode, weight):
+    x = np.random.default_rng(9).standard_normal((4, 1024)).astype(np.float32)
+    x[1], x[2, :300] = 0, 0
+    for number in ALL.values():
+        raw = encode(number, x, np.full(1024, weight, np.float32))
+        left = llama_cpp.decode_blocks(number, raw).reshape(x.shape) - x
+        plain = llama_cpp.decode_blocks(number, encode(number, x)).reshape(x.shape) - x
+        assert np.isfinite(left).all() and (left**2).sum() <= 1.3 * (plain**2).sum() + 1e-12
 
 
 @pytest.mark.parametrize("source", SOURCES)

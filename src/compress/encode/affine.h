@@ -190,12 +190,15 @@ VD_INLINE bool vd_affine_weights(const vd_affine_family *f, const float *x, floa
     return any;
 }
 
-VD_INLINE void vd_affine_search(const vd_affine_family *f, const float *x, vd_affine_block *ret)
+VD_INLINE void vd_affine_search(const vd_affine_family *f, const float *x, const float *given,
+                                vd_affine_block *ret)
 {
     enum { PASSES = 4 };
     float w[VD_SUPER], scale[VD_SUBS_MAX], min[VD_SUBS_MAX], most = 0, most_min = 0;
     memset(ret, 0, sizeof(*ret));
-    if (!(f->by_square ? vd_weights(x, VD_SUPER, w) : vd_affine_weights(f, x, w)))
+    if (!(given != NULL  ? vd_given_weights(x, given, VD_SUPER, w)
+          : f->by_square ? vd_weights(x, VD_SUPER, w)
+                         : vd_affine_weights(f, x, w)))
         return;
     ret->error = INFINITY;
     for (int i = 0; i < VD_SUPER / f->sub; i++) {

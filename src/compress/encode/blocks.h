@@ -1,7 +1,8 @@
 /*
  * blocks.h - what encoders share: their list, little-endian words, rounding.
  *
- * An encoder takes n_blocks blocks of finite values. Its file says how it chooses scales and codes.
+ * An encoder takes n_blocks blocks of finite values and how much each of them counts: w, not
+ * negative, or NULL where they count as its file says. Its file says how it chooses scales and codes.
  */
 #ifndef VD_COMPRESS_ENCODE_BLOCKS_H
 #define VD_COMPRESS_ENCODE_BLOCKS_H
@@ -11,29 +12,39 @@
 
 #include "kernels/dtype.h"
 
-typedef void (*vd_encode_fn)(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+typedef void (*vd_encode_fn)(const float *restrict x, const float *restrict w,
+                             uint8_t *restrict dst, size_t n_blocks);
 
-void vd_encode_f32(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_f16(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_bf16(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q4_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q4_1(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q5_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q5_1(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q8_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q2_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q3_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q4_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q5_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q6_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_iq4_nl(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_iq4_xs(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_iq3_s(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_mxfp4(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_tq1_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_tq2_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q1_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
-void vd_encode_q2_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks);
+#define VD_ENCODER(name)                                                                           \
+    void name(const float *restrict x, const float *restrict w, uint8_t *restrict dst,             \
+              size_t n_blocks)
+VD_ENCODER(vd_encode_f32);
+VD_ENCODER(vd_encode_f16);
+VD_ENCODER(vd_encode_bf16);
+VD_ENCODER(vd_encode_q4_0);
+VD_ENCODER(vd_encode_q4_1);
+VD_ENCODER(vd_encode_q5_0);
+VD_ENCODER(vd_encode_q5_1);
+VD_ENCODER(vd_encode_q8_0);
+VD_ENCODER(vd_encode_q2_k);
+VD_ENCODER(vd_encode_q3_k);
+VD_ENCODER(vd_encode_q4_k);
+VD_ENCODER(vd_encode_q5_k);
+VD_ENCODER(vd_encode_q6_k);
+VD_ENCODER(vd_encode_iq4_nl);
+VD_ENCODER(vd_encode_iq4_xs);
+VD_ENCODER(vd_encode_iq3_s);
+VD_ENCODER(vd_encode_mxfp4);
+VD_ENCODER(vd_encode_tq1_0);
+VD_ENCODER(vd_encode_tq2_0);
+VD_ENCODER(vd_encode_q1_0);
+VD_ENCODER(vd_encode_q2_0);
+
+/* What the next n values count. */
+static inline const float *vd_next(const float *w, size_t n)
+{
+    return w != NULL ? w + n : NULL;
+}
 
 static inline void vd_store_u16(uint8_t *p, uint16_t value)
 {

@@ -37,9 +37,9 @@ float vd_encode_max(vd_dtype dtype)
     return f16_max; /* no other type's scale or minimum exceeds its largest value */
 }
 
-void vd_encode_row(vd_dtype dtype, const float *x, void *dst, size_t n)
+void vd_encode_row(vd_dtype dtype, const float *x, const float *w, void *dst, size_t n)
 {
-    encoders[dtype](x, dst, n / vd_dtype_get(dtype)->block);
+    encoders[dtype](x, w, dst, n / vd_dtype_get(dtype)->block);
 }
 
 /* FE_DFL_ENV is also "denormals are kept" on the machines that can drop them. */

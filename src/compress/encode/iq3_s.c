@@ -101,12 +101,12 @@ static const vd_family family = {.sub = 32, .s_min = 0, .s_max = 15, .s_step = 2
                                  .low = 15, .high = 15, .step = 0.7f, .n_steps = 4,
                                  .rounder = round_levels};
 
-void vd_encode_iq3_s(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_iq3_s)
 {
     pthread_once(&once, find_near);
-    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, dst += 110) {
+    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 110) {
         vd_superblock block;
-        vd_super_search(&family, x, &block);
+        vd_super_search(&family, x, w, &block);
         memset(dst, 0, 110);
         for (int g = 0; g < VD_SUPER / 4; g++) {
             int8_t magnitude[4];

@@ -38,22 +38,25 @@ static void put_codes(const float level[SUB], uint8_t *qs)
         qs[j] = (uint8_t)(code_of(level[j]) | code_of(level[j + SUB / 2]) << 4);
 }
 
-void vd_encode_iq4_nl(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_iq4_nl)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += SUB, dst += 18) {
-        float w[SUB], level[SUB], chosen[SUB] = {0}, best = INFINITY, best_d = 0;
-        vd_weights(x, SUB, w);
-        float d = vd_best_scale(&family, x, w);
+    for (size_t b = 0; b < n_blocks; b++, x += SUB, w = vd_next(w, SUB), dst += 18) {
+        float own[SUB], level[SUB], chosen[SUB] = {0}, best = INFINITY, best_d = 0;
+        if (w != NULL)
+            vd_given_weights(x, w, SUB, own);
+        else
+            vd_weights(x, SUB, own);
+        float d = vd_best_scale(&family, x, own);
         for (int pass = 0; pass < 3; pass++) {
             d = vd_round_f16(d);
-            round_levels(x, w, d != 0.0f ? 1.0f / d : 0.0f, SUB, level);
-            float error = vd_error_of(x, w, level, d, SUB);
+            round_levels(x, own, d != 0.0f ? 1.0f / d : 0.0f, SUB, level);
+            float error = vd_error_of(x, own, level, d, SUB);
             if (!(error < best))
                 break;
             best = error;
             best_d = d;
             memcpy(chosen, level, sizeof(chosen));
-            vd_sums sums = vd_sums_of(x, w, level, SUB);
+            vd_sums sums = vd_sums_of(x, own, level, SUB);
             d = sums.ll > 0.0f ? sums.xl / sums.ll : d;
         }
         vd_store_f16(dst, best_d);
@@ -61,12 +64,12 @@ void vd_encode_iq4_nl(const float *restrict x, uint8_t *restrict dst, size_t n_b
     }
 }
 
-void vd_encode_iq4_xs(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_iq4_xs)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, dst += 136) {
+    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 136) {
         vd_superblock block;
         unsigned high = 0;
-        vd_super_search(&family, x, &block);
+        vd_super_search(&family, x, w, &block);
         memset(dst, 0, 8);
         for (int i = 0; i < VD_SUPER / SUB; i++) {
             unsigned s = (unsigned)(block.s[i] + 32);

@@ -34,7 +34,7 @@ static double error_of(const float *x, float d)
     return error;
 }
 
-void vd_encode_mxfp4(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_mxfp4)
 {
     for (size_t b = 0; b < n_blocks; b++, x += BLOCK, dst += 17) {
         float max = 0;

@@ -4,13 +4,13 @@
  */
 #include "compress/encode/affine.h"
 
-void vd_encode_q2_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q2_k)
 {
     static const vd_affine_family family = {.sub = 16, .s_max = 15, .top = 3, .step = 0.2f,
                                             .n_steps = 3, .by_square = true};
-    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, dst += 84) {
+    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 84) {
         vd_affine_block block;
-        vd_affine_search(&family, x, &block);
+        vd_affine_search(&family, x, w, &block);
         memset(dst + 16, 0, 64);
         for (int i = 0; i < VD_SUPER; i++)
             dst[16 + 32 * (i / 128) + i % 32] |= (uint8_t)((int)block.q[i] << i % 128 / 32 * 2);
@@ -43,25 +43,25 @@ static void put_codes(const vd_affine_block *block, uint8_t *qs)
                                       ((int)block->q[i + 32 + j] & 15) << 4);
 }
 
-void vd_encode_q4_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q4_k)
 {
     static const vd_affine_family family = {.sub = 32, .s_max = 63, .top = 15, .step = 0.2f,
                                             .n_steps = 5};
-    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, dst += 144) {
+    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 144) {
         vd_affine_block block;
-        vd_affine_search(&family, x, &block);
+        vd_affine_search(&family, x, w, &block);
         put_scales(&block, dst);
         put_codes(&block, dst + 16);
     }
 }
 
-void vd_encode_q5_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q5_k)
 {
     static const vd_affine_family family = {.sub = 32, .s_max = 63, .top = 31, .step = 0.2f,
                                             .n_steps = 5};
-    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, dst += 176) {
+    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 176) {
         vd_affine_block block;
-        vd_affine_search(&family, x, &block);
+        vd_affine_search(&family, x, w, &block);
         put_scales(&block, dst);
         memset(dst + 16, 0, 32);
         for (int i = 0; i < VD_SUPER; i++)

@@ -11,11 +11,11 @@ static const vd_family family = {.sub = 16, .s_min = -32, .s_max = 31, .s_step =
                                  .high = 3, .step = 0.25f, .n_steps = 4,
                                  .rounder = round_levels};
 
-void vd_encode_q3_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q3_k)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, dst += 110) {
+    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 110) {
         vd_superblock block;
-        vd_super_search(&family, x, &block);
+        vd_super_search(&family, x, w, &block);
         memset(dst, 0, 108);
         for (int i = 0; i < VD_SUPER; i++) {
             int q = (int)block.level[i] + 4, j = i % 32;

@@ -11,11 +11,11 @@ static const vd_family family = {.sub = 16, .s_min = -128, .s_max = 127, .s_step
                                  .high = 31, .step = 0.3f, .n_steps = 2,
                                  .rounder = round_levels};
 
-void vd_encode_q6_k(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q6_k)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, dst += 210) {
+    for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 210) {
         vd_superblock block;
-        vd_super_search(&family, x, &block);
+        vd_super_search(&family, x, w, &block);
         memset(dst, 0, 192);
         for (int i = 0; i < VD_SUPER; i++) {
             int half = i / 128, k = i % 128 / 32, j = i % 32, q = (int)block.level[i] + 32;

@@ -2,6 +2,8 @@
  * round.c - the types whose scale follows from the extremes of a block: Q4_0 Q4_1 Q5_0 Q5_1 Q8_0,
  * and the floats.
  *
+ * With weights Q4_0 to Q5_1 are searched for (weighted.h); Q8_0 needs no search.
+ *
  * Byte for byte what llama.cpp's quantizer makes without an importance matrix, which is why the
  * order of operations matters here: the reciprocal of the scale in f32 (not of the stored f16),
  * multiplied, half added, cut. tests/py/test_encode.py compares; the project compiles without
@@ -11,21 +13,22 @@
 #include <string.h>
 
 #include "compress/encode/blocks.h"
+#include "compress/encode/weighted.h"
 
 enum { BLOCK = 32 };
 
-void vd_encode_f32(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_f32)
 {
     memcpy(dst, x, n_blocks * sizeof(float));
 }
 
-void vd_encode_f16(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_f16)
 {
     for (size_t i = 0; i < n_blocks; i++)
         vd_store_u16(dst + 2 * i, vd_f32_to_f16(x[i]));
 }
 
-void vd_encode_bf16(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_bf16)
 {
     for (size_t i = 0; i < n_blocks; i++)
         vd_store_u16(dst + 2 * i, vd_f32_to_bf16(x[i]));
@@ -78,8 +81,12 @@ static void put_codes(const int q[BLOCK], uint8_t *qs, uint8_t *qh)
 }
 
 /* Q4_0 and Q5_0: the extreme becomes code 0, zero is code `zero`. */
-static void encode_signed(const float *x, int zero, float *ret_d, int q[BLOCK])
+static void encode_signed(const float *x, const float *w, int zero, float *ret_d, int q[BLOCK])
 {
+    if (w != NULL) {
+        *ret_d = vd_weighted_symmetric(x, w, zero, q);
+        return;
+    }
     float d = extreme(x) / (float)-zero;
     float id = inverse(d), half = (float)zero + 0.5f;
     for (int j = 0; j < BLOCK; j++)
@@ -88,9 +95,14 @@ static void encode_signed(const float *x, int zero, float *ret_d, int q[BLOCK])
 }
 
 /* Q4_1 and Q5_1: the smallest value becomes code 0, the largest `top`. */
-static void encode_affine(const float *x, int top, float *ret_d, float *ret_min, int q[BLOCK])
+static void encode_affine(const float *x, const float *w, int top, float *ret_d, float *ret_min,
+                          int q[BLOCK])
 {
     float min, max;
+    if (w != NULL) {
+        vd_weighted_affine(x, w, top, ret_d, ret_min, q);
+        return;
+    }
     range(x, &min, &max);
     float d = (max - min) / (float)top;
     float id = inverse(d);
@@ -100,53 +112,53 @@ static void encode_affine(const float *x, int top, float *ret_d, float *ret_min,
     *ret_min = min;
 }
 
-void vd_encode_q4_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q4_0)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, dst += 18) {
+    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, w = vd_next(w, BLOCK), dst += 18) {
         float d;
         int q[BLOCK];
-        encode_signed(x, 8, &d, q);
+        encode_signed(x, w, 8, &d, q);
         vd_store_f16(dst, d);
         put_codes(q, dst + 2, NULL);
     }
 }
 
-void vd_encode_q4_1(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q4_1)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, dst += 20) {
+    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, w = vd_next(w, BLOCK), dst += 20) {
         float d, min;
         int q[BLOCK];
-        encode_affine(x, 15, &d, &min, q);
+        encode_affine(x, w, 15, &d, &min, q);
         vd_store_f16(dst, d);
         vd_store_f16(dst + 2, min);
         put_codes(q, dst + 4, NULL);
     }
 }
 
-void vd_encode_q5_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q5_0)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, dst += 22) {
+    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, w = vd_next(w, BLOCK), dst += 22) {
         float d;
         int q[BLOCK];
-        encode_signed(x, 16, &d, q);
+        encode_signed(x, w, 16, &d, q);
         vd_store_f16(dst, d);
         put_codes(q, dst + 6, dst + 2);
     }
 }
 
-void vd_encode_q5_1(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q5_1)
 {
-    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, dst += 24) {
+    for (size_t b = 0; b < n_blocks; b++, x += BLOCK, w = vd_next(w, BLOCK), dst += 24) {
         float d, min;
         int q[BLOCK];
-        encode_affine(x, 31, &d, &min, q);
+        encode_affine(x, w, 31, &d, &min, q);
         vd_store_f16(dst, d);
         vd_store_f16(dst + 2, min);
         put_codes(q, dst + 8, dst + 4);
     }
 }
 
-void vd_encode_q8_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q8_0)
 {
     for (size_t b = 0; b < n_blocks; b++, x += BLOCK, dst += 34) {
         float d = fabsf(extreme(x)) / 127.0f;

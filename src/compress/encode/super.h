@@ -2,7 +2,7 @@
  * super.h - super-blocks with one float scale d and small whole numbers S that scale sub-blocks:
  * Q3_K, Q6_K, IQ4_XS, IQ3_S. value = d * S * level.
  *
- * What is minimized is the sum of w * (x - value)^2, where w = x^2 + twice the square of the mean
+ * What is minimized is the sum of w * (x - value)^2, where w is given or else = x^2 + twice the square of the mean
  * magnitude: about half of it the plain squared error, half weighted by size, because a large
  * weight that is off by some share moves the output more than a small one. (The mean of x^2 would
  * let a few outliers raise the weight of all others.)
@@ -95,6 +95,21 @@ VD_INLINE bool vd_weights(const float *x, int n, float *w)
     return sum > 0.0f;
 }
 
+/* w for n values that count as given; false where all are zero. Those that count nothing count a
+ * little, so that every fit has a solution; where nothing counts, all are as without. */
+VD_INLINE bool vd_given_weights(const float *x, const float *given, int n, float *w)
+{
+    float sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += given[i];
+    bool any = vd_weights(x, n, w);
+    if (!(sum > 0.0f) || !(sum <= 3e38f))
+        return any;
+    for (int i = 0; i < n; i++)
+        w[i] = given[i] / sum + 1e-6f;
+    return any;
+}
+
 /* The best real scale of a sub-block alone; 0 where all its values are 0. */
 VD_INLINE float vd_best_scale(const vd_family *f, const float *x, const float *w)
 {
@@ -169,12 +184,13 @@ VD_INLINE void vd_descend(const vd_family *f, const float *x, const float *w, co
 }
 
 /* The whole search. Values that are all zero give d = 0. */
-VD_INLINE void vd_super_search(const vd_family *f, const float *x, vd_superblock *ret)
+VD_INLINE void vd_super_search(const vd_family *f, const float *x, const float *given,
+                               vd_superblock *ret)
 {
     static const float starts[] = {1.0f, 1.03f, 0.97f, 1.07f, 0.93f};
     float w[VD_SUPER], scale[VD_SUBS_MAX], extreme = 0;
     *ret = (vd_superblock){.error = INFINITY};
-    if (!vd_weights(x, VD_SUPER, w)) {
+    if (!(given != NULL ? vd_given_weights(x, given, VD_SUPER, w) : vd_weights(x, VD_SUPER, w))) {
         for (int i = 0; i < VD_SUPER; i++)
             ret->level[i] = 0;
         f->rounder(x, w, 0.0f, VD_SUPER, ret->level);

@@ -66,7 +66,7 @@ static uint8_t fraction_of(const uint8_t *digit, int n_digits, int stride)
     return (uint8_t)((number * 256 + 242) / 243);
 }
 
-void vd_encode_tq1_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_tq1_0)
 {
     for (size_t b = 0; b < n_blocks; b++, x += TERNARY_BLOCK, dst += 54) {
         uint8_t digit[TERNARY_BLOCK];
@@ -81,7 +81,7 @@ void vd_encode_tq1_0(const float *restrict x, uint8_t *restrict dst, size_t n_bl
     }
 }
 
-void vd_encode_tq2_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_tq2_0)
 {
     for (size_t b = 0; b < n_blocks; b++, x += TERNARY_BLOCK, dst += 66) {
         uint8_t digit[TERNARY_BLOCK];
@@ -93,7 +93,7 @@ void vd_encode_tq2_0(const float *restrict x, uint8_t *restrict dst, size_t n_bl
     }
 }
 
-void vd_encode_q1_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q1_0)
 {
     for (size_t b = 0; b < n_blocks; b++, x += Q1_BLOCK, dst += 18) {
         float sum = 0;
@@ -132,7 +132,7 @@ static float refit(const float *x, const uint8_t code[Q2_BLOCK])
     return qq > 0 ? (float)(xq / qq) : 0.0f;
 }
 
-void vd_encode_q2_0(const float *restrict x, uint8_t *restrict dst, size_t n_blocks)
+VD_ENCODER(vd_encode_q2_0)
 {
     /* From the ternary scale down: the fourth value lets the scale be smaller. */
     static const float shares[] = {1.0f, 0.9f, 0.8f, 0.7f, 0.6f, 0.5f};

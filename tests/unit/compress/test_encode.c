@@ -62,7 +62,7 @@ static void every_type_gives_finite_values_near_the_true_ones(void **state)
             float low = 0, high = 0;
             fill(kind, x);
             memset(bytes, CANARY, sizeof(bytes));
-            vd_encode_row((vd_dtype)dtype, x, bytes + 1, N); /* at any address */
+            vd_encode_row((vd_dtype)dtype, x, NULL, bytes + 1, N); /* at any address */
             assert_int_equal(bytes[0], CANARY);
             for (size_t i = n_bytes + 1; i < sizeof(bytes); i++)
                 assert_int_equal(bytes[i], CANARY);
@@ -90,7 +90,7 @@ static void the_largest_value_does_not_overflow_a_scale(void **state)
         float max = vd_encode_max((vd_dtype)dtype);
         for (int i = 0; i < N; i++)
             x[i] = i % 3 == 0 ? max : i % 3 == 1 ? -max : max / 3;
-        vd_encode_row((vd_dtype)dtype, x, bytes, N);
+        vd_encode_row((vd_dtype)dtype, x, NULL, bytes, N);
         vd_dtype_decode((vd_dtype)dtype, bytes, back, N);
         for (int i = 0; i < N; i++)
             assert_true(isfinite(back[i]));
