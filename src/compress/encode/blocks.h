@@ -2,7 +2,8 @@
  * blocks.h - what encoders share: their list, little-endian words, rounding.
  *
  * An encoder takes n_blocks blocks of finite values and how much each of them counts: w, not
- * negative, or NULL where they count as its file says. Its file says how it chooses scales and codes.
+ * negative, or NULL where they count as its file says, which also says how it chooses scales and
+ * codes.
  */
 #ifndef VD_COMPRESS_ENCODE_BLOCKS_H
 #define VD_COMPRESS_ENCODE_BLOCKS_H

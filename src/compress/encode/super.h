@@ -2,10 +2,10 @@
  * super.h - super-blocks with one float scale d and small whole numbers S that scale sub-blocks:
  * Q3_K, Q6_K, IQ4_XS, IQ3_S. value = d * S * level.
  *
- * What is minimized is the sum of w * (x - value)^2, where w is given or else = x^2 + twice the square of the mean
- * magnitude: about half of it the plain squared error, half weighted by size, because a large
- * weight that is off by some share moves the output more than a small one. (The mean of x^2 would
- * let a few outliers raise the weight of all others.)
+ * What is minimized is the sum of w * (x - value)^2, where w is given, or else x^2 + twice the
+ * square of the mean magnitude: about half of it the plain squared error, half weighted by size,
+ * because a large weight that is off by some share moves the output more than a small one. (The
+ * mean of x^2 would let a few outliers raise the weight of all others.)
  *
  * Coordinate descent. (1) For each sub-block alone the best real scale: many scales are tried, for
  * each the levels are rounded and the scale refitted by least squares. (2) d so that the largest of
