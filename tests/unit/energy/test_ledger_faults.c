@@ -12,15 +12,12 @@
 #include "energy/ledger/sums.h"
 #include "fault_vfs.h"
 #include "ledger_rig.h"
+#include "sanitizer.h"
 
 enum { ROUNDS_MAX = 20000 };
 /* Between the places of failures. TSan looks at what two threads touch: a fifth of the places, and
  * of its minute. */
-#ifdef __SANITIZE_THREAD__
-enum { APART = 5 };
-#else
-enum { APART = 1 };
-#endif
+enum { APART = SANITIZED_THREADS ? 5 : 1 };
 
 static void rig_open_options(rig *r)
 {
