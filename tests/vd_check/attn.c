@@ -13,7 +13,9 @@ typedef struct shape {
     float softcap;
 } shape;
 
-/* many: by attn_many, whose rounding of what it multiplies is half of 2^-8 of each. */
+/* many: by attn_many, which rounds what it multiplies by up to 2^-9 of each. So a logit's error
+ * grows with its size, scale * sqrt(D) here, and a weight's with it: of 1,463 blocks the worst was
+ * at two fifths of the limit. */
 static void one(const vd_kernels *k, const vd_kernels *c, shape s, bool many)
 {
     size_t row_bytes = 0;
@@ -64,7 +66,8 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s, bool many)
     if (many && s.kind == KIND_NAN)
         check_close("attn_many", got, want, n_q, 0.1, 0.1);
     else if (many)
-        check_nmse("attn_many", got, want, n_q, 0, 1e-4);
+        check_nmse("attn_many", got, want, n_q, 0,
+                   5e-5 * (1 + (double)s.head_dim * (double)args.scale * (double)args.scale / 4));
     else if (s.kind == KIND_NAN)
         check_close("attn", got, want, n_q, 1e-4, 1e-5);
     else
@@ -72,13 +75,16 @@ static void one(const vd_kernels *k, const vd_kernels *c, shape s, bool many)
     check_done_all("attn");
 }
 
-/* A block gives each of its queries the bits that it has in another block, or alone. */
-static void same_in_any_block(const vd_kernels *k, vd_dtype dtype,
+/* A block of N queries, of `group` heads, gives each of them the bits that it has in another block,
+ * or alone. */
+static void same_in_any_block(const vd_kernels *k, vd_dtype dtype, size_t group,
                               void (*attn)(const vd_attn *args))
 {
     enum { N = 48, D = 96, AT = 100, PAGE = 16, N_PAGES = (AT + N + PAGE - 1) / PAGE };
     static const size_t sizes[] = {1, 8, 2, 13, 1, 9, 7, 7}; /* N in all */
-    size_t row = 0;
+    static const size_t few[] = {1, 2, 1, 2};                /* N / 8 */
+    const size_t *size = group == 1 ? sizes : few;
+    size_t row = 0, n_sizes = group == 1 ? VD_COUNT(sizes) : VD_COUNT(few);
     (void)vd_dtype_row_bytes((uint32_t)dtype, D, &row);
     size_t kv_bytes = N_PAGES * PAGE * row;
     unsigned char *keys = check_memory(kv_bytes), *values = check_memory(kv_bytes);
@@ -86,24 +92,25 @@ static void same_in_any_block(const vd_kernels *k, vd_dtype dtype,
     float *parts = check_memory(N * D * sizeof *q);
     float *scratch = check_memory(vd_attn_scratch(D) * sizeof *scratch);
     uint32_t pages[N_PAGES];
-    check_now("attn %s %s in blocks", k->name, vd_dtype_name((uint32_t)dtype));
+    check_now("attn %s %s in blocks, group=%zu", k->name, vd_dtype_name((uint32_t)dtype), group);
     for (uint32_t p = 0; p < N_PAGES; p++)
         pages[p] = N_PAGES - 1 - p;
     check_fill_floats(q, N * D);
     check_fill_rows(dtype, keys, N_PAGES * PAGE, D);
     check_fill_rows(dtype, values, N_PAGES * PAGE, D);
     for (size_t window = 0; window <= 60; window += 30) {
-        vd_attn args = {.q = q, .out = whole, .n_q = N, .ld_q = D, .n_group = 1, .head_dim = D,
+        vd_attn args = {.q = q, .out = whole, .n_q = N / group, .ld_q = group * D,
+                        .n_group = group, .head_dim = D,
                         .k_base = keys, .v_base = values, .page = pages,
                         .page_stride = PAGE * row, .row_stride = row, .page_tokens = PAGE,
-                        .n_kv = AT + N, .causal = true, .window = window,
+                        .n_kv = AT + N / group, .causal = true, .window = window,
                         .kv_dtype = dtype, .scale = 0.5f, .scratch = scratch};
         attn(&args);
-        for (size_t b = 0, i = 0; b < VD_COUNT(sizes); i += sizes[b++]) {
-            args.n_q = sizes[b];
-            args.q = q + i * D;
-            args.out = parts + i * D;
-            args.n_kv = AT + i + sizes[b];
+        for (size_t b = 0, i = 0; b < n_sizes; i += size[b++]) {
+            args.n_q = size[b];
+            args.q = q + i * group * D;
+            args.out = parts + i * group * D;
+            args.n_kv = AT + i + size[b];
             attn(&args);
         }
         check_expect(memcmp((const char *)whole, (const char *)parts, N * D * sizeof *whole) == 0,
@@ -116,7 +123,7 @@ static void check_many(const vd_kernels *k, const vd_kernels *c)
 {
     static const size_t dims[] = {8, 15, 24, 64, 72, 96, 128, 256};
     static const size_t lengths[] = {1, 2, 33, 64, 65, 150, 200};
-    static const size_t groups[] = {1, 2, 3, 4, 5, 7};
+    static const size_t groups[] = {1, 2, 3, 4, 5, 7, 71};
     static const vd_dtype types[] = {VD_DTYPE_F16, VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0,
                                      VD_DTYPE_F32};
     for (size_t d = 0; d < VD_COUNT(dims); d++)
@@ -145,7 +152,7 @@ void check_attn(const vd_kernels *k)
 {
     static const size_t dims[] = {8, 16, 24, 40, 64, 72, 80, 96, 128, 200, 256};
     static const size_t lengths[] = {1, 2, 31, 32, 33, 64, 101, 150};
-    static const size_t groups[] = {1, 2, 3, 4, 5, 6, 8}; /* wide heads: the first four */
+    static const size_t groups[] = {1, 2, 3, 4, 5, 7, 8, 71}; /* wide heads: the first four */
     static const vd_dtype more[] = {VD_DTYPE_BF16, VD_DTYPE_Q8_0, VD_DTYPE_Q4_0};
     static const vd_dtype all[] = {VD_DTYPE_F32, VD_DTYPE_F16, VD_DTYPE_BF16, VD_DTYPE_Q8_0,
                                    VD_DTYPE_Q4_0};
@@ -158,7 +165,7 @@ void check_attn(const vd_kernels *k)
                 if (lengths[n] > VD_ATTN_SPAN && !check_this(n, d, 2)) /* one of the two */
                     continue;
                 size_t group = groups[g];
-                size_t most_q = VD_MIN(lengths[n], VD_ATTN_ROWS / group);
+                size_t most_q = VD_MIN(lengths[n], VD_MAX(VD_ATTN_ROWS / group, (size_t)1));
                 shape s = {.n_q = check_random_below(3) == 0 ? 1 : 1 + check_random_below(most_q),
                            .n_group = group, .head_dim = dims[d], .n_kv = lengths[n],
                            .page_tokens = (size_t[]){1, 7, 16, 32, 64}[check_random_below(5)],
@@ -181,9 +188,11 @@ void check_attn(const vd_kernels *k)
                     one(k, c, s, false);
             }
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        same_in_any_block(k, all[i], k->attn);
+        for (size_t group = 1; group <= 8; group += 7)
+            same_in_any_block(k, all[i], group, k->attn);
     for (size_t i = 0; k->attn_many != NULL && i < sizeof all / sizeof all[0]; i++)
-        same_in_any_block(k, all[i], k->attn_many);
+        for (size_t group = 1; group <= 8; group += 7)
+            same_in_any_block(k, all[i], group, k->attn_many);
     if (k->attn_many != NULL)
         check_many(k, c);
 }

@@ -283,7 +283,7 @@ void vd_avx512bf16_attn_many(const vd_attn *a)
         begin_group(a, n_rows * i / n_groups, n_rows * (i + 1) / n_groups, &group[i]);
     }
     vd_attn_range(a, 0, &first, &last);
-    end = group[n_groups - 1].end_kv;
+    vd_attn_range(a, a->n_q - 1, &last, &end);
     /* From an even position, so that pairs are the same in every block. */
     for (size_t p = first / 2 * 2, next; p < end; p = next) {
         next = VD_MIN(p / SPAN * SPAN + SPAN, end);
