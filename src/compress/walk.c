@@ -69,8 +69,8 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
         float *x = w->x + i * ctx * c;
         if (!keep)
             memcpy(scratch, x, ctx * c * sizeof(float));
-        vd_part part = {.first = w->layer, .end = w->layer + 1, .layer = &w->now,
-                        .x = keep ? x : scratch};
+        vd_model_part part = {.first = w->layer, .end = w->layer + 1, .layer = &w->now,
+                              .x = keep ? x : scratch};
         vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
                           .seq = w->seqs, .input = input, .input_ctx = w, .part = &part};
         vd_forward_run(w->forward, &batch);
@@ -138,7 +138,7 @@ static vd_status embed(vd_walk *w, vd_err *err)
     if (st != VD_OK)
         return st;
     for (size_t i = 0; i < w->calib.n_chunks; i++) {
-        vd_part part = {.embed = true, .x = w->x + i * ctx * c};
+        vd_model_part part = {.embed = true, .x = w->x + i * ctx * c};
         vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
                           .seq = w->seqs, .part = &part};
         vd_forward_run(w->forward, &batch);

@@ -54,7 +54,7 @@ static void begin_tokens(vd_worker *w)
 {
     const vd_batch *batch = w->pass->batch;
     vd_forward *f = w->f;
-    const vd_part *part = batch->part;
+    const vd_model_part *part = batch->part;
     size_t c = w->m->hp.n_embd;
     for (size_t t = w->thread; t < w->n_tokens; t += w->n_threads) {
         float *x = f->x + t * c;
@@ -140,8 +140,8 @@ static void run_pass(void *ctx, size_t thread, size_t n_threads)
         .n_threads = n_threads,
         .space = &p->f->space[thread],
     };
-    const vd_part all = {.end = w.m->hp.n_layer, .embed = true};
-    const vd_part *part = p->batch->part != NULL ? p->batch->part : &all;
+    const vd_model_part all = {.end = w.m->hp.n_layer, .embed = true};
+    const vd_model_part *part = p->batch->part != NULL ? p->batch->part : &all;
     begin_tokens(&w);
     if (part->embed)
         tap(&w, VD_TAP_EMBED, 0);

@@ -33,13 +33,13 @@ typedef void (*vd_input_fn)(void *ctx, const vd_dense *dense, const float *x, si
                             size_t width, size_t ld_x);
 
 /* Some layers instead of the whole model. */
-typedef struct vd_part {
+typedef struct vd_model_part {
     size_t first, end;     /* layers [first, end) */
     const vd_layer *layer; /* [end - first] whose products are computed instead of those of the
                               model's own, with the same shapes and norms; or NULL */
     bool embed;            /* begin with the tokens' embeddings, else with what is in x */
     float *x;              /* [T, C] what enters the first layer; then what leaves the last */
-} vd_part;
+} vd_model_part;
 
 /* T tokens; those of one sequence stand together in order of position, and all earlier positions
  * of that sequence were computed before (or stand earlier in this batch). An encoder takes whole
@@ -61,7 +61,7 @@ typedef struct vd_batch {
     void *tap_ctx;
     vd_input_fn input;             /* NULL: nobody watches */
     void *input_ctx;
-    const vd_part *part;           /* NULL: all layers. Logits are of what leaves the last layer */
+    const vd_model_part *part;     /* NULL: all layers. Logits are of what leaves the last one */
 } vd_batch;
 
 /* Workspace for batches of at most max_tokens, of sequences of at most ctx_tokens (LongRoPE's

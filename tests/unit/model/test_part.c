@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "energy/energy.h" /* who counts a pass's joules reads both: no name stands for two things */
 #include "model/forward.h"
 #include "tiny_model.h"
 
@@ -70,7 +71,7 @@ static void layer_by_layer_gives_the_bits_of_the_whole(void **state)
     memcpy(whole, b.logits, sizeof(whole));
     memset(b.logits, 0, sizeof(b.logits));
     for (size_t layer = 0; layer < TINY_LAYERS; layer++) {
-        vd_part part = {.first = layer, .end = layer + 1, .embed = layer == 0, .x = b.x};
+        vd_model_part part = {.first = layer, .end = layer + 1, .embed = layer == 0, .x = b.x};
         b.batch.part = &part;
         b.batch.n_out = layer + 1 == TINY_LAYERS ? T : 0;
         vd_forward_run(b.forward, &b.batch);
@@ -84,7 +85,7 @@ static void other_weights_take_the_place_of_the_models(void **state)
     bench b;
     float plain[T * TINY_C];
     open_bench(&b, VD_PRECISION_EXACT);
-    vd_part part = {.first = 0, .end = 1, .embed = true, .x = b.x};
+    vd_model_part part = {.first = 0, .end = 1, .embed = true, .x = b.x};
     b.batch.part = &part;
     b.batch.n_out = 0;
     vd_forward_run(b.forward, &b.batch);
@@ -137,7 +138,7 @@ static void inputs_are_shown_as_the_products_read_them(void **state)
     float normed[TINY_C];
     open_bench(&b, VD_PRECISION_EXACT);
     s = (seen){.layer = &b.model->layer[0]};
-    vd_part part = {.first = 0, .end = 1, .embed = true, .x = b.x};
+    vd_model_part part = {.first = 0, .end = 1, .embed = true, .x = b.x};
     b.batch.part = &part;
     b.batch.n_out = 0;
     b.batch.input = on_input;
