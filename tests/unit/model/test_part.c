@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "energy/energy.h" /* who counts a pass's joules reads both: no name stands for two things */
+#include "energy/energy.h" /* who counts a pass's joules reads both: no name is of two things */
 #include "model/forward.h"
 #include "tiny_model.h"
 
