@@ -143,6 +143,23 @@ def test_where_values_count_differently_the_weighted_error_is_less(encode, name,
     assert ours < error(encode(number, x))
 
 
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1"])
+@pytest.mark.parametrize("share", [1.0, 0.5, -1.0])
+def test_weights_do_not_push_the_largest_values_over_the_edge(encode, name, share):
+    """The best scale or minimum of such a block may be more than an f16 holds."""
+    number, most = dtypes.number(name), encode.library.test_encode_max(dtypes.number(name))
+    rng = np.random.default_rng(10)
+    x = np.full((16, 32), -most, np.float32)
+    x[:, ::2] = share * most
+    x[:, ::5] = rng.uniform(-most, most, (16, 7))
+    w = np.exp(rng.standard_normal(32)).astype(np.float32)
+
+    def error(raw):
+        return (w * (x - llama_cpp.decode_blocks(number, raw).reshape(x.shape)) ** 2.0).sum()
+
+    assert error(encode(number, x, w)) <= 1.001 * error(encode(number, x))
+
+
 @pytest.mark.parametrize("weight", [0.0, 1e-38, 1e38])
 def test_weights_that_say_nothing_do_no_harm(encode, weight):
     x = np.random.default_rng(9).standard_normal((4, 1024)).astype(np.float32)

@@ -15,7 +15,7 @@
 #include "compress/encode/blocks.h"
 #include "compress/encode/weighted.h"
 
-enum { BLOCK = 32 };
+enum { BLOCK = 32, F16_MAX = 65504 };
 
 VD_ENCODER(vd_encode_f32)
 {
@@ -80,14 +80,16 @@ static void put_codes(const int q[BLOCK], uint8_t *qs, uint8_t *qh)
         qh[i] = (uint8_t)(high >> 8 * i);
 }
 
-/* Q4_0 and Q5_0: the extreme becomes code 0, zero is code `zero`. */
+/* Q4_0 and Q5_0: the extreme becomes code 0, zero is code `zero`. What is larger than an f16 is not
+ * searched: the best scale might be too. */
 static void encode_signed(const float *x, const float *w, int zero, float *ret_d, int q[BLOCK])
 {
-    if (w != NULL) {
+    float most = extreme(x);
+    if (w != NULL && fabsf(most) <= F16_MAX) {
         *ret_d = vd_weighted_symmetric(x, w, zero, q);
         return;
     }
-    float d = extreme(x) / (float)-zero;
+    float d = most / (float)-zero;
     float id = inverse(d), half = (float)zero + 0.5f;
     for (int j = 0; j < BLOCK; j++)
         q[j] = code_of(x[j] * id + half, 2 * zero - 1);

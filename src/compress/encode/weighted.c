@@ -8,6 +8,12 @@
 
 enum { SUB = VD_WEIGHTED_BLOCK, PASSES = 4 };
 
+/* A minimum as it will be stored: the best for values near the largest f16 may be beyond it. */
+static float stored_min(float value)
+{
+    return vd_round_f16(vd_clamp(value, -65504.0f, 65504.0f));
+}
+
 static void round_16(const float *x, const float *w, float id, int n, float *level)
 {
     for (int i = 0; i < n; i++)
@@ -70,7 +76,7 @@ VD_INLINE void search_affine(const vd_affine_family *f, const float *x, const fl
     float min = high - below;
     for (int pass = 0; any && pass < PASSES; pass++) {
         d = vd_round_f16(d);
-        min = vd_round_f16(min);
+        min = stored_min(min);
         vd_affine_round(f, x, d > 0.0f ? 1.0f / d : 0.0f, -min, q);
         float error = vd_affine_error(f, x, w, q, d, -min);
         if (!(error < best))
