@@ -26,8 +26,10 @@ missing_packages() {
     # It has no pkg-config file everywhere.
     echo '#include <bzlib.h>' | gcc -E - >/dev/null 2>&1 || echo libbz2-dev
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
-    # Opened at run time by compress.
-    [ "$1" != full ] || ldconfig -p | grep -q -E 'libopenblas\.so\.0|liblapack\.so\.3' ||
+    # Opened at run time by compress. ldconfig is not on every user's PATH; grep reads to the end,
+    # a closed pipe would count as a failure.
+    [ "$1" != full ] || PATH=$PATH:/sbin:/usr/sbin ldconfig -p |
+        grep -E 'libopenblas\.so\.0|libmkl_rt\.so\.2|liblapack\.so\.3' >/dev/null ||
         echo libopenblas0-pthread
     if [ "$1" = full ] && version=$(clang --version 2>/dev/null | grep -oE 'version [0-9]+'); then
         [ -e "$(clang -print-file-name="libclang_rt.asan-$(uname -m).a")" ] ||
