@@ -86,18 +86,20 @@ static void print_counts(const char *title, const vd_compress_count *count)
 static void print_edited(const vd_compress_report *report)
 {
     const vd_compress_result *r = report->result;
+    enum { WIDTH_MAX = 40 };
     int width = 6;
     for (size_t i = 0; i < report->n_lines; i++)
         width = (int)strlen(report->line[i].name) > width ? (int)strlen(report->line[i].name)
                                                           : width;
-    width = width > 40 ? 40 : width;
+    width = width > WIDTH_MAX ? WIDTH_MAX : width;
     printf("%-*s  %11s  %8s  %8s  %10s\n", width, "tensor", "values", "zeros", "now", "clipped at");
     for (size_t i = 0; i < report->n_lines; i++) {
         const vd_compress_edited *e = &report->line[i].edited;
         char clip[32] = "-";
         if (isfinite(e->clip))
             snprintf(clip, sizeof(clip), "%.4g", (double)e->clip);
-        printf("%-*s  %11llu  %7.2f%%  %7.2f%%  %10s\n", width, report->line[i].name,
+        int shown = (int)vd_cli_put_clean(stdout, e->name.data, e->name.n, WIDTH_MAX);
+        printf("%*s  %11llu  %7.2f%%  %7.2f%%  %10s\n", shown < width ? width - shown : 0, "",
                (unsigned long long)e->n_values,
                100 * sparsity(e->n_zeros_before, e->n_values),
                100 * sparsity(e->n_zeros_after, e->n_values), clip);

@@ -93,7 +93,7 @@ static void choose_rows(void *ctx, size_t thread, size_t n_threads)
     const vd_prune *p = c->prune;
     rating *scratch = c->scratch + thread * c->n;
     size_t begin, end, m = p->m != 0 ? p->m : c->n;
-    size_t n_gone = p->m != 0 ? p->m - p->n : (size_t)((1 - p->keep) * (double)c->n);
+    size_t n_gone = p->m != 0 ? p->m - p->n : (size_t)vd_prune_n_gone(p->keep, c->n);
     vd_pool_range(c->n_rows, 1, thread, n_threads, &begin, &end);
     for (size_t row = begin; row < end; row++)
         for (size_t first = 0; first + m <= c->n; first += m)

@@ -8,11 +8,12 @@
 
 #include "base/checked.h"
 
-/* A plain decimal number; *ret_rest is what follows it. */
+/* A plain decimal number, no hexadecimal one; *ret_rest is what follows it. */
 static bool read_number(const char *text, double *ret, const char **ret_rest)
 {
     char *end = NULL;
-    if (!isdigit((unsigned char)text[0]) && text[0] != '.')
+    if ((!isdigit((unsigned char)text[0]) && text[0] != '.') || text[strspn(text, "0")] == 'x' ||
+        text[strspn(text, "0")] == 'X')
         return false;
     double value = strtod(text, &end);
     if (end == text || !isfinite(value))
@@ -66,6 +67,13 @@ static const char *const names[] = {
     [VD_PRUNE_WANDA] = "wanda",         [VD_PRUNE_SPARSEGPT] = "sparsegpt",
     [VD_PRUNE_OBS] = "obs",
 };
+
+uint64_t vd_prune_n_gone(double keep, uint64_t n)
+{
+    /* A little less: 0.55 * 100 is 55.00000000000001, and 56 would stay. */
+    double kept = ceil(keep * (double)n * (1 - 0x1p-50));
+    return n - VD_MIN(VD_MAX((uint64_t)kept, (uint64_t)1), n);
+}
 
 const char *vd_prune_name(vd_prune_method method)
 {

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef enum vd_cut_kind {
     VD_CUT_NONE,
@@ -46,5 +47,9 @@ enum { VD_PRUNE_GROUP_MAX = 64 };
 /* "wanda:0.5", "wanda:2:4"; "2:4" means magnitude. NULL, or what is wrong with it. */
 const char *vd_prune_name(vd_prune_method method);
 const char *vd_prune_parse(const char *text, vd_prune *ret);
+
+/* How many of n > 0 weights go where the share `keep` in (0, 1] stays: what stays is rounded up, so
+ * that it is never nothing. */
+uint64_t vd_prune_n_gone(double keep, uint64_t n);
 
 #endif

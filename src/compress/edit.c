@@ -94,7 +94,7 @@ static vd_status rank_magnitudes(const vd_prune *prune, const vd_scan *scan, con
                                  vd_edit *edit, vd_err *err)
 {
     uint64_t n = (uint64_t)rows->n_rows * rows->n_cols, below;
-    uint64_t n_gone = n - (uint64_t)ceil(prune->keep * (double)n);
+    uint64_t n_gone = vd_prune_n_gone(prune->keep, n);
     if (n_gone == 0)
         return VD_OK;
     vd_status st = vd_select_magnitude(scan, rows, n_gone, &edit->prune, err);

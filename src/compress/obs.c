@@ -156,14 +156,16 @@ static int by_value(const void *a, const void *b)
 }
 
 /* All rows together, as the authors' program does it: everything up to the value at index
- * floor(share * values) of the sorted scores. */
+ * floor(share * values) of the sorted scores; but the largest stays. */
 static void choose_share(const sweep *s, double share, double *scratch)
 {
     size_t n = s->n_rows * s->width, cut = (size_t)(share * (double)n);
     for (size_t i = 0; i < n; i++)
         scratch[i] = score(s, i / s->width, s->first + i % s->width);
     qsort(scratch, n, sizeof(*scratch), by_value);
-    double most = scratch[VD_MIN(cut, n - 1)];
+    if (n == 1)
+        return;
+    double most = scratch[VD_MIN(cut, n - 2)];
     for (size_t i = 0; i < n; i++)
         s->gone[i] = score(s, i / s->width, s->first + i % s->width) <= most;
 }

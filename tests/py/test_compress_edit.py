@@ -172,13 +172,14 @@ def test_what_is_clipped_need_not_fit_before(edit, tmp_path, verdant):
 
 @pytest.mark.parametrize("options", [
     [], ["--pure"], ["--clip", "x"], ["--clip", "-1"], ["--clip", "p101"], ["--clip", "3rms4"],
-    ["--clip", "nan"], ["--clip", "inf"], ["--clip", "1e999"], ["--clip", ""], ["--clip", "auto"],
-    ["--clip", "auto", "--quant", "F16"], ["--threshold", "auto", "--quant", "Q8_0"],
-    ["--threshold", "p"], ["--threshold-above", "rms"], ["--prune", "magnitude"],
-    ["--prune", "magnitude:"], ["--prune", "magnitude:0"], ["--prune", "magnitude:1.1"],
-    ["--prune", "magnitude:-0.5"], ["--prune", "magnitude:nan"], ["--prune", "0:4"],
-    ["--prune", "5:4"], ["--prune", "2:65"], ["--prune", "2:"], ["--prune", "2:4:8"],
-    ["--prune", ":4"], ["--prune", "0.5"], ["--prune", "guesses:0.5"], ["--prune", ""],
+    ["--clip", "0x1"], ["--prune", "magnitude:0x1p-1"], ["--clip", "nan"], ["--clip", "inf"],
+    ["--clip", "1e999"], ["--clip", ""], ["--clip", "auto"], ["--clip", "auto", "--quant", "F16"],
+    ["--threshold", "auto", "--quant", "Q8_0"], ["--threshold", "p"], ["--threshold-above", "rms"],
+    ["--prune", "magnitude"], ["--prune", "magnitude:"], ["--prune", "magnitude:0"],
+    ["--prune", "magnitude:1.1"], ["--prune", "magnitude:-0.5"], ["--prune", "magnitude:nan"],
+    ["--prune", "0:4"], ["--prune", "5:4"], ["--prune", "2:65"], ["--prune", "2:"],
+    ["--prune", "2:4:8"], ["--prune", ":4"], ["--prune", "0.5"], ["--prune", "guesses:0.5"],
+    ["--prune", ""],
 ])
 def test_what_makes_no_sense_is_misuse(verdant, tiny, tmp_path, options):
     target = tmp_path / "x.gguf"
@@ -192,6 +193,15 @@ def test_what_does_not_suit_the_model_is_said_and_leaves_nothing(verdant, tiny, 
     done = verdant("compress", tiny, "-o", target, "--prune", "2:3")
     assert done.returncode == 1 and "blk.0" in done.stderr and "2:3" in done.stderr
     assert not target.exists()
+
+
+def test_the_name_of_a_tensor_does_not_reach_the_terminal_raw(verdant, tiny, tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(tiny.read_bytes().replace(b"blk.0.ffn_up.", b"blk.0.\x1b[31m\a."))
+    done = verdant("compress", path, "-o", tmp_path / "x.gguf", "--prune", "2:4")
+    assert done.returncode == 0 and "\x1b" not in done.stdout and "\a" not in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("blk.")]
+    assert any(line.startswith(r"blk.0.\x1b[31m\x07.weight  ") for line in lines)
 
 
 def test_the_table_lists_every_matrix(verdant, tiny, tmp_path):

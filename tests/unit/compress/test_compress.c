@@ -8,7 +8,9 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "compress/compress.h"
+#include "compress/linalg.h"
 #include "tiny_model.h"
 
 static char directory[64], source[96], target[96];
@@ -77,28 +79,76 @@ static void every_type_gives_a_file_that_opens(void **state)
     }
 }
 
-static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
+/* n_files: in the folder before. */
+static void fail_every_allocation(const vd_compress_options *options, int n_files)
 {
-    vd_compress_options options = {.type = vd_filetype_find("Q8_0"), .n_threads = 1};
     uint64_t before = vd_alloc_stats_get().n_live;
     vd_status st = VD_ERR_NOMEM;
     int k = 1;
     unlink(target);
-    for (; st != VD_OK && k < 200; k++) {
+    for (; st != VD_OK && k < 2000; k++) {
         vd_compress_result result = {.n_values = 7};
         vd_err err = {0};
         vd_alloc_fail_at((uint64_t)k);
-        st = vd_compress_run(source, target, &options, &result, &err);
+        st = vd_compress_run(source, target, options, &result, &err);
         vd_alloc_fail_at(0);
         assert_int_equal(vd_alloc_stats_get().n_live, before);
         if (st != VD_OK) {
             assert_int_equal(st, VD_ERR_NOMEM);
+            assert_true(err.message[0] != '\0');
             assert_int_equal(result.n_values, 7);
-            assert_int_equal(count_files(), 1);
+            assert_int_equal(count_files(), n_files);
         }
     }
     assert_int_equal(st, VD_OK);
     assert_true(k > 10);
+}
+
+static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
+{
+    vd_compress_options options = {.type = vd_filetype_find("Q8_0"), .n_threads = 1};
+    fail_every_allocation(&options, 1);
+    options.edit = (vd_edit_options){.clip = {VD_CUT_AUTO, 0},
+                                     .below = {VD_CUT_RMS, 0.1},
+                                     .above = {VD_CUT_PERCENT, 99},
+                                     .prune = {.method = VD_PRUNE_MAGNITUDE, .keep = 0.5}};
+    fail_every_allocation(&options, 1);
+}
+
+static void nor_does_one_of_a_calibration(void **state)
+{
+    static const vd_prune_method methods[] = {VD_PRUNE_WANDA, VD_PRUNE_SPARSEGPT, VD_PRUNE_OBS};
+    char text[96];
+    vd_linalg *linalg = NULL;
+    bool repairs = vd_linalg_open(&linalg, NULL) == VD_OK; /* else Wanda alone */
+    vd_linalg_close(linalg);
+    snprintf(text, sizeof(text), "%s/calib.txt", directory);
+    FILE *f = fopen(text, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 40; i++)
+        fputc('a' + i * 7 % 26, f);
+    assert_int_equal(fclose(f), 0);
+    for (size_t i = 0; i < (repairs ? VD_COUNT(methods) : 1); i++) {
+        vd_compress_options options = {.type = vd_filetype_find("Q8_0"),
+                                       .n_threads = 1,
+                                       .edit.prune = {.method = methods[i], .keep = 0.5},
+                                       .calib = {.path = text, .ctx = 16}};
+        fail_every_allocation(&options, 2);
+    }
+    unlink(text);
+}
+
+static void a_share_is_met_to_the_weight_and_never_leaves_nothing(void **state)
+{
+    static const struct {
+        double keep;
+        uint64_t n, n_gone;
+    } cases[] = {{1, 7, 0},       {0.5, 64, 32},    {0.5, 7, 3},      {0.9, 640, 64},
+                 {0.55, 100, 45}, {0.7, 10, 3},     {0.8, 100, 20},   {0.1, 30, 27},
+                 {1e-9, 64, 63},  {1e-300, 64, 63}, {1e-300, 1, 0},   {0.9999999, 100, 0},
+                 {0.3, 1ull << 40, (1ull << 40) - 329853488333}};
+    for (size_t i = 0; i < VD_COUNT(cases); i++)
+        assert_int_equal(vd_prune_n_gone(cases[i].keep, cases[i].n), cases[i].n_gone);
 }
 
 static bool stop_at_third(void *ctx, uint64_t done, uint64_t total, vd_str tensor)
@@ -127,6 +177,8 @@ int main(void)
         cmocka_unit_test(names_are_found_in_any_case),
         cmocka_unit_test(every_type_gives_a_file_that_opens),
         cmocka_unit_test(any_failed_allocation_leaves_no_file_and_no_memory),
+        cmocka_unit_test(nor_does_one_of_a_calibration),
+        cmocka_unit_test(a_share_is_met_to_the_weight_and_never_leaves_nothing),
         cmocka_unit_test(a_caller_may_stop_it),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
