@@ -15,9 +15,9 @@ static vd_status count_chunks(const vd_calib_options *o, size_t n, size_t ctx, s
 {
     size_t n_chunks = VD_MIN(n / ctx, o->n_chunks != 0 ? o->n_chunks : (size_t)VD_CALIB_CHUNKS);
     if (n_chunks == 0 || n_chunks < o->n_chunks)
-        return VD_FAIL(err, VD_ERR_ARG, "%s has %zu tokens; %zu chunks of %zu are needed: give a "
-                       "longer text, or shorter or fewer chunks", o->path, n,
-                       VD_MAX(o->n_chunks, (size_t)1), ctx);
+        return VD_FAIL(err, VD_ERR_ARG, "%s has %zu tokens, too few for %zu x %zu (--calib-chunks "
+                       "x --calib-ctx): give a longer text, or shorter or fewer chunks", o->path,
+                       n, VD_MAX(o->n_chunks, (size_t)1), ctx);
     *ret = n_chunks;
     return VD_OK;
 }

@@ -2,7 +2,9 @@
 #include "compress/compress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -290,6 +292,25 @@ static bool on_walk(void *ctx, size_t layer, size_t done, size_t total)
     return o->progress == NULL || o->progress(o->ctx, j->done, j->total, (vd_str){note, (size_t)n});
 }
 
+/* Where the calibration's temporary file goes: beside the file to be written, or, where that is a
+ * device or a pipe, where temporary files go. */
+static vd_status find_folder(const char *target, char **ret_folder, vd_err *err)
+{
+    struct stat info;
+    bool special = stat(target, &info) == 0 && !S_ISREG(info.st_mode);
+    const char *temporary = getenv("TMPDIR");
+    char *real = special ? NULL : realpath(target, NULL); /* behind a symbolic link */
+    const char *path = real != NULL ? real : target, *slash = strrchr(path, '/');
+    if (special)
+        *ret_folder = vd_strdup(temporary != NULL && *temporary != '\0' ? temporary : "/tmp");
+    else if (slash != NULL)
+        *ret_folder = vd_strndup(path, (size_t)(slash - path) + 1);
+    else
+        *ret_folder = vd_strdup(".");
+    free(real);
+    return *ret_folder != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
+}
+
 /* What a calibration needs: the model again, to be computed. */
 static vd_status open_layers(job *j, const char *source, const char *target, vd_err *err)
 {
@@ -297,17 +318,16 @@ static vd_status open_layers(job *j, const char *source, const char *target, vd_
     char *folder = NULL;
     if (!vd_prune_is_calibrated(o->edit.prune.method))
         return VD_OK;
-    const char *slash = strrchr(target, '/');
-    folder = slash != NULL ? vd_strndup(target, (size_t)(slash - target) + 1) : vd_strndup(".", 1);
-    if (folder == NULL)
-        return VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
+    vd_status st = find_folder(target, &folder, err);
+    if (st != VD_OK)
+        return st;
     vd_walk_options walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j};
     for (size_t i = 0; i < j->n_entries; i++) {
         j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
         if (equals(j->entries[i].tensor->name, "token_embd.weight"))
             walk.embed_dtype = j->entries[i].dtype;
     }
-    vd_status st = vd_layered_open(source, &walk, &o->edit.prune, j->pool, &j->layered, err);
+    st = vd_layered_open(source, &walk, &o->edit.prune, j->pool, &j->layered, err);
     vd_free(folder);
     return st;
 }
@@ -319,9 +339,9 @@ static vd_status run(job *j, const char *source, const char *target,
     if (st == VD_OK)
         st = take_buffers(j, err);
     if (st == VD_OK)
-        st = open_layers(j, source, target, err);
-    if (st == VD_OK)
         st = vd_gguf_out_open(target, vd_gguf_alignment(j->gguf), &j->out, err);
+    if (st == VD_OK)
+        st = open_layers(j, source, target, err);
     if (st == VD_OK)
         st = write_head(j, err);
     for (size_t i = 0; st == VD_OK && i < j->n_entries; i++) {

@@ -3,7 +3,8 @@
  *
  * Reads a GGUF file (or shards) tensor by tensor, writes one file. What needs no change is copied
  * byte for byte, metadata too but for general.file_type, general.quantization_version and split.*.
- * Memory does not grow with the model: rows go through buffers of a few megabytes per thread.
+ * Memory does not grow with the model: rows go through buffers of a few megabytes per thread. (With
+ * a calibration one layer is in memory, and what is known of its inputs.)
  * The new file appears whole or not at all.
  */
 #ifndef VD_COMPRESS_COMPRESS_H

@@ -23,7 +23,7 @@ static vd_status map_stream(vd_walk *w, vd_err *err)
     if (!vd_mul_size(w->calib.n_chunks * w->calib.ctx, w->model->hp.n_embd, &n) ||
         !vd_mul_size(n, sizeof(float), &w->x_bytes))
         return VD_FAIL(err, VD_ERR_LIMIT, "the calibration text is too long");
-    const char *folder = w->options.folder != NULL ? w->options.folder : ".";
+    const char *folder = w->options.folder;
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0) { /* a file system without such files */
         char path[4096];
@@ -42,8 +42,8 @@ static vd_status map_stream(vd_walk *w, vd_err *err)
     }
     close(fd);
     if (failed != 0)
-        return VD_FAIL(err, VD_ERR_IO, "%s: no room for %zu MB of the calibration: %s", folder,
-                       w->x_bytes >> 20, strerror(failed));
+        return VD_FAIL(err, VD_ERR_IO, "%s: no room for %zu bytes of the calibration: %s", folder,
+                       w->x_bytes, strerror(failed));
     return VD_OK;
 }
 
@@ -57,6 +57,14 @@ static void begin_layer(vd_walk *w)
         memcpy(w->experts, w->now.expert, n_experts * sizeof(*w->experts));
         w->now.expert = w->experts;
     }
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
 }
 
 /* All chunks through the layer as it is now; what comes out is kept or not. */
@@ -74,10 +82,11 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
         vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
                           .seq = w->seqs, .input = input, .input_ctx = w, .part = &part};
         vd_forward_run(w->forward, &batch);
-        if (!isfinite(part.x[0]) || !isfinite(part.x[ctx * c - 1]))
+        if (!all_finite(part.x, ctx * c))
             st = VD_FAIL(err, VD_ERR_FORMAT, "layer %zu computes what is no number", w->layer);
-        if (w->options.progress != NULL &&
-            !w->options.progress(w->options.ctx, w->layer, i + 1 + (keep ? n_all : 0), 2 * n_all))
+        else if (w->options.progress != NULL &&
+                 !w->options.progress(w->options.ctx, w->layer, i + 1 + (keep ? n_all : 0),
+                                      2 * n_all))
             st = VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written");
     }
     vd_free(scratch);

@@ -33,7 +33,7 @@ typedef struct vd_moments {
 typedef struct vd_walk_options {
     vd_calib_options calib;
     bool gram;           /* also X^T X, by `linalg` */
-    const char *folder;  /* where the unlinked file goes: that of the result */
+    const char *folder;  /* where the unlinked file goes; read by vd_walk_open */
     uint32_t embed_dtype; /* the type that the embeddings will have */
     /* As vd_compress_options.progress: called between chunks; false ends it. */
     bool (*progress)(void *ctx, size_t layer, size_t done, size_t total);

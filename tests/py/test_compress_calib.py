@@ -187,6 +187,45 @@ def test_a_text_that_cannot_be_used_is_said(verdant, tiny, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["short.txt"]
 
 
+def test_nan_of_one_token_is_found_though_later_ones_do_not_see_it(verdant, text, tmp_path):
+    model = tmp_path / "m.gguf"
+    tiny_model.write_model(model, arch="gemma2", seed=4, vocab="bpe", n_ctx=256)
+    ids = json.loads(verdant("tokenize", model, "--file", text, "--json").stdout)["ids"][:128]
+    once = next(i for i in ids[30:60] if ids.count(i) == 1)  # a window of 8 tokens
+    reader = GGUFReader(model, "r+")
+    next(t for t in reader.tensors if t.name == "token_embd.weight").data[once, 3] = np.nan
+    reader.data.flush()
+    done = verdant("compress", model, "-o", tmp_path / "x.gguf", "--prune", "wanda:0.5", "--calib",
+                   text, "--calib-ctx", 128, "--calib-chunks", 1)
+    assert done.returncode == 1 and "layer 0 computes what is no number" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
+
+
+@pytest.mark.parametrize("method", ["wanda", "sparsegpt", "obs"])
+def test_a_keep_rate_leaves_something(prune, method):
+    _, target = prune(f"{method}:1e-300")
+    for name, x in values(target).items():
+        if name.startswith("blk.") and "norm" not in name:
+            assert 0 < np.count_nonzero(x) <= len(x), name
+
+
+def test_a_pipe_as_target_needs_no_room_in_its_folder(verdant, tiny, text, tmp_path, prune):
+    """What is temporary lies beside a file, but not beside a device or a pipe."""
+    _, target = prune("wanda:0.5")
+    command = ["compress", tiny, "-o", "/dev/stderr", "--prune", "wanda:0.5", "--calib", text,
+               "--json", "--calib-ctx", CTX, "--calib-chunks", CHUNKS]
+    done = verdant(*command, binary=True, env={"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0 and done.stderr == target.read_bytes()
+    done = verdant(*command, binary=True, env={"TMPDIR": str(tmp_path / "none")})
+    assert done.returncode == 1 and b"none" in done.stderr
+
+
+def test_a_folder_that_is_not_there_is_said_as_without_calibration(verdant, tiny, text, tmp_path):
+    target = tmp_path / "none" / "x.gguf"
+    done = verdant("compress", tiny, "-o", target, "--prune", "wanda:0.5", "--calib", text)
+    assert done.returncode == 1 and f"cannot write {target}" in done.stderr
+
+
 def test_interrupted_it_leaves_nothing(build, text, tmp_path):
     model = tmp_path / "m.gguf"
     tiny_model.write_model(model, seed=3, vocab="bpe", n_embd=256, n_ff=768, n_layer=6, n_ctx=1024)
