@@ -6,6 +6,10 @@
 
 #include "base/checked.h"
 #include "engine/finish.h"
+#include "kernels/kernels.h"
+
+/* Attention rounds a token that is due and those guessed behind it as it rounds one alone. */
+_Static_assert(VD_DRAFT_MAX + 1 < VD_ATTN_MANY_FROM, "guesses go by attn, not by attn_many");
 
 /* The price of a drafted token, as the chance it needs, before anything was measured. */
 static const double price_unknown = 0.25;

@@ -95,8 +95,8 @@ void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, 
 /* Consecutive query positions of one sequence and the n_group query heads that share one KV head,
  * over positions kept in pages; online softmax, never T x T (Milakov and Gimelshein 2018).
  * Row r of page p of this head: k_base + page[p] * page_stride + r * row_stride (bytes).
- * Within one level a query's result has the same bits whichever others are in its block; between
- * `attn` and `attn_many` it differs. */
+ * Within one level a query's result has the same bits whichever others are in its block, but that a
+ * value that is not finite makes NaN of all of them; between `attn` and `attn_many` it differs. */
 enum { VD_ATTN_ROWS = 48, VD_ATTN_MANY_ROWS = 192, VD_ATTN_SPAN = 64 };
 /* From so many positions of one sequence on attn_many is taken; fewer never go there, so that
  * guessed tokens are computed as those that are not. */
