@@ -66,6 +66,8 @@ int vd_compress_print_json(const vd_compress_report *report)
         "bits_per_weight", bits_per_weight(r), "values", (json_int_t)r->n_values, "fallbacks",
         (json_int_t)r->n_fell_back, "requantized", (json_int_t)r->n_requantized, "threads",
         (json_int_t)r->n_threads, "seconds", report->seconds, "energy", energy);
+    if (all != NULL && r->n_calib_tokens > 0)
+        json_object_set_new(all, "calib_tokens", json_integer((json_int_t)r->n_calib_tokens));
     if (all != NULL && vd_edit_wanted(&o->edit)) {
         json_object_set_new(all, "edited", edited_json(report));
         json_object_set_new(all, "sparsity_edited", json_real(sparsity(r->n_zeros_after,
@@ -120,6 +122,8 @@ int vd_compress_print_table(const vd_compress_report *report)
     print_counts("after", r->after);
     printf("file     %s -> %s, %.2f bits per weight\n", vd_cli_size(r->file_bytes_before).text,
            vd_cli_size(r->file_bytes_after).text, bits_per_weight(r));
+    if (r->n_calib_tokens > 0)
+        printf("text     %zu tokens of it were used\n", r->n_calib_tokens);
     printf("time     %.1f s, %zu threads\n", report->seconds, r->n_threads);
     printf("energy   %.1f J by %s, +-%.0f %%%s\n", report->joules, report->reading->method,
            report->reading->uncertainty_pct, report->gap ? "; some of it went unseen" : "");

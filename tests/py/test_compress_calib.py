@@ -121,6 +121,7 @@ def test_wanda_keeps_what_the_paper_keeps(prune, inputs, tiny, how):
         kept = new[name + ".weight"] != 0
         np.testing.assert_array_equal(new[name + ".weight"][kept], w[kept])
     assert result["sparsity_edited"] == pytest.approx(1 - how.get("keep", 0.5), abs=0.016)
+    assert result["calib_tokens"] == CHUNKS * CTX
     for name, x in old.items():  # the rest stays
         if not name.startswith("blk.") or "norm" in name:
             np.testing.assert_array_equal(new[name], x)

@@ -143,12 +143,13 @@ def test_types_stay_without_quant_and_zeros_survive_symmetric_ones(edit, tiny):
 def test_the_automatic_clip_makes_no_error_larger(edit, tiny, kind):
     plain, clipped = (values(edit("--quant", kind, "--pure", *more)[1])
                       for more in ([], ["--clip", "auto"]))
+    n_less = 0
     for name, x in values(tiny).items():
         errors = [np.sum(np.square(x - y[name], dtype=np.float64)) for y in (plain, clipped)]
         assert errors[1] <= errors[0] * (1 + 1e-12), name
+        n_less += errors[1] < errors[0]
     if kind == "Q4_0": # its scale follows from the largest magnitude of 32
-        result, _ = edit("--quant", kind, "--pure", "--clip", "auto")
-        assert all(e["clip"] is not None for e in result["edited"])
+        assert n_less > 7
 
 
 def test_what_is_clipped_need_not_fit_before(edit, tmp_path, verdant):
