@@ -56,17 +56,23 @@ def values(path):
     return {t.name: dequantize(t.data, t.tensor_type) for t in GGUFReader(path).tensors}
 
 
+def chunks_of(verdant, model, text):
+    """The calibration text as CHUNKS lists of CTX ids."""
+    done = verdant("tokenize", model, "--file", text, "--json")
+    ids = json.loads(done.stdout)["ids"]
+    chunks = [ids[i * CTX:(i + 1) * CTX] for i in range(CHUNKS)]
+    adds_bos = GGUFReader(model).get_field("tokenizer.ggml.add_bos_token")
+    if adds_bos is not None and adds_bos.contents():
+        bos = GGUFReader(model).get_field("tokenizer.ggml.bos_token_id").contents()
+        chunks = [[bos, *chunk[1:]] for chunk in chunks]
+    return chunks
+
+
 @pytest.fixture(scope="module")
 def inputs(verdant, build, tiny, text, tmp_path_factory):
     """inputs(file): what attn_q, attn_k, attn_v of each layer and ffn_gate, ffn_up of the first
     read of the calibration text, with the file's weights."""
-    done = verdant("tokenize", tiny, "--file", text, "--json")
-    ids = json.loads(done.stdout)["ids"]
-    chunks = [ids[i * CTX:(i + 1) * CTX] for i in range(CHUNKS)]
-    adds_bos = GGUFReader(tiny).get_field("tokenizer.ggml.add_bos_token")
-    if adds_bos is not None and adds_bos.contents():
-        bos = GGUFReader(tiny).get_field("tokenizer.ggml.bos_token_id").contents()
-        chunks = [[bos, *chunk[1:]] for chunk in chunks]
+    chunks = chunks_of(verdant, tiny, text)
     folder = tmp_path_factory.mktemp("streams")
 
     def run(path):
@@ -152,18 +158,33 @@ def test_the_layers_behind_see_what_the_quantization_left(prune, inputs, tiny):
     assert missed[0] <= 0.001 * w.size and missed[1] > 10 * missed[0] + 10, missed
 
 
-def test_experts_are_pruned_each_by_its_own_tokens(verdant, text, tmp_path):
+def test_experts_are_pruned_each_by_its_own_tokens(verdant, build, text, tmp_path):
     path, target = tmp_path / "moe.gguf", tmp_path / "out.gguf"
-    tiny_model.write_model(path, arch="qwen3moe", seed=4, vocab="bpe", n_ctx=256)
-    for what in ("wanda:0.5", "sparsegpt:0.5"):
+    tiny_model.write_model(path, arch="qwen3moe", seed=4, vocab="bpe", n_ctx=256, n_embd=N_EMBD)
+    chunks, old = chunks_of(verdant, path, text), values(path)
+    n_used = GGUFReader(path).get_field("qwen3moe.expert_used_count").contents()
+    tokens = activations.run(build, path, [i for chunk in chunks for i in chunk], tmp_path / "s.npz",
+                             N_LAYER, N_EMBD, 0, chunk=CTX, n_seq=CHUNKS)["stream"][1]
+    tokens = tokens.astype(np.float64)
+    rms = np.sqrt(np.mean(tokens * tokens, axis=1, keepdims=True) + 1e-6)
+    tokens *= old["blk.0.ffn_norm.weight"] / rms
+    chosen = np.argsort(-(tokens @ old["blk.0.ffn_gate_inp.weight"].T), axis=1)[:, :n_used]
+    for what in ("sparsegpt:0.5", "wanda:0.5"):
         done = verdant("compress", path, "-o", target, "--prune", what, "--calib", text,
-                       "--calib-ctx", CTX, "--calib-chunks", 8)
+                       "--calib-ctx", CTX, "--calib-chunks", CHUNKS)
         assert done.returncode == 0, done.stderr
         for name, x in values(target).items():
             if name.startswith("blk.") and name.endswith("_exps.weight"):
                 assert np.mean(x == 0) == pytest.approx(0.5, abs=0.02), name
             if "ffn_gate_inp" in name:
                 assert np.all(x != 0)
+    for name in "blk.0.ffn_gate_exps.weight", "blk.0.ffn_up_exps.weight":
+        found, n_missed, n_by_all = values(target)[name] == 0, 0, 0
+        for e, w in enumerate(old[name]):
+            own = tokens[np.any(chosen == e, axis=1)]
+            n_missed += np.count_nonzero(wanda(w, own, keep=0.5) != found[e])
+            n_by_all += np.count_nonzero(wanda(w, tokens, keep=0.5) != found[e])
+        assert n_missed <= 0.002 * found.size and n_by_all > 10 * n_missed + 10, name
 
 
 @pytest.mark.parametrize("options, says", [
