@@ -163,8 +163,9 @@ def test_experts_are_pruned_each_by_its_own_tokens(verdant, build, text, tmp_pat
     tiny_model.write_model(path, arch="qwen3moe", seed=4, vocab="bpe", n_ctx=256, n_embd=N_EMBD)
     chunks, old = chunks_of(verdant, path, text), values(path)
     n_used = GGUFReader(path).get_field("qwen3moe.expert_used_count").contents()
-    tokens = activations.run(build, path, [i for chunk in chunks for i in chunk], tmp_path / "s.npz",
-                             N_LAYER, N_EMBD, 0, chunk=CTX, n_seq=CHUNKS)["stream"][1]
+    ids = [i for chunk in chunks for i in chunk]
+    tokens = activations.run(build, path, ids, tmp_path / "s.npz", N_LAYER, N_EMBD, 0, chunk=CTX,
+                             n_seq=CHUNKS)["stream"][1]
     tokens = tokens.astype(np.float64)
     rms = np.sqrt(np.mean(tokens * tokens, axis=1, keepdims=True) + 1e-6)
     tokens *= old["blk.0.ffn_norm.weight"] / rms
