@@ -30,7 +30,7 @@ void vd_pass_ffn_down(vd_worker *w, const vd_layer *layer)
     const vd_dense *down = &layer->ffn.down;
     vd_pool_barrier(f->pool);
     vd_act act =
-        vd_pass_input(w, f->gate, w->n_tokens, down->weight.n_cols, NULL, VD_WIDTH_NARROW);
+        vd_pass_input(w, f->gate, w->n_tokens, down->weight.n_cols, NULL, vd_pass_width(w));
     vd_pass_product(w, down, &act, f->y);
     vd_pass_add(w, f->y, &layer->ffn_out_norm, &layer->ffn_sum_norm);
 }

@@ -33,7 +33,7 @@ static void run_layer(vd_worker *w, size_t index, const vd_layer *layer)
     vd_pool_barrier(f->pool);
     vd_pass_attention(w, index);
     act = vd_pass_input(w, f->attn, w->n_tokens, hp->n_head * hp->head_dim, NULL,
-                        VD_WIDTH_NARROW);
+                        vd_pass_width(w));
     vd_pass_product(w, &layer->o, &act, f->y);
     vd_pass_add(w, f->y, &layer->attn_out_norm, &layer->attn_sum_norm);
     tap(w, VD_TAP_ATTN, index);
@@ -42,7 +42,7 @@ static void run_layer(vd_worker *w, size_t index, const vd_layer *layer)
     } else {
         if (!hp->block.parallel) {
             act = vd_pass_input(w, f->x, w->n_tokens, hp->n_embd, &layer->ffn_norm,
-                                VD_WIDTH_NARROW);
+                                vd_pass_width(w));
             vd_pass_ffn_hidden(w, &layer->ffn, &act, 0);
         }
         vd_pass_ffn_down(w, layer);

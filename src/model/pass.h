@@ -18,6 +18,9 @@
 
 enum { VD_PASS_PRIVATE_MAX = 2 };
 
+/* See vd_pass_width: of any sequences, and of one or few that get several tokens each. */
+enum { VD_PASS_FEW_MAX = 3, VD_PASS_SHORT_MAX = 48 };
+
 /* Scratch of one thread. */
 typedef struct vd_thread_space {
     float *rows;    /* [PRIVATE_MAX, C] normalized input of a small batch */
@@ -92,6 +95,9 @@ void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, f
  * for down, a quarter of all products; 1.7e-3 for q, k, v and 1.6e-3 for the logits, which are few;
  * 2.9e-3 for all. So down takes 8, but in experts, where nobody measured. */
 typedef enum vd_width { VD_WIDTH_NARROW, VD_WIDTH_WIDE } vd_width;
+/* Bits for the products that can do with 8: 16 where they cost little, because few tokens wait for
+ * memory anyway, or a prompt is short. SmolLM2 is then 1e-5 from exact products with AVX-512. */
+vd_width vd_pass_width(const vd_worker *w);
 /* Rows x[n, width] made ready for products; with a norm, its form of them. Meets the others where n
  * is large. */
 vd_act vd_pass_input(vd_worker *w, const float *x, size_t n, size_t width, const vd_norm *norm,

@@ -15,6 +15,12 @@ void vd_pass_norm_row(const vd_worker *w, const vd_norm *norm, const float *x, f
         w->kn->layer_norm(x, norm->weight, norm->bias, hp->norm_eps, out, n);
 }
 
+vd_width vd_pass_width(const vd_worker *w)
+{
+    size_t most = w->pass->one_each ? VD_PASS_FEW_MAX : VD_PASS_SHORT_MAX;
+    return w->n_tokens <= most ? VD_WIDTH_WIDE : VD_WIDTH_NARROW;
+}
+
 static vd_act make_input(vd_worker *w, const float *x, const uint32_t *pick, size_t n,
                          size_t width, const vd_norm *norm, vd_width bits, bool parts)
 {
