@@ -183,8 +183,9 @@ static void a_drafter_must_have_the_same_vocabulary(void **state)
     char *at = memmem(bytes, n, "<|user|>", 8); /* the chat template has it first */
     at = at != NULL ? memmem(at + 8, n - (size_t)(at + 8 - bytes), "<|user|>", 8) : NULL;
     assert_non_null(at);
+    static const char other[] = {'\033', 'v', '\xff'};
     if (at != NULL)
-        memcpy(at + 2, "\033v\xff", 3);
+        memcpy(at + 2, other, sizeof(other));
     f = fopen(path, "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(bytes, 1, n, f), n);
