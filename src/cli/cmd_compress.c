@@ -1,5 +1,4 @@
 /* cmd_compress.c - a model file to a smaller one, and what that cost. */
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,73 +6,12 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/fail.h"
-#include "cli/args.h"
 #include "cli/cli.h"
+#include "cli/compress_args.h"
 #include "cli/compress_print.h"
 #include "cli/progress.h"
-#include "compress/calibrated.h"
-#include "compress/compress.h"
 #include "energy/meter.h"
 #include "model/store.h"
-
-static const char help[] =
-    "usage: verdant compress MODEL -o FILE.gguf [what to do] [options]\n"
-    "\n"
-    "Writes MODEL smaller, or with weights that are easier to make small. Done in this order, to\n"
-    "the matrices of the layers; norms, biases, routers and embeddings are never clipped or\n"
-    "pruned:\n"
-    "\n"
-    "  --clip T            magnitudes above T become T, the sign stays. T is a magnitude (0.25),\n"
-    "                      a percentile of each matrix (p99.9), so many times its root mean\n"
-    "                      square (4rms), or auto: where the error of --quant is least\n"
-    "  --threshold T       weights of a magnitude below T become zero; T as above, not auto\n"
-    "  --threshold-above T the other reading in use: those of a magnitude above T become zero\n"
-    "  --prune METHOD:KEEP keep a share of each matrix, 1 all and 0 none; what goes is zero\n"
-    "                        magnitude:0.5   the larger half of it\n"
-    "                        magnitude:2:4   or 2:4: the 2 largest of every 4 in a row\n"
-    "                      and with --calib, by what the matrix reads there:\n"
-    "                        wanda:0.5       the larger half of each row, times its input's size\n"
-    "                        sparsegpt:0.5   and what is left makes up for what goes\n"
-    "                        obs:0.5         Wanda's choice, SparseGPT's repair\n"
-    "                      each of them N:M too (wanda:2:4)\n"
-    "  --calib FILE        a text like those that the model will be used on, not the one it is\n"
-    "                      judged by\n"
-    "  --calib-ctx N       tokens of a chunk, default 512\n"
-    "  --calib-chunks N    so many chunks; by default all that the text has, at most 128\n"
-    "  --quant TYPE        fewer bits. By falling size:\n"
-    "                        F32 BF16 F16 Q8_0 Q6_K Q5_1 Q5_0 Q5_K_M Q5_K_S Q4_1 Q4_K_M Q4_K_S\n"
-    "                        Q4_0 IQ4_NL IQ4_XS MXFP4_MOE Q3_K_L Q3_K_M IQ3_M IQ3_S Q3_K_S Q2_K\n"
-    "                      and, for models trained with such weights:\n"
-    "                        Q2_0 TQ2_0 TQ1_0 Q1_0\n"
-    "                      Q3_K, Q4_K and Q5_K mean the _M mixtures. The types of single tensors\n"
-    "                      are those that llama.cpp's quantizer chooses for the same TYPE, and\n"
-    "                      Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come out byte for byte as there.\n"
-    "                      Without it every tensor keeps its type\n"
-    "  --pure              no mixture: every matrix of the one type\n"
-    "\n"
-    "The file appears whole or not at all. Start from F32, F16 or BF16: a model that is quantized\n"
-    "already loses a second time. Zeros alone make no file smaller; types with a minimum (Q4_1,\n"
-    "Q4_K, ...) do not keep them all, which the table shows.\n"
-    "\n"
-    "  -o FILE             where to write; never over MODEL itself\n"
-    "  -t, --threads N     default: one per core\n"
-    "  --json              {\"quant\":...,\"before\":{\"F16\":{\"tensors\":...,\"bytes\":...}},\n"
-    "                       \"after\":{...},\"file_bytes_before\":...,\"file_bytes_after\":...,\n"
-    "                       \"bits_per_weight\":...,\"seconds\":...,\"energy\":{\"total_j\":...,\n"
-    "                       \"method\":...,\"uncertainty_pct\":...},\"calib_tokens\":...,\n"
-    "                       \"sparsity_edited\":...,\n"
-    "                       \"edited\":[{\"tensor\":...,\"values\":...,\"sparsity_before\":...,\n"
-    "                       \"sparsity_after\":...,\"clip\":...}]}\n"
-    "\n"
-    "Example:\n"
-    "  verdant compress smollm2-f16.gguf -o smollm2-q4.gguf --quant Q4_K_M\n"
-    "  verdant compress smollm2-f16.gguf -o half.gguf --prune magnitude:0.5 --quant Q8_0\n";
-
-typedef struct args {
-    const char *model, *target;
-    vd_compress_options options;
-    bool json;
-} args;
 
 /* What the run is doing, for the callback. */
 typedef struct watch {
@@ -145,114 +83,9 @@ static void on_edited(void *ctx, const vd_compress_edited *tensor)
     line->edited.name.data = name;
 }
 
-static bool parse_cut(const char *option, const char *text, bool allow_auto, vd_cut *ret)
-{
-    if (vd_cut_parse(text, allow_auto, ret))
-        return true;
-    vd_cli_misuse("compress", "%s is '%s', expected a magnitude such as 0.25, a percentile such "
-                  "as p99.9%s a multiple of the root mean square such as 3rms%s", option, text,
-                  allow_auto ? "," : " or", allow_auto ? " or auto" : "");
-    return false;
-}
-
-static bool parse_prune(const char *text, vd_prune *ret)
-{
-    const char *wrong = vd_prune_parse(text, ret);
-    if (wrong != NULL)
-        vd_cli_misuse("compress", "--prune is '%s': %s", text, wrong);
-    return wrong == NULL;
-}
-
-static bool parse_type(const char *text, const vd_filetype **ret)
-{
-    *ret = vd_filetype_find(text);
-    if (*ret == NULL)
-        vd_cli_misuse("compress", "there is no type '%s' to compress to", text);
-    return *ret != NULL;
-}
-
-/* When all options are read. */
-static bool check(int argc, const args *a)
-{
-    const vd_compress_options *o = &a->options;
-    bool calibrated = vd_prune_is_calibrated(o->edit.prune.method);
-    const char *wrong = NULL;
-    if (optind + 1 != argc || a->target == NULL)
-        wrong = "one MODEL and -o are needed";
-    else if (o->type == NULL && !vd_edit_wanted(&o->edit))
-        wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
-    else if (o->type == NULL && o->mix.pure)
-        wrong = "--pure says how to --quant";
-    else if (o->edit.clip.kind == VD_CUT_AUTO &&
-             (o->type == NULL || vd_dtype_get(o->type->dtype)->block == 1))
-        wrong = "--clip auto needs --quant with a type of blocks: it is their error that it "
-                "makes small";
-    else if (calibrated && o->calib.path == NULL)
-        wrong = "this way of pruning needs a text: --calib FILE";
-    else if (!calibrated && (o->calib.path != NULL || o->calib.ctx != 0 || o->calib.n_chunks != 0))
-        wrong = "nothing here is calibrated: --calib is for --prune wanda, sparsegpt or obs";
-    if (wrong != NULL)
-        vd_cli_misuse("compress", "%s", wrong);
-    return wrong == NULL;
-}
-
-static bool parse(int argc, char **argv, args *a)
-{
-    static const struct option options[] = {{"clip", required_argument, NULL, 'c'},
-                                            {"threshold", required_argument, NULL, 'b'},
-                                            {"threshold-above", required_argument, NULL, 'a'},
-                                            {"prune", required_argument, NULL, 'r'},
-                                            {"calib", required_argument, NULL, 'l'},
-                                            {"calib-ctx", required_argument, NULL, 'x'},
-                                            {"calib-chunks", required_argument, NULL, 'k'},
-                                            {"quant", required_argument, NULL, 'q'},
-                                            {"pure", no_argument, NULL, 'p'},
-                                            {"output", required_argument, NULL, 'o'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {0}};
-    vd_edit_options *edit = &a->options.edit;
-    vd_calib_options *calib = &a->options.calib;
-    bool good = true;
-    int c;
-    while (good && (c = getopt_long(argc, argv, ":o:t:", options, NULL)) != -1) {
-        if (c == 'c')
-            good = parse_cut("--clip", optarg, true, &edit->clip);
-        else if (c == 'b')
-            good = parse_cut("--threshold", optarg, false, &edit->below);
-        else if (c == 'a')
-            good = parse_cut("--threshold-above", optarg, false, &edit->above);
-        else if (c == 'r')
-            good = parse_prune(optarg, &edit->prune);
-        else if (c == 'l')
-            calib->path = optarg;
-        else if (c == 'x')
-            good = vd_cli_parse_size("compress", "--calib-ctx", optarg, 16, VD_CALIB_CTX_MAX,
-                                     &calib->ctx);
-        else if (c == 'k')
-            good = vd_cli_parse_size("compress", "--calib-chunks", optarg, 1, 1 << 20,
-                                     &calib->n_chunks);
-        else if (c == 'q')
-            good = parse_type(optarg, &a->options.type);
-        else if (c == 'p')
-            a->options.mix.pure = true;
-        else if (c == 'o')
-            a->target = optarg;
-        else if (c == 't')
-            good = vd_cli_parse_size("compress", "-t", optarg, 1, 256, &a->options.n_threads);
-        else if (c == 'j')
-            a->json = true;
-        else
-            good = vd_cli_bad_option("compress", c, argv) == VD_EXIT_OK;
-    }
-    good = good && check(argc, a);
-    if (good)
-        a->model = argv[optind];
-    return good;
-}
-
 /* The run is over and well. */
-static int print(const args *a, const vd_compress_result *result, const watch *w, double seconds)
+static int print(const vd_compress_args *a, const vd_compress_result *result, const watch *w,
+                 double seconds)
 {
     vd_compress_report report = {.input = a->model, .output = a->target, .options = &a->options,
                                  .result = result, .line = w->line, .n_lines = w->n_lines,
@@ -265,13 +98,13 @@ static int print(const args *a, const vd_compress_result *result, const watch *w
 
 static int compress_main(int argc, char **argv)
 {
-    args a = {0};
+    vd_compress_args a = {0};
     watch w = {0};
     vd_compress_result result;
     vd_err err = {0};
     char *path = NULL;
     int status = VD_EXIT_OK;
-    if (!parse(argc, argv, &a))
+    if (!vd_compress_args_parse(argc, argv, &a))
         return VD_EXIT_USAGE;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
@@ -306,6 +139,6 @@ static int compress_main(int argc, char **argv)
 const vd_command vd_cmd_compress = {
     .name = "compress",
     .summary = "a smaller model: pruned, in fewer bits",
-    .help = help,
+    .help = vd_compress_help,
     .main = compress_main,
 };

@@ -1,0 +1,18 @@
+/* compress_args.h - the options of `verdant compress`. */
+#ifndef VD_CLI_COMPRESS_ARGS_H
+#define VD_CLI_COMPRESS_ARGS_H
+
+#include "compress/compress.h"
+
+typedef struct vd_compress_args {
+    const char *model, *target;
+    vd_compress_options options;
+    bool json;
+} vd_compress_args;
+
+extern const char vd_compress_help[];
+
+/* False after a message on stderr: the command line is no good. Strings are borrowed from argv. */
+bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args);
+
+#endif
