@@ -133,6 +133,7 @@ static int compress_main(int argc, char **argv)
     vd_free(w.line);
     vd_meter_close(w.meter);
     vd_free(path);
+    vd_compress_args_done(&a);
     return status;
 }
 

@@ -43,6 +43,12 @@ const char vd_compress_help[] =
     "                      Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come out byte for byte as there.\n"
     "                      Without it every tensor keeps its type\n"
     "  --pure              no mixture: every matrix of the one type\n"
+    "  --tensor-type P=TYPE\n"
+    "                      matrices whose name holds the regular expression P get TYPE, a type of\n"
+    "                      tensors (Q6_K, not Q4_K_M), whatever --quant says; may be repeated, the\n"
+    "                      first P that matches counts: --tensor-type 'blk.[0-3].ffn_down=Q6_K'\n"
+    "  --types FILE        such a type for each tensor that a JSON file names:\n"
+    "                      {\"tensors\":{\"blk.0.attn_q.weight\":\"Q4_K\",...}}\n"
     "\n"
     "The file appears whole or not at all. Start from F32, F16 or BF16: a model that is quantized\n"
     "already loses a second time. Zeros alone make no file smaller; types with a minimum (Q4_1,\n"
@@ -129,6 +135,29 @@ static bool on_pure(vd_compress_args *a, const char *text)
     return true;
 }
 
+static bool add_types(vd_compress_args *a, const char *text,
+                      vd_status (*add)(vd_types *types, const char *text, vd_err *err))
+{
+    vd_types **types = &a->options.mix.types;
+    vd_err err = {0};
+    vd_status st = *types == NULL ? vd_types_create(types, &err) : VD_OK;
+    if (st == VD_OK)
+        st = add(*types, text, &err);
+    if (st != VD_OK)
+        vd_cli_misuse("compress", "%s", err.message);
+    return st == VD_OK;
+}
+
+static bool on_tensor_type(vd_compress_args *a, const char *text)
+{
+    return add_types(a, text, vd_types_add_pattern);
+}
+
+static bool on_types(vd_compress_args *a, const char *text)
+{
+    return add_types(a, text, vd_types_add_file);
+}
+
 static bool on_output(vd_compress_args *a, const char *text)
 {
     a->target = text;
@@ -165,6 +194,8 @@ static const option_row rows[] = {
     {"calib-chunks", 0, true, on_calib_chunks},
     {"quant", 0, true, on_quant},
     {"pure", 0, false, on_pure},
+    {"tensor-type", 0, true, on_tensor_type},
+    {"types", 0, true, on_types},
     {"output", 'o', true, on_output},
     {"threads", 't', true, on_threads},
     {"json", 0, false, on_json},
@@ -180,7 +211,7 @@ static bool check(int argc, const vd_compress_args *a)
     const char *wrong = NULL;
     if (optind + 1 != argc || a->target == NULL)
         wrong = "one MODEL and -o are needed";
-    else if (o->type == NULL && !vd_edit_wanted(&o->edit))
+    else if (o->type == NULL && o->mix.types == NULL && !vd_edit_wanted(&o->edit))
         wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
     else if (o->type == NULL && o->mix.pure)
         wrong = "--pure says how to --quant";
@@ -223,9 +254,16 @@ bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args)
                            : vd_cli_bad_option("compress", c, argv) == VD_EXIT_OK;
     }
     good = good && check(argc, &a);
-    if (good) {
-        a.model = argv[optind];
+    a.model = good ? argv[optind] : NULL;
+    if (good)
         *ret_args = a;
-    }
+    else
+        vd_compress_args_done(&a);
     return good;
+}
+
+void vd_compress_args_done(vd_compress_args *a)
+{
+    vd_types_free(a->options.mix.types);
+    a->options.mix.types = NULL;
 }

@@ -14,5 +14,6 @@ extern const char vd_compress_help[];
 
 /* False after a message on stderr: the command line is no good. Strings are borrowed from argv. */
 bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args);
+void vd_compress_args_done(vd_compress_args *args);
 
 #endif

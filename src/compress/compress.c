@@ -197,20 +197,36 @@ static bool equals(vd_str text, const char *other)
     return text.n == strlen(other) && starts_with(text, other);
 }
 
+/* The file type of the new file; NULL where no type changes. Of types that the user chose tensor by
+ * tensor, the one that most weights have. */
+static const vd_filetype *filetype_of(const job *j)
+{
+    uint64_t n_values[VD_DTYPE_LIMIT] = {0};
+    uint32_t most = VD_DTYPE_F32;
+    if (j->options->type != NULL || j->options->mix.types == NULL)
+        return j->options->type;
+    for (size_t i = 0; i < j->n_entries; i++)
+        n_values[j->entries[i].dtype] += j->entries[i].tensor->dim[0] *
+                                         rows_of(j->entries[i].tensor);
+    for (uint32_t i = 0; i < VD_DTYPE_LIMIT; i++)
+        most = n_values[i] > n_values[most] ? i : most;
+    return vd_filetype_find(vd_dtype_name(most));
+}
+
 /* Metadata and the tensor table. */
 static vd_status write_head(job *j, vd_err *err)
 {
     static const char version[] = "general.quantization_version", type[] = "general.file_type";
+    const vd_filetype *mostly = filetype_of(j);
     for (size_t i = 0; i < vd_gguf_n_kv(j->gguf); i++) {
         const vd_gguf_kv *kv = vd_gguf_kv_at(j->gguf, i);
-        bool retyped = j->options->type != NULL && (equals(kv->key, version) ||
-                                                    equals(kv->key, type));
+        bool retyped = mostly != NULL && (equals(kv->key, version) || equals(kv->key, type));
         if (!retyped && !starts_with(kv->key, "split."))
             vd_gguf_out_kv(j->out, kv);
     }
-    if (j->options->type != NULL) {
+    if (mostly != NULL) {
         vd_gguf_out_u32(j->out, version, QUANTIZATION_VERSION);
-        vd_gguf_out_u32(j->out, type, j->options->type->number);
+        vd_gguf_out_u32(j->out, type, mostly->number);
     }
     for (size_t i = 0; i < j->n_entries; i++) {
         const vd_gguf_tensor *t = j->entries[i].tensor;

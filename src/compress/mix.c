@@ -316,6 +316,24 @@ static void read_model(const vd_gguf *gguf, mix *m)
                                        is(arch, "qwen2") || is(arch, "deci"));
 }
 
+/* What the user wants goes before the mixture, and never falls back. */
+static vd_status override(vd_types *types, vd_mix_entry *entry, bool may, bool *ret_done,
+                          vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    vd_dtype dtype;
+    *ret_done = types != NULL && vd_types_find(types, tensor->name, may, &dtype);
+    if (!*ret_done)
+        return VD_OK;
+    if (tensor->dim[0] % vd_dtype_get(dtype)->block != 0)
+        return VD_FAIL(err, VD_ERR_ARG, "rows of %.*s have %llu values, no multiple of the %u that "
+                       "%s needs", (int)tensor->name.n, tensor->name.data,
+                       (unsigned long long)tensor->dim[0], (unsigned)vd_dtype_get(dtype)->block,
+                       vd_dtype_name(dtype));
+    entry->dtype = dtype;
+    return VD_OK;
+}
+
 vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
                         const vd_mix_options *options, vd_mix_entry *entries, vd_err *err)
 {
@@ -333,18 +351,19 @@ vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
         vd_mix_entry *entry = &entries[i];
         entry->dtype = entry->tensor->dtype;
         entry->layer = layer_of(entry->tensor->name);
-        if (!may_change(entry->tensor))
+        bool may = may_change(entry->tensor), done;
+        entry->in_layer = may && entry->layer >= 0;
+        vd_dtype wanted = type != NULL ? type->dtype : VD_DTYPE_F32;
+        if (may && type != NULL && !options->pure &&
+            vd_dtype_get(type->dtype)->block > 1) /* floats are never mixed */
+            wanted = wanted_type(&m, entry->tensor); /* counts its like, also what is overridden */
+        st = override(options->types, entry, may, &done, err);
+        if (st != VD_OK || done || !may || type == NULL)
             continue;
-        entry->in_layer = entry->layer >= 0;
-        if (type == NULL)
-            continue;
-        vd_dtype wanted = type->dtype;
-        if (!options->pure && vd_dtype_get(type->dtype)->block > 1) /* floats are never mixed */
-            wanted = wanted_type(&m, entry->tensor);
         vd_dtype dtype = wanted;
         st = suit_rows(entry->tensor, &dtype, err);
         entry->dtype = dtype;
         entry->fell_back = dtype != wanted;
     }
-    return st;
+    return st == VD_OK && options->types != NULL ? vd_types_check_used(options->types, err) : st;
 }

@@ -12,6 +12,7 @@
 #include <verdant/status.h>
 
 #include "compress/filetype.h"
+#include "compress/types.h"
 #include "model/gguf.h"
 
 typedef struct vd_mix_entry {
@@ -25,11 +26,12 @@ typedef struct vd_mix_entry {
 
 typedef struct vd_mix_options {
     bool pure; /* every matrix of the file type's own type, but for what must fall back */
+    vd_types *types; /* go before all that; borrowed. NULL: none */
 } vd_mix_options;
 
 /* Fills entries[vd_gguf_n_tensors], in the order in which the new file shall hold the tensors: by
  * layer, then by name, what is in no layer first. `type` NULL: each tensor keeps its own.
- * VD_ERR_ARG where a type has no fall-back (Q1_0). */
+ * VD_ERR_ARG where a type has no fall-back (Q1_0), or one of options->types does not suit. */
 VD_NODISCARD vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
                                      const vd_mix_options *options, vd_mix_entry *entries,
                                      vd_err *err);
