@@ -2,6 +2,7 @@
 #ifndef VERDANT_VERDANT_H
 #define VERDANT_VERDANT_H
 
+#include <verdant/compress.h>
 #include <verdant/engine.h>
 #include <verdant/status.h>
 #include <verdant/template.h>
