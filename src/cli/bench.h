@@ -78,6 +78,14 @@ int vd_bench_work(const vd_bench_args *args);
  * turn; prints or writes a record of each. Returns the exit status. */
 int vd_bench_trace(const vd_bench_args *args);
 
+/* One phase over all runs: medians. */
+typedef struct vd_bench_summary {
+    uint64_t n_tokens; /* per run */
+    double tok_s, min_tok_s, max_tok_s, j_per_tok;
+} vd_bench_summary;
+
+vd_bench_summary vd_bench_summarize(const vd_run *run, bool prefill);
+
 /* Writes the records below args->folder, and prints JSON or a table. Returns the exit status. */
 int vd_bench_print(const vd_bench *bench);
 /* FOLDER/NAME.json for each run: its model's name, or of a trace "copies" or "shared". */

@@ -2,8 +2,8 @@
 #include "cli/bench_limit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/checked.h"
 #include "engine/engine.h"
@@ -62,24 +62,31 @@ uint64_t vd_bench_kv_bytes(const vd_engine *e, size_t depth)
                       (double)tokens);
 }
 
-uint64_t vd_bench_pss_bytes(pid_t pid)
+/* The number behind `field` in a file of lines "Field:   123 kB", in bytes; 0: there is none. */
+static uint64_t read_kb(const char *path, const char *field)
 {
-    char path[64], line[256];
-    unsigned long long kb = 0;
-    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+    char line[256];
+    size_t n = strlen(field);
+    uint64_t bytes = 0;
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return 0;
-    while (fgets(line, sizeof(line), file) != NULL)
-        if (sscanf(line, "Pss: %llu kB", &kb) == 1)
-            break;
+    while (bytes == 0 && fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, field, n) == 0 && line[n] == ':')
+            bytes = strtoull(line + n + 1, NULL, 10) * 1024;
     fclose(file);
-    return kb * 1024;
+    return bytes;
 }
 
+uint64_t vd_bench_pss_bytes(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+    return read_kb(path, "Pss");
+}
+
+/* Not ru_maxrss, which a program inherits from the one that started it. */
 uint64_t vd_bench_peak_bytes(void)
 {
-    struct rusage usage = {0};
-    getrusage(RUSAGE_SELF, &usage);
-    return (uint64_t)usage.ru_maxrss * 1024;
+    return read_kb("/proc/self/status", "VmHWM");
 }

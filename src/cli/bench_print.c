@@ -11,12 +11,6 @@
 #include "cli/cli.h"
 #include "cli/format.h"
 
-/* One phase over all runs: medians. */
-typedef struct phase {
-    uint64_t n_tokens; /* per run */
-    double tok_s, min_tok_s, max_tok_s, j_per_tok;
-} phase;
-
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -29,11 +23,11 @@ static double median(double *values, size_t n)
     return n % 2 != 0 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-static phase summarize(const vd_run *run, bool prefill)
+vd_bench_summary vd_bench_summarize(const vd_run *run, bool prefill)
 {
     double seconds[VD_BENCH_RUNS_MAX], joules[VD_BENCH_RUNS_MAX];
     size_t n = run->n_samples;
-    phase p = {0};
+    vd_bench_summary p = {0};
     for (size_t i = 0; i < n; i++) {
         const vd_run_phase *one = prefill ? &run->sample[i].prefill : &run->sample[i].decode;
         p.n_tokens = one->tokens;
@@ -47,7 +41,7 @@ static phase summarize(const vd_run *run, bool prefill)
     return p;
 }
 
-static json_t *phase_json(const phase *p)
+static json_t *phase_json(const vd_bench_summary *p)
 {
     return json_pack("{s:f,s:f,s:f,s:f,s:I}", "tok_s", p->tok_s, "tok_s_min", p->min_tok_s,
                      "tok_s_max", p->max_tok_s, "j_per_tok", p->j_per_tok, "n_tokens",
@@ -68,12 +62,12 @@ static double step_bytes(const vd_bench_model *m)
            (double)m->kv_bytes * (double)m->run.settings.batch;
 }
 
-static double read_gb_s(const vd_bench_model *m, const phase *decode)
+static double read_gb_s(const vd_bench_model *m, const vd_bench_summary *decode)
 {
     return step_bytes(m) * decode->tok_s / (double)m->run.settings.batch * 1e-9;
 }
 
-static json_t *limit_json(const vd_bench_model *m, const phase *decode)
+static json_t *limit_json(const vd_bench_model *m, const vd_bench_summary *decode)
 {
     const vd_bandwidth *w = &m->bandwidth;
     json_t *out = json_pack("{s:I,s:I,s:f}", "weight_bytes", (json_int_t)m->weight_bytes,
@@ -93,7 +87,7 @@ static json_t *limit_json(const vd_bench_model *m, const phase *decode)
 }
 
 /* What `verdant bench` adds to a record: it stands beside the record's own fields. */
-static json_t *more_json(const vd_bench_model *m, const phase *decode)
+static json_t *more_json(const vd_bench_model *m, const vd_bench_summary *decode)
 {
     json_t *out = json_pack("{s:o,s:f}", "decode_reads", limit_json(m, decode), "load_s",
                             (double)m->load_ns * 1e-9);
@@ -109,7 +103,7 @@ static json_t *more_json(const vd_bench_model *m, const phase *decode)
 static json_t *model_json(const vd_bench *b, const vd_bench_model *m)
 {
     const vd_run *run = &m->run;
-    phase prefill = summarize(run, true), decode = summarize(run, false);
+    vd_bench_summary prefill = vd_bench_summarize(run, true), decode = vd_bench_summarize(run, false);
     json_t *out = json_pack(
         "{s:o,s:o,s:f,s:s,s:f,s:I,s:I,s:I,s:s,s:I,s:I}", "prefill", phase_json(&prefill), "decode",
         phase_json(&decode), "j_per_tok", decode.j_per_tok, "energy_method", run->meter.method,
@@ -144,7 +138,7 @@ static json_t *all_json(const vd_bench *b)
     return list;
 }
 
-static void print_phase(const char *name, const phase *p)
+static void print_phase(const char *name, const vd_bench_summary *p)
 {
     char range[64];
     snprintf(range, sizeof(range), "(%.1f .. %.1f)", p->min_tok_s, p->max_tok_s);
@@ -152,7 +146,7 @@ static void print_phase(const char *name, const phase *p)
            (double)p->n_tokens / p->tok_s * 1e3, p->tok_s, range, p->j_per_tok);
 }
 
-static void print_limit(const vd_bench_model *m, const phase *decode)
+static void print_limit(const vd_bench_model *m, const vd_bench_summary *decode)
 {
     const vd_bandwidth *w = &m->bandwidth;
     printf("a decode step reads %s: %.1f GB/s",
@@ -166,7 +160,7 @@ static void print_limit(const vd_bench_model *m, const phase *decode)
 static void print_model(const vd_bench *b, const vd_bench_model *m)
 {
     const vd_run *run = &m->run;
-    phase prefill = summarize(run, true), decode = summarize(run, false);
+    vd_bench_summary prefill = vd_bench_summarize(run, true), decode = vd_bench_summarize(run, false);
     size_t n_batch = (size_t)run->settings.batch;
     size_t n_threads = (size_t)run->settings.threads;
     printf("%s, %zu thread%s, kernels %s, %zu sequence%s", m->name, n_threads,

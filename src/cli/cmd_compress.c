@@ -85,15 +85,32 @@ static void on_edited(void *ctx, const vd_compress_edited *tensor)
 
 /* The run is over and well. */
 static int print(const vd_compress_args *a, const vd_compress_result *result, const watch *w,
-                 double seconds)
+                 double seconds, const vd_compare *compare)
 {
     vd_compress_report report = {.input = a->model, .output = a->target, .options = &a->options,
                                  .result = result, .line = w->line, .n_lines = w->n_lines,
                                  .seconds = seconds, .joules = joules_of(w), .reading = &w->last,
-                                 .gap = w->gap};
+                                 .gap = w->gap, .compare = compare};
     if (w->lost)
         fprintf(stderr, "note: there was no memory to list all matrices\n");
     return a->json ? vd_compress_print_json(&report) : vd_compress_print_table(&report);
+}
+
+/* What was made stays, also where comparing it fails. */
+static int finish(const vd_compress_args *a, const vd_compare_input *input, const char *path,
+                  const vd_compress_result *result, const watch *w, double seconds)
+{
+    vd_compare compare;
+    vd_err err = {0};
+    vd_status st = VD_OK;
+    if (a->compare.text != NULL)
+        st = vd_compare_run(&a->compare, input, path, a->target, &compare, &err);
+    int status = print(a, result, w, seconds,
+                       st == VD_OK && a->compare.text != NULL ? &compare : NULL);
+    if (st == VD_OK)
+        return status;
+    vd_err_prefix(&err, "%s is written, but cannot be compared", a->target);
+    return vd_cli_failed("compress", &err);
 }
 
 static int compress_main(int argc, char **argv)
@@ -101,6 +118,7 @@ static int compress_main(int argc, char **argv)
     vd_compress_args a = {0};
     watch w = {0};
     vd_compress_result result;
+    vd_compare_input input = {0};
     vd_err err = {0};
     char *path = NULL;
     int status = VD_EXIT_OK;
@@ -115,6 +133,8 @@ static int compress_main(int argc, char **argv)
     a.options.ctx = &w;
     vd_status st = vd_store_resolve(a.model, &path, &err);
     if (st == VD_OK)
+        st = vd_compare_read(&a.compare, &input, &err);
+    if (st == VD_OK)
         st = vd_meter_open(NULL, &w.meter, &err);
     if (st == VD_OK) {
         vd_meter_read(w.meter, &w.first);
@@ -124,7 +144,7 @@ static int compress_main(int argc, char **argv)
         read_meter(&w);
         vd_progress_done(&w.progress);
         if (st == VD_OK)
-            status = print(&a, &result, &w, seconds);
+            status = finish(&a, &input, path, &result, &w, seconds);
     }
     if (st != VD_OK)
         status = vd_cli_failed("compress", &err);
@@ -132,6 +152,7 @@ static int compress_main(int argc, char **argv)
         vd_free(w.line[i].name);
     vd_free(w.line);
     vd_meter_close(w.meter);
+    vd_compare_input_done(&input);
     vd_free(path);
     vd_compress_args_done(&a);
     return status;
@@ -141,5 +162,6 @@ const vd_command vd_cmd_compress = {
     .name = "compress",
     .summary = "a smaller model: pruned, in fewer bits",
     .help = vd_compress_help,
+    .help_more = vd_compress_help_more,
     .main = compress_main,
 };

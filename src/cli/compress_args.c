@@ -9,65 +9,6 @@
 #include "cli/cli.h"
 #include "compress/calibrated.h"
 
-const char vd_compress_help[] =
-    "usage: verdant compress MODEL -o FILE.gguf [what to do] [options]\n"
-    "\n"
-    "Writes MODEL smaller, or with weights that are easier to make small. Done in this order, to\n"
-    "the matrices of the layers; norms, biases, routers and embeddings are never clipped or\n"
-    "pruned:\n"
-    "\n"
-    "  --clip T            magnitudes above T become T, the sign stays. T is a magnitude (0.25),\n"
-    "                      a percentile of each matrix (p99.9), so many times its root mean\n"
-    "                      square (4rms), or auto: where the error of --quant is least\n"
-    "  --threshold T       weights of a magnitude below T become zero; T as above, not auto\n"
-    "  --threshold-above T the other reading in use: those of a magnitude above T become zero\n"
-    "  --prune METHOD:KEEP keep a share of each matrix, 1 all and 0 none; what goes is zero\n"
-    "                        magnitude:0.5   the larger half of it\n"
-    "                        magnitude:2:4   or 2:4: the 2 largest of every 4 in a row\n"
-    "                      and with --calib, by what the matrix reads there:\n"
-    "                        wanda:0.5       the larger half of each row, times its input's size\n"
-    "                        sparsegpt:0.5   and what is left makes up for what goes\n"
-    "                        obs:0.5         Wanda's choice, SparseGPT's repair\n"
-    "                      each of them N:M too (wanda:2:4)\n"
-    "  --calib FILE        a text like those that the model will be used on, not the one it is\n"
-    "                      judged by\n"
-    "  --calib-ctx N       tokens of a chunk, default 512\n"
-    "  --calib-chunks N    so many chunks; by default all that the text has, at most 128\n"
-    "  --quant TYPE        fewer bits. By falling size:\n"
-    "                        F32 BF16 F16 Q8_0 Q6_K Q5_1 Q5_0 Q5_K_M Q5_K_S Q4_1 Q4_K_M Q4_K_S\n"
-    "                        Q4_0 IQ4_NL IQ4_XS MXFP4_MOE Q3_K_L Q3_K_M IQ3_M IQ3_S Q3_K_S Q2_K\n"
-    "                      and, for models trained with such weights:\n"
-    "                        Q2_0 TQ2_0 TQ1_0 Q1_0\n"
-    "                      Q3_K, Q4_K and Q5_K mean the _M mixtures. The types of single tensors\n"
-    "                      are those that llama.cpp's quantizer chooses for the same TYPE, and\n"
-    "                      Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come out byte for byte as there.\n"
-    "                      Without it every tensor keeps its type\n"
-    "  --pure              no mixture: every matrix of the one type\n"
-    "  --tensor-type P=TYPE\n"
-    "                      matrices whose name holds the regular expression P get TYPE, a type of\n"
-    "                      tensors (Q6_K, not Q4_K_M), whatever --quant says; may be repeated, the\n"
-    "                      first P that matches counts: --tensor-type 'blk.[0-3].ffn_down=Q6_K'\n"
-    "  --types FILE        such a type for each tensor that a JSON file names:\n"
-    "                      {\"tensors\":{\"blk.0.attn_q.weight\":\"Q4_K\",...}}\n"
-    "\n"
-    "The file appears whole or not at all. Start from F32, F16 or BF16: a model that is quantized\n"
-    "already loses a second time. Zeros alone make no file smaller; types with a minimum (Q4_1,\n"
-    "Q4_K, ...) do not keep them all, which the table shows.\n"
-    "\n"
-    "  -o FILE             where to write; never over MODEL itself\n"
-    "  -t, --threads N     default: one per core\n"
-    "  --json              {\"quant\":...,\"before\":{\"F16\":{\"tensors\":...,\"bytes\":...}},\n"
-    "                       \"after\":{...},\"file_bytes_before\":...,\"file_bytes_after\":...,\n"
-    "                       \"bits_per_weight\":...,\"seconds\":...,\"energy\":{\"total_j\":...,\n"
-    "                       \"method\":...,\"uncertainty_pct\":...},\"calib_tokens\":...,\n"
-    "                       \"sparsity_edited\":...,\n"
-    "                       \"edited\":[{\"tensor\":...,\"values\":...,\"sparsity_before\":...,\n"
-    "                       \"sparsity_after\":...,\"clip\":...}]}\n"
-    "\n"
-    "Example:\n"
-    "  verdant compress smollm2-f16.gguf -o smollm2-q4.gguf --quant Q4_K_M\n"
-    "  verdant compress smollm2-f16.gguf -o half.gguf --prune magnitude:0.5 --quant Q8_0\n";
-
 /* ---- values -----------------------------------------------------------------------------------*/
 
 static bool read_cut(const char *option, const char *text, bool allow_auto, vd_cut *ret)
@@ -169,6 +110,36 @@ static bool on_threads(vd_compress_args *a, const char *text)
     return vd_cli_parse_size("compress", "-t", text, 1, 256, &a->options.n_threads);
 }
 
+static bool on_compare(vd_compress_args *a, const char *text)
+{
+    a->compare.text = text;
+    return true;
+}
+
+static bool on_compare_task(vd_compress_args *a, const char *text)
+{
+    a->compare.task = text;
+    return true;
+}
+
+static bool on_compare_ctx(vd_compress_args *a, const char *text)
+{
+    return vd_cli_parse_size("compress", "--compare-ctx", text, 4, VD_CALIB_CTX_MAX,
+                             &a->compare.ctx);
+}
+
+static bool on_compare_chunks(vd_compress_args *a, const char *text)
+{
+    return vd_cli_parse_size("compress", "--compare-chunks", text, 1, SIZE_MAX,
+                             &a->compare.n_chunks);
+}
+
+static bool on_compare_limit(vd_compress_args *a, const char *text)
+{
+    return vd_cli_parse_size("compress", "--compare-limit", text, 1, SIZE_MAX,
+                             &a->compare.n_tasks);
+}
+
 static bool on_json(vd_compress_args *a, const char *text)
 {
     a->json = true;
@@ -196,6 +167,11 @@ static const option_row rows[] = {
     {"pure", 0, false, on_pure},
     {"tensor-type", 0, true, on_tensor_type},
     {"types", 0, true, on_types},
+    {"compare", 0, true, on_compare},
+    {"compare-task", 0, true, on_compare_task},
+    {"compare-ctx", 0, true, on_compare_ctx},
+    {"compare-chunks", 0, true, on_compare_chunks},
+    {"compare-limit", 0, true, on_compare_limit},
     {"output", 'o', true, on_output},
     {"threads", 't', true, on_threads},
     {"json", 0, false, on_json},
@@ -223,6 +199,14 @@ static bool check(int argc, const vd_compress_args *a)
         wrong = "this way of pruning needs a text: --calib FILE";
     else if (!calibrated && (o->calib.path != NULL || o->calib.ctx != 0 || o->calib.n_chunks != 0))
         wrong = "nothing here is calibrated: --calib is for --prune wanda, sparsegpt or obs";
+    else if (a->compare.text == NULL &&
+             (a->compare.task != NULL || a->compare.ctx != 0 || a->compare.n_chunks != 0 ||
+              a->compare.n_tasks != 0))
+        wrong = "--compare-... say how to --compare";
+    else if (a->compare.ctx % 2 != 0)
+        wrong = "--compare-ctx is odd; the second half of each chunk is scored";
+    else if (a->compare.n_tasks != 0 && a->compare.task == NULL)
+        wrong = "--compare-limit is for --compare-task";
     if (wrong != NULL)
         vd_cli_misuse("compress", "%s", wrong);
     return wrong == NULL;

@@ -2,15 +2,17 @@
 #ifndef VD_CLI_COMPRESS_ARGS_H
 #define VD_CLI_COMPRESS_ARGS_H
 
+#include "cli/compress_compare.h"
 #include "compress/compress.h"
 
 typedef struct vd_compress_args {
     const char *model, *target;
     vd_compress_options options;
+    vd_compare_options compare;
     bool json;
 } vd_compress_args;
 
-extern const char vd_compress_help[];
+extern const char vd_compress_help[], vd_compress_help_more[]; /* compress_help.c */
 
 /* False after a message on stderr: the command line is no good. Strings are borrowed from argv. */
 bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args);

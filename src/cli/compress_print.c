@@ -33,6 +33,13 @@ static double sparsity(uint64_t n_zeros, uint64_t n)
     return n > 0 ? (double)n_zeros / (double)n : 0;
 }
 
+static vd_compare_cost cost_of(const vd_compress_report *report)
+{
+    return (vd_compare_cost){.bytes_before = report->result->file_bytes_before,
+                             .bytes_after = report->result->file_bytes_after,
+                             .joules = report->joules, .seconds = report->seconds};
+}
+
 static json_t *edited_json(const vd_compress_report *report)
 {
     json_t *all = json_array();
@@ -73,6 +80,9 @@ int vd_compress_print_json(const vd_compress_report *report)
         json_object_set_new(all, "sparsity_edited", json_real(sparsity(r->n_zeros_after,
                                                                        r->n_edited)));
     }
+    vd_compare_cost cost = cost_of(report);
+    if (all != NULL && report->compare != NULL)
+        json_object_set_new(all, "compare", vd_compare_json(report->compare, &cost));
     return vd_cli_put_json("compress", all);
 }
 
@@ -127,6 +137,9 @@ int vd_compress_print_table(const vd_compress_report *report)
     printf("time     %.1f s, %zu threads\n", report->seconds, r->n_threads);
     printf("energy   %.1f J by %s, +-%.0f %%%s\n", report->joules, report->reading->method,
            report->reading->uncertainty_pct, report->gap ? "; some of it went unseen" : "");
+    vd_compare_cost cost = cost_of(report);
+    if (report->compare != NULL)
+        vd_compare_print(report->compare, &cost);
     if (r->n_fell_back > 0)
         fprintf(stderr, "note: rows of %zu tensors do not suit %s; they got the nearest type that "
                         "fits\n", r->n_fell_back, o->type->name);

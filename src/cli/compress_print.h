@@ -2,6 +2,7 @@
 #ifndef VD_CLI_COMPRESS_PRINT_H
 #define VD_CLI_COMPRESS_PRINT_H
 
+#include "cli/compress_compare.h"
 #include "compress/compress.h"
 #include "energy/meter.h"
 
@@ -20,6 +21,7 @@ typedef struct vd_compress_report {
     double seconds, joules;
     const vd_reading *reading; /* the last: method and uncertainty of `joules` */
     bool gap;                  /* some of the energy went unseen */
+    const vd_compare *compare; /* NULL: before and after were not compared */
 } vd_compress_report;
 
 /* Return the exit status. */

@@ -145,13 +145,20 @@ static int no_command(const char *name)
     return VD_EXIT_USAGE;
 }
 
+static void put_help(const vd_command *command)
+{
+    fputs(command->help, stdout);
+    if (command->help_more != NULL)
+        fputs(command->help_more, stdout);
+}
+
 static int help_main(int argc, char **argv)
 {
     const vd_command *command = argc > 1 ? find_command(argv[1]) : NULL;
     if (argc > 1 && command == NULL)
         return no_command(argv[1]);
     if (command != NULL)
-        fputs(command->help, stdout);
+        put_help(command);
     else
         print_overview(stdout);
     return VD_EXIT_OK;
@@ -171,7 +178,7 @@ static int run(int argc, char **argv)
         return no_command(name);
     if (!asks_for_help(argc, argv))
         return command->main(argc, argv);
-    fputs(command->help, stdout);
+    put_help(command);
     return VD_EXIT_OK;
 }
 
