@@ -103,7 +103,8 @@ static json_t *more_json(const vd_bench_model *m, const vd_bench_summary *decode
 static json_t *model_json(const vd_bench *b, const vd_bench_model *m)
 {
     const vd_run *run = &m->run;
-    vd_bench_summary prefill = vd_bench_summarize(run, true), decode = vd_bench_summarize(run, false);
+    vd_bench_summary prefill = vd_bench_summarize(run, true),
+                     decode = vd_bench_summarize(run, false);
     json_t *out = json_pack(
         "{s:o,s:o,s:f,s:s,s:f,s:I,s:I,s:I,s:s,s:I,s:I}", "prefill", phase_json(&prefill), "decode",
         phase_json(&decode), "j_per_tok", decode.j_per_tok, "energy_method", run->meter.method,
@@ -160,7 +161,8 @@ static void print_limit(const vd_bench_model *m, const vd_bench_summary *decode)
 static void print_model(const vd_bench *b, const vd_bench_model *m)
 {
     const vd_run *run = &m->run;
-    vd_bench_summary prefill = vd_bench_summarize(run, true), decode = vd_bench_summarize(run, false);
+    vd_bench_summary prefill = vd_bench_summarize(run, true),
+                     decode = vd_bench_summarize(run, false);
     size_t n_batch = (size_t)run->settings.batch;
     size_t n_threads = (size_t)run->settings.threads;
     printf("%s, %zu thread%s, kernels %s, %zu sequence%s", m->name, n_threads,

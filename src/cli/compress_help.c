@@ -40,7 +40,7 @@ const char vd_compress_help_more[] =
     "  --tensor-type P=TYPE\n"
     "                      matrices whose name holds the regular expression P get TYPE, a type\n"
     "                      of tensors (Q6_K, not Q4_K_M), whatever --quant says; may be repeated,\n"
-    "                      the first P that matches counts: --tensor-type 'blk.[0-3].ffn_down=Q6_K'\n"
+    "                      the first that matches counts: --tensor-type 'blk.[0-3].ffn_down=Q6_K'\n"
     "  --types FILE        such a type for each tensor that a JSON file names:\n"
     "                      {\"tensors\":{\"blk.0.attn_q.weight\":\"Q4_K\",...}}\n"
     "\n"
