@@ -28,6 +28,7 @@ static const vd_kernels plain = {
     .packed_bytes = vd_layout_bytes,
     .pack = vd_layout_pack,
     .linear_packed = vd_ref_linear_packed,
+    .sparse_expand = vd_ref_sparse_expand,
     .panel_from = {SIZE_MAX, SIZE_MAX, SIZE_MAX},
     .panel_act_bytes = SIZE_MAX,
     .round_row = vd_ref_round_row,
@@ -51,6 +52,20 @@ static vd_kernels plain_packed, emulated; /* for tests; the latter is "" where t
 static const vd_kernels *chosen;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* VERDANT_SPARSE: another share than the level's own, "off" for none. */
+static void mask_sparse(vd_kernels *k)
+{
+    const char *keep = getenv("VERDANT_SPARSE");
+    char *end = NULL;
+    if (keep == NULL || k->layout_for == no_layout_for)
+        return;
+    float value = strtof(keep, &end);
+    if (strcmp(keep, "off") == 0)
+        k->sparse_keep = 0;
+    else if (end != keep && *end == '\0' && value >= 0 && value <= 1)
+        k->sparse_keep = value;
+}
+
 static void build_tables(void)
 {
     tables[n_tables++] = plain;
@@ -60,8 +75,11 @@ static void build_tables(void)
     plain_packed = plain;
     plain_packed.name = "c-packed";
     plain_packed.layout_for = vd_layout_for;
+    plain_packed.sparse_keep = 0.9f; /* for the tests: it gains nothing */
     plain_packed.panel_from = (vd_panel_from){.narrow = SIZE_MAX, .wide = 32, .rows = 32};
 
+    for (size_t i = 0; i < n_tables; i++)
+        mask_sparse(&tables[i]);
     chosen = &tables[n_tables - 1];
     const char *mask = getenv("VERDANT_CPU");
     for (size_t i = 0; mask != NULL && i < n_tables; i++)

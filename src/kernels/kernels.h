@@ -193,6 +193,17 @@ struct vd_kernels {
     void (*linear_packed)(int layout, const void *packed, size_t n_rows, size_t n_cols,
                           const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
 
+    /* Sparse weights, see sparse.h. The largest share of weights that are not zero with which the
+     * level takes that form, so that decoding gains; 0: never. */
+    float sparse_keep;
+    /* The stream of a row group to its dense form, VD_LAYOUT_Q8. May read 64 bytes behind it. */
+    void (*sparse_expand)(const uint8_t *stream, size_t n_cols, uint8_t *group);
+    /* Rows [begin, end) and up to sparse_tokens rows of act, to the bits of linear_packed on the
+     * dense form. NULL, with sparse_tokens 0: by way of that form. */
+    void (*sparse_linear)(const void *packed, size_t n_cols, const vd_act *act, float *y,
+                          size_t ld_y, size_t begin, size_t end);
+    size_t sparse_tokens;
+
     /* Products through bf16 panels, see src/kernels/README.md: for many tokens. */
     vd_panel_from panel_from;
     size_t panel_act_bytes; /* of activations that all panels pass before the next ones do */
@@ -231,7 +242,8 @@ struct vd_kernels {
     void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);
 };
 
-/* The table for this machine; VERDANT_CPU=NAME masks from the environment, read once. Asks what the
+/* The table for this machine; VERDANT_CPU=NAME masks from the environment, read once. So is
+ * VERDANT_SPARSE, a share from 0 to 1 in place of each level's sparse_keep, or "off". Asks what the
  * system lets programs use (XCR0, AT_HWCAP). Never NULL. */
 const vd_kernels *vd_kernels_get(void);
 /* The table of one level by name, for tests and benches; NULL where the machine lacks it. Beside

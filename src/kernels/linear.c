@@ -5,8 +5,27 @@
 #include "base/fail.h"
 #include "kernels/layout.h"
 #include "kernels/slab.h"
+#include "kernels/sparse.h"
 
 enum { ALIGN = 64, BLOCK = 32 };
+
+/* The packed layout for these rows, and its bytes; 0 for none. */
+static int choose_layout(const vd_kernels *k, vd_dtype dtype, size_t n_rows, size_t n_cols,
+                         const void *rows, size_t *ret_bytes)
+{
+    int layout = k->layout_for(dtype, n_rows, n_cols);
+    if (layout == 0)
+        return 0;
+    *ret_bytes = k->packed_bytes(layout, n_rows, n_cols);
+    if (k->sparse_keep > 0 && vd_sparse_can(dtype, n_cols)) {
+        size_t sparse_bytes = vd_sparse_bytes(dtype, rows, n_rows, n_cols);
+        if (sparse_bytes <= vd_sparse_bytes_at(k->sparse_keep, n_rows, n_cols)) {
+            *ret_bytes = sparse_bytes;
+            return VD_LAYOUT_SPARSE;
+        }
+    }
+    return layout;
+}
 
 vd_status vd_weight_prepare(const vd_kernels *k, vd_precision precision, vd_dtype dtype,
                             size_t n_rows, size_t n_cols, const void *rows,
@@ -25,14 +44,15 @@ vd_status vd_weight_prepare(const vd_kernels *k, vd_precision precision, vd_dtyp
                        (unsigned)vd_dtype_get(dtype)->block);
 
     if (precision == VD_PRECISION_FAST && file_bytes != 0)
-        weight.layout = k->layout_for(dtype, n_rows, n_cols);
+        weight.layout = choose_layout(k, dtype, n_rows, n_cols, rows, &weight.packed_bytes);
     if (weight.layout != 0) {
-        weight.packed_bytes = k->packed_bytes(weight.layout, n_rows, n_cols);
         weight.packed = vd_slab_take(weight.packed_bytes, &weight.slab);
         if (weight.packed == NULL)
             return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu bytes of packed %s weights",
                            weight.packed_bytes, vd_dtype_name(dtype));
-        if (!k->pack(weight.layout, dtype, rows, n_rows, n_cols, weight.packed)) {
+        if (weight.layout == VD_LAYOUT_SPARSE) {
+            vd_sparse_pack(dtype, rows, n_rows, n_cols, weight.packed);
+        } else if (!k->pack(weight.layout, dtype, rows, n_rows, n_cols, weight.packed)) {
             vd_slab_release(weight.packed, weight.slab);
             weight.packed = NULL; /* computed from its rows */
             weight.slab = NULL;
@@ -169,7 +189,7 @@ vd_act vd_act_rows(const vd_act *act, size_t begin, size_t end)
     return rows;
 }
 
-size_t vd_linear_scratch_bytes(const vd_kernels *k, size_t max_cols)
+static size_t dense_scratch_bytes(const vd_kernels *k, size_t max_cols)
 {
     size_t n, bytes;
     /* Overflow: as in vd_act_bytes. A panel is larger than K floats. */
@@ -181,6 +201,27 @@ size_t vd_linear_scratch_bytes(const vd_kernels *k, size_t max_cols)
                      &bytes))
         return SIZE_MAX;
     return bytes;
+}
+
+size_t vd_linear_scratch_bytes(const vd_kernels *k, size_t max_cols)
+{
+    size_t bytes = dense_scratch_bytes(k, max_cols), total;
+    if (!vd_align_size(bytes, ALIGN, &total) ||
+        !vd_add_size(total, k->sparse_keep > 0 ? vd_sparse_scratch_bytes(max_cols) : 0, &total))
+        return SIZE_MAX;
+    return total;
+}
+
+/* Few tokens straight from the sparse form, others by way of the dense one. */
+static void linear_sparse(const vd_kernels *k, const vd_weight *weight, const vd_act *act, float *y,
+                          size_t ld_y, size_t begin, size_t end, float *scratch)
+{
+    size_t dense_bytes = (dense_scratch_bytes(k, weight->n_cols) + ALIGN - 1) / ALIGN * ALIGN;
+    unsigned char *groups = (unsigned char *)scratch + dense_bytes;
+    if (act->n_rows <= k->sparse_tokens && act->q != NULL)
+        k->sparse_linear(weight->packed, weight->n_cols, act, y, ld_y, begin, end);
+    else
+        vd_sparse_linear(k, weight, act, y, ld_y, begin, end, groups, scratch);
 }
 
 /* Where the file's or packed bytes of a row group begin, and how many there are of `n_rows`. */
@@ -261,7 +302,9 @@ void vd_linear(const vd_kernels *k, const vd_weight *weight, const vd_act *act, 
 {
     if (begin >= end)
         return;
-    if (by_panel(k, weight, act)) {
+    if (weight->layout == VD_LAYOUT_SPARSE) {
+        linear_sparse(k, weight, act, y, ld_y, begin, end, scratch);
+    } else if (by_panel(k, weight, act)) {
         linear_panels(k, weight, act, y, ld_y, begin, end, (uint16_t *)(void *)scratch);
     } else if (weight->layout != 0) {
         k->linear_packed(weight->layout, weight->packed, weight->n_rows, weight->n_cols, act, y,

@@ -210,6 +210,7 @@ def test_kernels_follow_the_processor_and_the_mask(doctor):
                         "avx512_vnni"},
              "neon": {"asimd"}, "dotprod": {"asimd", "asimddp"},
              "i8mm": {"asimd", "asimddp", "i8mm"}}
+    needs["avx512-vbmi2"] = needs["avx512"] | {"avx512_vbmi2"}
     needs["avx512-bf16"] = needs["avx512"] | {"avx512_bf16"}
     needs["amx"] = needs["avx512-bf16"] | {"amx_tile", "amx_bf16", "amx_int8"}
     for name in set(levels) - {"c"}:

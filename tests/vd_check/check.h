@@ -66,6 +66,7 @@ void check_norm_rope(const vd_kernels *k);
 void check_attn(const vd_kernels *k);
 void check_linear_rows(const vd_kernels *k);
 void check_linear_packed(const vd_kernels *k);
+void check_sparse(const vd_kernels *k);
 void check_panel(const vd_kernels *k);
 
 /* A level that only vd_check has: the code of one that this machine may lack, compiled for what it

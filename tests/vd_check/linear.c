@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "kernels/sparse.h"
 
 static const vd_dtype types[] = {VD_DTYPE_F32,  VD_DTYPE_F16,  VD_DTYPE_BF16, VD_DTYPE_Q4_0,
                                  VD_DTYPE_Q4_1, VD_DTYPE_Q5_0, VD_DTYPE_Q5_1, VD_DTYPE_Q8_0,
@@ -187,6 +188,88 @@ static void one_packed(const vd_kernels *k, vd_dtype dtype, size_t n, size_t n_c
     c->linear_rows(&weight, &act, exact, ld_y, begin, n, scratch);
     compare("packed against decoded rows", want, exact, n_t, ld_y, begin, n, energy, LIMIT);
     check_done_all("linear_packed");
+}
+
+/* Rows of Q8_0 of which a share `keep` is not zero. */
+static void fill_sparse_rows(unsigned char *rows, size_t n, size_t n_cols, unsigned percent)
+{
+    check_fill_rows(VD_DTYPE_Q8_0, rows, n, n_cols);
+    for (size_t i = 0; i < n * n_cols; i++) {
+        unsigned char *q = rows + i / 32 * 34 + 2 + i % 32;
+        if (check_random_below(100) >= percent)
+            *q = 0;
+        else if (*q == 0)
+            *q = 1;
+    }
+}
+
+/* A sparse weight is its dense form: the same bytes once expanded, products of the same bits. */
+static void one_sparse(const vd_kernels *k, size_t n, size_t n_cols, size_t n_t, unsigned percent,
+                       int kind)
+{
+    size_t ld_y = n + 3, begin = n > 16 ? 16 : 0, row_bytes = n_cols / 32 * 34;
+    size_t stride = vd_sparse_dense_bytes(n_cols), n_groups = (n + 15) / 16;
+    bool wide = check_random_below(2) != 0;
+    check_now("sparse %s N=%zu K=%zu T=%zu keep=%u%% kind=%d wide=%d", k->name, n, n_cols, n_t,
+              percent, kind, wide);
+    unsigned char *rows = check_memory(n * row_bytes);
+    fill_sparse_rows(rows, n, n_cols, percent);
+    size_t bytes = vd_sparse_bytes(VD_DTYPE_Q8_0, rows, n, n_cols);
+    size_t dense_bytes = vd_layout_bytes(VD_LAYOUT_Q8, n, n_cols);
+    unsigned char *packed = check_memory_aligned(bytes);
+    unsigned char *dense = check_memory_aligned(dense_bytes);
+    unsigned char *group = check_memory_aligned(stride);
+    vd_sparse_pack(VD_DTYPE_Q8_0, rows, n, n_cols, packed);
+    vd_layout_pack(VD_LAYOUT_Q8, VD_DTYPE_Q8_0, rows, n, n_cols, dense);
+    for (size_t g = 0; g < n_groups; g++) {
+        memset(group, 0, stride);
+        k->sparse_expand(vd_sparse_group(packed, g), n_cols, group);
+        size_t left = n - 16 * g;
+        bool empty = true;
+        for (size_t i = 0; left < 16 && i < n_cols / 32; i++) /* rows beyond n: 0 there, 128 here */
+            for (size_t q = 0; q < 8 * 64; q++)
+                if (q % 64 / 4 >= left) {
+                    unsigned char *at = group + vd_layout_q_at(&vd_layout_infos[VD_LAYOUT_Q8], i);
+                    empty = empty && at[q] == 128;
+                    at[q] = 0;
+                }
+        check_expect(empty, "a row that is not there has a value");
+        check_expect(memcmp(group, dense + g * stride, stride) == 0,
+                     "row group %zu does not expand to its dense form", g);
+    }
+    if (n_t == 0 || k->layout_for(VD_DTYPE_Q8_0, n, n_cols) == 0) {
+        check_done_all("sparse_expand");
+        return;
+    }
+    float *x = check_memory(n_t * n_cols * sizeof *x);
+    void *scratch = check_memory_aligned(vd_linear_scratch_bytes(k, n_cols) +
+                                         vd_sparse_scratch_bytes(n_cols));
+    float *got = new_y(n_t, ld_y, n), *want = new_y(n_t, ld_y, n);
+    check_fill_floats(x, n_t * n_cols);
+    check_spoil(x, n_cols, kind);
+    vd_act act = quantized(k, x, n_t, n_cols, wide);
+    vd_weight weight = {.dtype = VD_DTYPE_Q8_0, .n_rows = n, .n_cols = n_cols, .rows = rows,
+                        .row_bytes = row_bytes, .layout = VD_LAYOUT_SPARSE, .packed = packed,
+                        .packed_bytes = bytes};
+    vd_linear(k, &weight, &act, got, ld_y, begin, n, scratch);
+    check_expect(only_between(got, n_t, ld_y, n, begin, n), "wrote outside its rows");
+    k->linear_packed(VD_LAYOUT_Q8, dense, n, n_cols, &act, want, ld_y, begin, n);
+    check_expect(same_floats(got, want, n_t, ld_y, begin, n), "the bits are not those of dense");
+    check_done_all("sparse");
+}
+
+void check_sparse(const vd_kernels *k)
+{
+    static const size_t heights[] = {1, 15, 16, 17, 33, 48, 150}, blocks[] = {1, 2, 3, 8, 18, 48};
+    static const unsigned percents[] = {0, 1, 30, 50, 70, 100};
+    for (size_t h = 0; h < sizeof heights / sizeof heights[0]; h++)
+        for (size_t b = 0; b < sizeof blocks / sizeof blocks[0]; b++)
+            for (size_t p = 0; p < sizeof percents / sizeof percents[0]; p++)
+                if (check_this(p, h + b, 3))
+                    one_sparse(k, heights[h], 32 * blocks[b],
+                               h % 2 ? (h + b + p) % 4 : check_random_below(20), percents[p],
+                               (int)(p % 2 ? 0 : check_random_below(KIND_LIMIT)));
+    one_sparse(k, 33, 7680, 9, 50, KIND_PLAIN); /* more columns than linear_many takes at a time */
 }
 
 void check_linear_rows(const vd_kernels *k)

@@ -18,8 +18,8 @@
 #include "common.h"
 
 static const char *const levels[] = {"c", "c-packed", "avx2", "avxvnni", "avxvnni-evex",
-                                     "avx512", "avx512-bf16", "amx-emulated", "amx",
-                                     "neon", "dotprod", "i8mm"};
+                                     "avx512", "avx512-vbmi2", "avx512-bf16", "amx-emulated",
+                                     "amx", "neon", "dotprod", "i8mm"};
 enum { N_LEVELS = sizeof levels / sizeof levels[0] };
 
 /* A guard page was hit: say by whom, and end. */
@@ -65,6 +65,12 @@ static bool same_packed(const vd_kernels *a, const vd_kernels *b)
            a->pack == b->pack && a->linear_packed == b->linear_packed && same_quantize(a, b);
 }
 
+static bool same_sparse(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->sparse_expand == b->sparse_expand && a->sparse_linear == b->sparse_linear &&
+           same_packed(a, b);
+}
+
 static bool same_panel(const vd_kernels *a, const vd_kernels *b)
 {
     return a->round_row == b->round_row && a->panel_unpack == b->panel_unpack &&
@@ -79,7 +85,7 @@ static const struct {
     {check_quantize, same_quantize},   {check_elementwise, same_elementwise},
     {check_norm_rope, same_norm_rope}, {check_attn, same_attn},
     {check_linear_rows, same_rows},    {check_linear_packed, same_packed},
-    {check_panel, same_panel},
+    {check_sparse, same_sparse},       {check_panel, same_panel},
 };
 
 /* All but what one of the n tables `before` it has too, which has been checked. */

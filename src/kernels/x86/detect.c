@@ -18,7 +18,8 @@ typedef struct need {
     const char *name;
     enum word word;
     uint32_t bits;      /* all of them */
-    vd_x86_level from;  /* the first level that needs it; those above do too, but for AVX-VNNI */
+    vd_x86_level from;  /* the first level that needs it; those above do too, but for those of
+                       * is_alone */
 } need;
 
 static const need needs[] = {
@@ -33,6 +34,7 @@ static const need needs[] = {
     {"AVX512VL", LEAF7_EBX, 1u << 31, VD_X86_AVX512},
     {"AVX512_VNNI", LEAF7_ECX, 1u << 11, VD_X86_AVX512},
     {"512-bit registers enabled by the system", XCR0, 0xe6, VD_X86_AVX512},
+    {"AVX512_VBMI2", LEAF7_ECX, 1u << 6, VD_X86_AVX512_VBMI2},
     {"AVX512_BF16", LEAF7_1_EAX, 1u << 5, VD_X86_AVX512_BF16},
     {"AMX_TILE", LEAF7_EDX, 1u << 24, VD_X86_AMX},
     {"AMX_BF16", LEAF7_EDX, 1u << 22, VD_X86_AMX},
@@ -81,9 +83,16 @@ static void read_words(uint32_t word[N_WORDS])
         word[PERMISSION] = ask_for_tiles();
 }
 
+/* What a level needs that levels above it do without: the first processors with AVX512_BF16 had no
+ * VBMI2. */
+static bool is_alone(vd_x86_level level)
+{
+    return level == VD_X86_AVXVNNI || level == VD_X86_AVX512_VBMI2;
+}
+
 static bool is_missing(const uint32_t word[N_WORDS], const need *n, vd_x86_level level)
 {
-    bool needed = n->from == VD_X86_AVXVNNI ? level == n->from : level >= n->from;
+    bool needed = is_alone(n->from) ? level == n->from : level >= n->from;
     return needed && (word[n->word] & n->bits) != n->bits;
 }
 

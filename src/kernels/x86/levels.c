@@ -14,6 +14,7 @@ static const struct {
     [VD_X86_AVX2] = {"avx2", vd_avx2_fill},
     [VD_X86_AVXVNNI] = {"avxvnni", vd_avxvnni_fill},
     [VD_X86_AVX512] = {"avx512", vd_avx512_fill},
+    [VD_X86_AVX512_VBMI2] = {"avx512-vbmi2", vd_avx512vbmi2_fill},
     [VD_X86_AVX512_BF16] = {"avx512-bf16", vd_avx512bf16_fill},
     [VD_X86_AMX] = {"amx", vd_amx_fill},
 };

@@ -4,13 +4,14 @@
 
 #include "kernels/kernels.h"
 
-/* The lowest first. Each grows from the one before it that the machine runs: AVX-VNNI and AVX-512
- * came to different processors, all others have what those before them have. */
+/* The lowest first. Each grows from the one before it that the machine runs: AVX-VNNI, AVX-512,
+ * VBMI2 and BF16 came to different processors, all others have what those before them have. */
 typedef enum vd_x86_level {
     VD_X86_AVX2,        /* AVX2, FMA, F16C */
     VD_X86_AVXVNNI,     /* the above and AVX-VNNI */
     VD_X86_AVX512,      /* AVX2, FMA, F16C, AVX-512 F, BW, DQ, VL and VNNI */
-    VD_X86_AVX512_BF16, /* the above and AVX512_BF16 */
+    VD_X86_AVX512_VBMI2, /* the above and AVX512_VBMI2 */
+    VD_X86_AVX512_BF16, /* AVX512 and AVX512_BF16 */
     VD_X86_AMX,         /* the above, AMX-TILE, AMX-BF16 and AMX-INT8 */
     VD_X86_LEVELS
 } vd_x86_level;
@@ -25,6 +26,7 @@ void vd_x86_lacks(vd_x86_level level, char *text, size_t size);
 void vd_avx2_fill(vd_kernels *k);
 void vd_avxvnni_fill(vd_kernels *k);
 void vd_avx512_fill(vd_kernels *k);
+void vd_avx512vbmi2_fill(vd_kernels *k);
 void vd_avx512bf16_fill(vd_kernels *k);
 void vd_amx_fill(vd_kernels *k);
 void vd_amx_emulated_fill(vd_kernels *k); /* over avx512-bf16, for tests */

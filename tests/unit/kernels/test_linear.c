@@ -203,7 +203,7 @@ static void products_of_many_tokens_are_exact_on_small_whole_numbers(void **stat
     enum { T = 45, COLS = 100, ROWS = 41 };
     static uint16_t rows[ROWS * COLS];
     static float x[T * COLS], y[T * ROWS], part[3 * ROWS];
-    _Alignas(64) static float scratch[16 * 128];
+    _Alignas(64) static float scratch[1 << 17];
     vd_kernels rounds = *packing(); /* of 32 tokens */
     rounds.panel_act_bytes = 23 * sizeof(uint16_t) * COLS;
     const vd_kernels *tables[] = {packing(), &rounds, vd_kernels_get()};

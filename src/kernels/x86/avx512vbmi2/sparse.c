@@ -1,0 +1,103 @@
+/*
+ * sparse.c - the level "avx512-vbmi2": sparse weights (sparse.h) by VPEXPANDB.
+ *
+ * A register of values is spread over the places that a mask names, and what is not there is the
+ * zero of a Q8 block: 8 of these make the 8 registers of a block, and the rest is the dense
+ * product, to the same bits (few.inc). The values are loaded whole and expanded from a register:
+ * expanding from memory is slow on Zen 4. Only the address of the next values waits for the ones
+ * before, for a count of bits.
+ */
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/sparse.h"
+#include "kernels/x86/x86.h"
+
+#include "kernels/x86/avx512/few.inc"
+
+/* The registers of the block at `stream`; returns where the next block begins. */
+INLINE const uint8_t *load_block(const uint8_t *stream, __m512i w[8])
+{
+    const __m512i zero = _mm512_set1_epi8(-128);
+    const uint8_t *value = stream + VD_SPARSE_HEAD;
+    for (int v = 0; v < VD_SPARSE_QUADS; v++) {
+        uint64_t mask;
+        memcpy(&mask, stream + 8 * v, sizeof mask);
+        w[v] = _mm512_mask_expand_epi8(zero, _cvtu64_mask64(mask), _mm512_loadu_si512(value));
+        value += __builtin_popcountll(mask);
+    }
+    return value;
+}
+
+/* 16 rows against n_t tokens. lines: of a block at most, on the average, rounded up. */
+INLINE void tile(bool wide, size_t n_t, const uint8_t *stream, size_t n_cols, size_t lines,
+                 const vd_act *act, float *y, size_t ld_y, __mmask16 rows)
+{
+    __m512 sum[TOKENS];
+    for (size_t i = 0; i < n_t; i++)
+        sum[i] = _mm512_setzero_ps();
+    for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
+        __m512i w[8];
+        for (size_t line = 0; line < lines; line++)
+            _mm_prefetch((const char *)stream + AHEAD + 64 * line, _MM_HINT_T0);
+        const scales s = {.d = {_mm512_cvtph_ps(
+            _mm256_loadu_si256((const __m256i *)(stream + 8 * VD_SPARSE_QUADS)))}};
+        stream = load_block(stream, w);
+        for (size_t i = 0; i < n_t; i++) {
+            const activations x = activations_at(wide, act, i, b);
+            sum[i] = add_block(VD_LAYOUT_Q8, wide, w, &s, &x, sum[i]);
+        }
+    }
+    for (size_t i = 0; i < n_t; i++)
+        _mm512_mask_storeu_ps(y + i * ld_y, rows, sum[i]);
+}
+
+INLINE void tiles(bool wide, const void *packed, size_t n_cols, const vd_act *act, float *y,
+                  size_t ld_y, size_t begin, size_t end)
+{
+    const uint32_t *index = packed;
+    for (size_t n = begin; n < end; n += VD_GROUP) {
+        size_t g = n / VD_GROUP, n_lines = index[g + 1] - index[g], n_blocks = n_cols / VD_BLOCK;
+        size_t lines = (n_lines + n_blocks - 1) / n_blocks;
+        __mmask16 rows = end - n >= VD_GROUP ? 0xffff : (__mmask16)((1u << (end - n)) - 1);
+        const uint8_t *stream = vd_sparse_group(packed, g);
+        if (act->n_rows == 2)
+            tile(wide, 2, stream, n_cols, lines, act, y + n, ld_y, rows);
+        else
+            tile(wide, 1, stream, n_cols, lines, act, y + n, ld_y, rows);
+    }
+}
+
+static void sparse_linear(const void *packed, size_t n_cols, const vd_act *act, float *y,
+                          size_t ld_y, size_t begin, size_t end)
+{
+    if (act->q_low != NULL)
+        tiles(true, packed, n_cols, act, y, ld_y, begin, end);
+    else
+        tiles(false, packed, n_cols, act, y, ld_y, begin, end);
+}
+
+static void sparse_expand(const uint8_t *stream, size_t n_cols, uint8_t *group)
+{
+    const vd_layout_info *info = &vd_layout_infos[VD_LAYOUT_Q8];
+    for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
+        __m512i w[8];
+        __m256i d = _mm256_loadu_si256((const __m256i *)(stream + 8 * VD_SPARSE_QUADS));
+        uint8_t *q = group + vd_layout_q_at(info, b);
+        for (size_t line = 0; line < 8; line++)
+            _mm_prefetch((const char *)stream + AHEAD + 64 * line, _MM_HINT_T0);
+        stream = load_block(stream, w);
+        for (size_t v = 0; v < 8; v++)
+            _mm512_store_si512(q + 64 * v, w[v]);
+        _mm256_store_si256((__m256i *)(group + vd_layout_s_at(info, b)), d);
+    }
+}
+
+void vd_avx512vbmi2_fill(vd_kernels *k)
+{
+    k->name = "avx512-vbmi2";
+    k->sparse_keep = 0.6f;
+    k->sparse_expand = sparse_expand;
+    k->sparse_linear = sparse_linear;
+    k->sparse_tokens = TOKENS;
+}
