@@ -62,6 +62,18 @@ static bool on_calib_chunks(vd_compress_args *a, const char *text)
                              &a->options.calib.n_chunks);
 }
 
+static bool on_imatrix(vd_compress_args *a, const char *text)
+{
+    a->options.imatrix = text;
+    return true;
+}
+
+static bool on_save_imatrix(vd_compress_args *a, const char *text)
+{
+    a->options.save_imatrix = text;
+    return true;
+}
+
 static bool on_quant(vd_compress_args *a, const char *text)
 {
     a->options.type = vd_filetype_find(text);
@@ -163,6 +175,8 @@ static const option_row rows[] = {
     {"calib", 0, true, on_calib},
     {"calib-ctx", 0, true, on_calib_ctx},
     {"calib-chunks", 0, true, on_calib_chunks},
+    {"imatrix", 0, true, on_imatrix},
+    {"save-imatrix", 0, true, on_save_imatrix},
     {"quant", 0, true, on_quant},
     {"pure", 0, false, on_pure},
     {"tensor-type", 0, true, on_tensor_type},
@@ -184,10 +198,17 @@ static bool check(int argc, const vd_compress_args *a)
 {
     const vd_compress_options *o = &a->options;
     bool calibrated = vd_prune_is_calibrated(o->edit.prune.method);
+    bool has_text = o->calib.path != NULL, quants = o->type != NULL || o->mix.types != NULL;
+    bool does = quants || vd_edit_wanted(&o->edit);
+    bool imatrix_alone = o->save_imatrix != NULL && !does && a->target == NULL;
     const char *wrong = NULL;
-    if (optind + 1 != argc || a->target == NULL)
+    if (optind + 1 != argc || (a->target == NULL && !imatrix_alone))
         wrong = "one MODEL and -o are needed";
-    else if (o->type == NULL && o->mix.types == NULL && !vd_edit_wanted(&o->edit))
+    else if (o->save_imatrix != NULL && !has_text)
+        wrong = "--save-imatrix needs a text: --calib FILE";
+    else if (o->imatrix != NULL && has_text)
+        wrong = "--imatrix is what a text would tell: not both it and --calib";
+    else if (!does && !imatrix_alone)
         wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
     else if (o->type == NULL && o->mix.pure)
         wrong = "--pure says how to --quant";
@@ -195,14 +216,20 @@ static bool check(int argc, const vd_compress_args *a)
              (o->type == NULL || vd_dtype_get(o->type->dtype)->block == 1))
         wrong = "--clip auto needs --quant with a type of blocks: it is their error that it "
                 "makes small";
-    else if (calibrated && o->calib.path == NULL)
+    else if (calibrated && !has_text &&
+             (o->imatrix == NULL || vd_prune_needs_gram(o->edit.prune.method)))
         wrong = "this way of pruning needs a text: --calib FILE";
-    else if (!calibrated && (o->calib.path != NULL || o->calib.ctx != 0 || o->calib.n_chunks != 0))
-        wrong = "nothing here is calibrated: --calib is for --prune wanda, sparsegpt or obs";
+    else if (!calibrated && !quants && !imatrix_alone && (has_text || o->imatrix != NULL))
+        wrong = "nothing here is calibrated: --calib and --imatrix are for --quant, and --prune "
+                "wanda, sparsegpt or obs";
+    else if (!has_text && (o->calib.ctx != 0 || o->calib.n_chunks != 0))
+        wrong = "--calib-ctx and --calib-chunks say how to read a text: --calib FILE";
     else if (a->compare.text == NULL &&
              (a->compare.task != NULL || a->compare.ctx != 0 || a->compare.n_chunks != 0 ||
               a->compare.n_tasks != 0))
         wrong = "--compare-... say how to --compare";
+    else if (a->compare.text != NULL && a->target == NULL)
+        wrong = "there is nothing to --compare: no -o";
     else if (a->compare.ctx % 2 != 0)
         wrong = "--compare-ctx is odd; the second half of each chunk is scored";
     else if (a->compare.n_tasks != 0 && a->compare.task == NULL)

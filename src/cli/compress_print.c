@@ -66,7 +66,8 @@ int vd_compress_print_json(const vd_compress_report *report)
     json_t *all = json_pack(
         "{s:o,s:o,s:s?,s:b,s:o,s:o,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:f,s:o}", "input",
         vd_cli_json_string(report->input, strlen(report->input)), "output",
-        vd_cli_json_string(report->output, strlen(report->output)), "quant",
+        report->output != NULL ? vd_cli_json_string(report->output, strlen(report->output))
+                               : json_null(), "quant",
         o->type != NULL ? o->type->name : NULL, "pure", o->mix.pure, "before",
         counts_json(r->before), "after", counts_json(r->after), "file_bytes_before",
         (json_int_t)r->file_bytes_before, "file_bytes_after", (json_int_t)r->file_bytes_after,
@@ -75,6 +76,8 @@ int vd_compress_print_json(const vd_compress_report *report)
         (json_int_t)r->n_threads, "seconds", report->seconds, "energy", energy);
     if (all != NULL && r->n_calib_tokens > 0)
         json_object_set_new(all, "calib_tokens", json_integer((json_int_t)r->n_calib_tokens));
+    if (all != NULL && (r->n_calib_tokens > 0 || o->imatrix != NULL))
+        json_object_set_new(all, "tensors_weighted", json_integer((json_int_t)r->n_weighted));
     if (all != NULL && vd_edit_wanted(&o->edit)) {
         json_object_set_new(all, "edited", edited_json(report));
         json_object_set_new(all, "sparsity_edited", json_real(sparsity(r->n_zeros_after,
@@ -128,10 +131,14 @@ int vd_compress_print_table(const vd_compress_report *report)
     const vd_compress_options *o = report->options;
     if (vd_edit_wanted(&o->edit))
         print_edited(report);
-    print_counts("before", r->before);
-    print_counts("after", r->after);
-    printf("file     %s -> %s, %.2f bits per weight\n", vd_cli_size(r->file_bytes_before).text,
-           vd_cli_size(r->file_bytes_after).text, bits_per_weight(r));
+    if (report->output != NULL) {
+        print_counts("before", r->before);
+        print_counts("after", r->after);
+        printf("file     %s -> %s, %.2f bits per weight\n", vd_cli_size(r->file_bytes_before).text,
+               vd_cli_size(r->file_bytes_after).text, bits_per_weight(r));
+    }
+    if (r->n_weighted > 0)
+        printf("weighted %zu tensors by what they read\n", r->n_weighted);
     if (r->n_calib_tokens > 0)
         printf("text     %zu tokens of it were used\n", r->n_calib_tokens);
     printf("time     %.1f s, %zu threads\n", report->seconds, r->n_threads);

@@ -29,6 +29,8 @@ typedef struct job {
     vd_layered *layered;  /* NULL: nothing is calibrated */
     size_t n_layer;       /* of the layers that it computes */
     uint64_t done, total; /* bytes of the source; with `layered`, chunks of the text and layers */
+    vd_imatrix *saved;    /* to be written; NULL: nobody wants it */
+    size_t n_weighted;
     uint64_t n_edited, n_zeros_before, n_zeros_after;
 } job;
 
@@ -42,10 +44,18 @@ static bool is_copied(const job *j, const vd_mix_entry *entry)
     return entry->dtype == entry->tensor->dtype && !is_edited(j, entry);
 }
 
+/* Whole matrices, layer by layer. (An importance file alone says how much values count, whatever
+ * their order.) */
+static bool is_layered(const job *j, const vd_mix_entry *entry)
+{
+    return j->layered != NULL && entry->in_layer &&
+           (vd_layered_walks(j->layered) || vd_prune_is_calibrated(j->options->edit.prune.method));
+}
+
 static vd_status report(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
 {
     const vd_compress_options *o = j->options;
-    if (j->layered == NULL)
+    if (j->layered == NULL || !vd_layered_walks(j->layered))
         j->done += n_bytes;
     if (o->progress != NULL && !o->progress(o->ctx, j->done, j->total, tensor->name))
         return VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written");
@@ -68,6 +78,11 @@ static vd_status copy_tensor(job *j, const vd_gguf_tensor *tensor, vd_err *err)
 static size_t rows_of(const vd_gguf_tensor *tensor)
 {
     return (size_t)(tensor->dim[1] * tensor->dim[2] * tensor->dim[3]);
+}
+
+static size_t experts_of(const vd_gguf_tensor *tensor)
+{
+    return VD_MAX((size_t)tensor->dim[2], 1);
 }
 
 /* How many rows go through the buffer at once. The larger side counts: eight megabytes of a small
@@ -128,7 +143,7 @@ static vd_status prepare_edit(job *j, const vd_gguf_tensor *tensor, const vd_pie
 static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p, vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
-    size_t n_rows = rows_of(tensor), n_experts = VD_MAX((size_t)tensor->dim[2], 1), n_values;
+    size_t n_rows = rows_of(tensor), n_experts = experts_of(tensor), n_values;
     float *values = NULL;
     if (!vd_mul_size(n_rows, p->n_cols, &n_values))
         return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
@@ -158,6 +173,20 @@ static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p,
     return st;
 }
 
+/* What the matrix reads, for the encoder. */
+static vd_status find_weights(job *j, const vd_gguf_tensor *tensor, vd_piece *p, float **ret,
+                              vd_err *err)
+{
+    size_t n_experts = experts_of(tensor);
+    if (j->layered == NULL)
+        return VD_OK;
+    vd_status st = vd_layered_importance(j->layered, tensor->name, n_experts, p->n_cols, ret, err);
+    p->weights = st == VD_OK ? *ret : NULL;
+    p->rows_per_weights = rows_of(tensor) / n_experts;
+    j->n_weighted += p->weights != NULL;
+    return st;
+}
+
 static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
@@ -166,6 +195,7 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
                   .src = tensor->data, .dst = j->buffer, .n_cols = (size_t)tensor->dim[0],
                   .scratch = j->scratch, .count = edited};
     vd_edit edit = {0};
+    float *weights = NULL;
     vd_status st = VD_OK;
     if (!vd_dtype_row_bytes(p.from, p.n_cols, &p.src_bytes) ||
         !vd_dtype_row_bytes(p.to, p.n_cols, &p.dst_bytes))
@@ -175,14 +205,17 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
         st = prepare_edit(j, tensor, &p, &edit, err);
     float clip = edit.clip;
     p.edit = edited ? &edit : NULL;
-    if (st == VD_OK && edited && j->layered != NULL)
+    if (st == VD_OK && is_layered(j, entry))
         st = vd_layered_enter(j->layered, (size_t)entry->layer, err);
     if (st == VD_OK)
-        st = edited && j->layered != NULL ? convert_layered(j, entry, &p, err)
-                                          : convert_rows(j, tensor, &p, err);
+        st = find_weights(j, tensor, &p, &weights, err);
+    if (st == VD_OK)
+        st = is_layered(j, entry) ? convert_layered(j, entry, &p, err)
+                                  : convert_rows(j, tensor, &p, err);
     if (st == VD_OK && edited)
         tell_edited(j, tensor, &p, clip);
     vd_edit_done(&edit);
+    vd_free(weights);
     return st;
 }
 
@@ -265,6 +298,7 @@ static void count(const job *j, vd_compress_result *result)
                                    .n_calib_tokens = j->layered != NULL
                                                          ? vd_layered_n_tokens(j->layered)
                                                          : 0,
+                                   .n_weighted = j->n_weighted,
                                    .n_edited = j->n_edited,
                                    .n_zeros_before = j->n_zeros_before,
                                    .n_zeros_after = j->n_zeros_after};
@@ -327,24 +361,91 @@ static vd_status find_folder(const char *target, char **ret_folder, vd_err *err)
     return *ret_folder != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
 }
 
+/* Each size now and not after half of the work, and whether it is of this model at all. */
+static vd_status check_imatrix(job *j, vd_err *err)
+{
+    size_t n_known = 0;
+    vd_status st = VD_OK;
+    for (size_t i = 0; st == VD_OK && i < j->n_entries; i++) {
+        const vd_gguf_tensor *t = j->entries[i].tensor;
+        float *means = NULL;
+        st = vd_layered_importance(j->layered, t->name, experts_of(t), (size_t)t->dim[0], &means,
+                                   err);
+        n_known += means != NULL;
+        vd_free(means);
+    }
+    if (st == VD_OK && n_known == 0)
+        st = VD_FAIL(err, VD_ERR_ARG, "%s knows none of the model's tensors", j->options->imatrix);
+    return st;
+}
+
 /* What a calibration needs: the model again, to be computed. */
 static vd_status open_layers(job *j, const char *source, const char *target, vd_err *err)
 {
     const vd_compress_options *o = j->options;
     char *folder = NULL;
-    if (!vd_prune_is_calibrated(o->edit.prune.method))
+    if (o->calib.path == NULL && o->imatrix == NULL)
         return VD_OK;
     vd_status st = find_folder(target, &folder, err);
     if (st != VD_OK)
         return st;
-    vd_walk_options walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j};
+    vd_layered_options layers = {
+        .walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j},
+        .imatrix = o->imatrix,
+        .prune = o->edit.prune};
     for (size_t i = 0; i < j->n_entries; i++) {
         j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
         if (equals(j->entries[i].tensor->name, "token_embd.weight"))
-            walk.embed_dtype = j->entries[i].dtype;
+            layers.walk.embed_dtype = j->entries[i].dtype;
     }
-    st = vd_layered_open(source, &walk, &o->edit.prune, j->pool, &j->layered, err);
+    st = vd_layered_open(source, &layers, j->pool, &j->layered, err);
     vd_free(folder);
+    if (st == VD_OK && o->imatrix != NULL)
+        st = check_imatrix(j, err);
+    if (st == VD_OK && o->save_imatrix != NULL)
+        st = vd_imatrix_create(&j->saved, err);
+    return st;
+}
+
+/* What a matrix of a layer reads, for the file. */
+static vd_status save_importance(job *j, const vd_mix_entry *entry, vd_err *err)
+{
+    const vd_gguf_tensor *t = entry->tensor;
+    if (j->saved == NULL || !entry->in_layer)
+        return VD_OK;
+    vd_status st = j->out != NULL ? vd_layered_enter(j->layered, (size_t)entry->layer, err)
+                                  : vd_layered_visit(j->layered, (size_t)entry->layer, err);
+    return st == VD_OK ? vd_layered_tell(j->layered, t->name, experts_of(t), (size_t)t->dim[0],
+                                         j->saved, err)
+                       : st;
+}
+
+static vd_status write_imatrix(const job *j, vd_err *err)
+{
+    const vd_calib_options *calib = &j->options->calib;
+    size_t ctx = calib->ctx != 0 ? calib->ctx : (size_t)VD_CALIB_CTX;
+    if (j->saved == NULL)
+        return VD_OK;
+    vd_imatrix_text text = {calib->path, vd_layered_n_tokens(j->layered) / ctx, ctx};
+    return vd_imatrix_write(j->saved, j->options->save_imatrix, &text, err);
+}
+
+/* Only the importance file; all entries keep their types. */
+static vd_status run_imatrix(job *j, const char *source, vd_compress_result *ret_result,
+                             vd_err *err)
+{
+    vd_status st = vd_pool_create(j->options->n_threads, &j->pool, err);
+    if (st == VD_OK)
+        st = open_layers(j, source, j->options->save_imatrix, err);
+    for (size_t i = 0; st == VD_OK && i < j->n_entries; i++)
+        st = save_importance(j, &j->entries[i], err);
+    if (st == VD_OK)
+        st = write_imatrix(j, err);
+    if (st == VD_OK)
+        *ret_result = (vd_compress_result){.n_calib_tokens = vd_layered_n_tokens(j->layered),
+                                           .n_weighted = vd_imatrix_n(j->saved),
+                                           .file_bytes_before = vd_gguf_file_bytes(j->gguf),
+                                           .n_threads = vd_pool_n_threads(j->pool)};
     return st;
 }
 
@@ -362,9 +463,13 @@ static vd_status run(job *j, const char *source, const char *target,
         st = write_head(j, err);
     for (size_t i = 0; st == VD_OK && i < j->n_entries; i++) {
         const vd_mix_entry *entry = &j->entries[i];
-        st = is_copied(j, entry) ? copy_tensor(j, entry->tensor, err)
-                                 : convert_tensor(j, entry, err);
+        st = save_importance(j, entry, err);
+        if (st == VD_OK)
+            st = is_copied(j, entry) ? copy_tensor(j, entry->tensor, err)
+                                     : convert_tensor(j, entry, err);
     }
+    if (st == VD_OK)
+        st = write_imatrix(j, err);
     if (st == VD_OK) {
         count(j, ret_result);
         st = vd_gguf_out_commit(j->out, err);
@@ -382,10 +487,13 @@ vd_status vd_compress_run(const char *source, const char *target,
     if (st != VD_OK)
         return st;
     j.n_entries = vd_gguf_n_tensors(j.gguf);
-    if (vd_gguf_is_file(j.gguf, target)) {
-        st = VD_FAIL(err, VD_ERR_ARG, "%s is the model itself; write to another file", target);
-        goto out;
-    }
+    const char *files[] = {target, options->save_imatrix};
+    for (size_t i = 0; i < VD_COUNT(files); i++)
+        if (files[i] != NULL && vd_gguf_is_file(j.gguf, files[i])) {
+            st = VD_FAIL(err, VD_ERR_ARG, "%s is the model itself; write to another file",
+                         files[i]);
+            goto out;
+        }
     if (j.n_entries == 0) {
         st = VD_FAIL(err, VD_ERR_ARG, "%s holds no tensors, only a vocabulary", source);
         goto out;
@@ -398,12 +506,14 @@ vd_status vd_compress_run(const char *source, const char *target,
     for (size_t i = 0; i < j.n_entries; i++)
         j.total += vd_gguf_tensor_at(j.gguf, i)->n_bytes;
     if (st == VD_OK)
-        st = run(&j, source, target, &result, err);
+        st = target != NULL ? run(&j, source, target, &result, err)
+                            : run_imatrix(&j, source, &result, err);
     if (st == VD_OK)
         *ret_result = result;
 out:
     vd_gguf_out_free(j.out);
     vd_layered_free(j.layered);
+    vd_imatrix_free(j.saved);
     vd_pool_free(j.pool);
     vd_free(j.scratch);
     vd_free(j.buffer);

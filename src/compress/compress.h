@@ -27,7 +27,11 @@ typedef struct vd_compress_options {
     const vd_filetype *type; /* NULL: every tensor keeps its own */
     vd_mix_options mix;
     vd_edit_options edit;    /* of the matrices of layers */
-    vd_calib_options calib;  /* read where edit.prune is calibrated */
+    /* A text by which edit.prune, where it is calibrated, and the encoders know what counts; or
+     * instead an importance file, which is enough for VD_PRUNE_WANDA (NULL: none). */
+    vd_calib_options calib;
+    const char *imatrix;
+    const char *save_imatrix; /* what the matrices read of the text goes there; NULL: nowhere */
     size_t n_threads; /* 0: one per core */
     /* Called between pieces of work by the thread that called vd_compress_run (NULL: never);
      * done and total are bytes of the source, or with a calibration its steps. False ends it with
@@ -50,11 +54,14 @@ typedef struct vd_compress_result {
     size_t n_fell_back;  /* tensors whose rows do not suit the type they should have had */
     size_t n_requantized; /* tensors that were quantized before: their errors add up */
     size_t n_calib_tokens; /* of the calibration text */
+    size_t n_weighted;     /* tensors that were encoded by what they read */
     uint64_t n_edited, n_zeros_before, n_zeros_after; /* values of edited matrices, zeros there */
     size_t n_threads;
 } vd_compress_result;
 
-/* VD_ERR_ARG where `target` is the source itself, a type does not suit, or a matrix that is to be
+/* Without a target only options->save_imatrix is written: what the matrices of the model as it is
+ * read of the text. Then calib, n_threads and progress are read, nothing else.
+ * VD_ERR_ARG where `target` is the source itself, a type does not suit, or a matrix that is to be
  * edited has and keeps a type that cannot be written; VD_ERR_FORMAT for a
  * malformed source or values that are not finite or too large, with the tensor's name; VD_ERR_IO,
  * VD_ERR_NOMEM, VD_ERR_CANCELLED. */

@@ -2,30 +2,33 @@
 #include "compress/layered.h"
 
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "base/fail.h"
 
 struct vd_layered {
     vd_prune prune;
     vd_linalg *linalg;
-    vd_walk *walk;
+    vd_walk *walk;       /* one of the two */
+    vd_imatrix *imatrix;
     vd_calibrated calibrated;
     bool entered; /* the walk's layer has been gathered */
 };
 
-vd_status vd_layered_open(const char *path, const vd_walk_options *options, const vd_prune *prune,
-                          vd_pool *pool, vd_layered **ret_layered, vd_err *err)
+vd_status vd_layered_open(const char *path, const vd_layered_options *options, vd_pool *pool,
+                          vd_layered **ret_layered, vd_err *err)
 {
-    vd_walk_options own = *options;
+    vd_walk_options walk = options->walk;
     vd_layered *l = NULL;
     vd_status st = vd_alloc_array(1, sizeof(*l), "the calibration", &l, err);
     if (st != VD_OK)
         return st;
-    l->prune = *prune;
-    own.gram = vd_prune_needs_gram(prune->method);
-    if (own.gram)
+    l->prune = options->prune;
+    walk.gram = vd_prune_needs_gram(options->prune.method);
+    if (walk.gram)
         st = vd_linalg_open(&l->linalg, err);
     if (st == VD_OK)
-        st = vd_walk_open(path, &own, pool, l->linalg, &l->walk, err);
+        st = options->imatrix != NULL ? vd_imatrix_read(options->imatrix, &l->imatrix, err)
+                                      : vd_walk_open(path, &walk, pool, l->linalg, &l->walk, err);
     if (st == VD_OK) {
         l->calibrated = (vd_calibrated){.linalg = l->linalg, .pool = pool};
         *ret_layered = l;
@@ -41,19 +44,28 @@ void vd_layered_free(vd_layered *l)
         return;
     vd_calibrated_forget(&l->calibrated);
     vd_walk_free(l->walk);
+    vd_imatrix_free(l->imatrix);
     vd_linalg_close(l->linalg);
     vd_free(l);
 }
 
-size_t vd_layered_n_tokens(const vd_layered *layered)
+bool vd_layered_walks(const vd_layered *layered)
 {
-    return vd_walk_n_tokens(layered->walk);
+    return layered->walk != NULL;
 }
 
-vd_status vd_layered_enter(vd_layered *l, size_t layer, vd_err *err)
+size_t vd_layered_n_tokens(const vd_layered *layered)
+{
+    return layered->walk != NULL ? vd_walk_n_tokens(layered->walk) : 0;
+}
+
+/* vd_walk_gather or vd_walk_through. */
+typedef vd_status (*gather_fn)(vd_walk *walk, vd_err *err);
+
+static vd_status enter(vd_layered *l, size_t layer, gather_fn gather, vd_err *err)
 {
     vd_status st = VD_OK;
-    if (l->entered && vd_walk_layer(l->walk) == layer)
+    if (l->walk == NULL || (l->entered && vd_walk_layer(l->walk) == layer))
         return VD_OK;
     if (l->entered) {
         vd_calibrated_forget(&l->calibrated);
@@ -62,8 +74,95 @@ vd_status vd_layered_enter(vd_layered *l, size_t layer, vd_err *err)
     while (st == VD_OK && vd_walk_layer(l->walk) < layer) /* a layer without matrices */
         st = vd_walk_next(l->walk, err);
     if (st == VD_OK)
-        st = vd_walk_gather(l->walk, err);
+        st = gather(l->walk, err);
     l->entered = st == VD_OK;
+    return st;
+}
+
+vd_status vd_layered_enter(vd_layered *l, size_t layer, vd_err *err)
+{
+    return enter(l, layer, vd_walk_gather, err);
+}
+
+vd_status vd_layered_visit(vd_layered *l, size_t layer, vd_err *err)
+{
+    return enter(l, layer, vd_walk_through, err);
+}
+
+/* What one matrix reads, as the walk has it; NULL where no product reads it. */
+static vd_moments *moments_of(vd_layered *l, vd_str name, size_t e, size_t n_cols)
+{
+    vd_moments *m = l->walk != NULL && l->entered ? vd_walk_moments(l->walk, name, e) : NULL;
+    return m != NULL && m->n == n_cols ? m : NULL;
+}
+
+/* means[n_cols]; 1 where no input was seen. In f32, so that a file of them says the same. */
+static void mean_squares(const vd_moments *m, float *means)
+{
+    for (size_t i = 0; i < m->n; i++)
+        means[i] = m->n_tokens > 0 ? (float)m->square[i] / (float)m->n_tokens : 1.0f;
+}
+
+vd_status vd_layered_importance(vd_layered *l, vd_str name, size_t n_experts, size_t n_cols,
+                                float **ret_importance, vd_err *err)
+{
+    size_t n;
+    float *means = NULL;
+    const vd_imatrix_entry *entry = l->imatrix != NULL ? vd_imatrix_find(l->imatrix, name) : NULL;
+    *ret_importance = NULL;
+    if (entry == NULL && moments_of(l, name, 0, n_cols) == NULL)
+        return VD_OK;
+    if (!vd_mul_size(n_experts, n_cols, &n))
+        return VD_FAIL(err, VD_ERR_NOMEM, "%zu experts are too many", n_experts);
+    vd_status st = vd_alloc_array(n, sizeof(*means), "importances", &means, err);
+    if (st == VD_OK && entry != NULL)
+        st = vd_imatrix_means(entry, n_experts, n_cols, means, err);
+    for (size_t e = 0; st == VD_OK && entry == NULL && e < n_experts; e++) {
+        vd_moments none = {.n = n_cols}, *moments = moments_of(l, name, e, n_cols);
+        mean_squares(moments != NULL ? moments : &none, means + e * n_cols);
+    }
+    if (st == VD_OK) {
+        *ret_importance = means;
+        means = NULL;
+    }
+    vd_free(means);
+    return st;
+}
+
+vd_status vd_layered_tell(vd_layered *l, vd_str name, size_t n_experts, size_t n_cols,
+                          vd_imatrix *imatrix, vd_err *err)
+{
+    vd_imatrix_entry *entry = NULL;
+    if (moments_of(l, name, 0, n_cols) == NULL)
+        return VD_OK;
+    vd_status st = vd_imatrix_add(imatrix, name, n_experts, n_cols, &entry, err);
+    for (size_t e = 0; st == VD_OK && e < n_experts; e++) {
+        const vd_moments *m = moments_of(l, name, e, n_cols);
+        entry->count[e] = m != NULL ? (float)m->n_tokens : 0;
+        for (size_t i = 0; m != NULL && i < n_cols; i++)
+            entry->sum[e * n_cols + i] = (float)m->square[i];
+    }
+    return st;
+}
+
+/* Pruned by the file's importances: as if one token had been seen whose squares they are. */
+static vd_status prune_by_file(vd_layered *l, vd_str name, float *values, size_t n_experts,
+                               size_t n_rows, size_t n_cols, vd_err *err)
+{
+    float *means = NULL;
+    double *square = NULL;
+    vd_status st = vd_layered_importance(l, name, n_experts, n_cols, &means, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n_cols, sizeof(*square), "importances", &square, err);
+    for (size_t e = 0; st == VD_OK && e < n_experts; e++) {
+        vd_moments moments = {.n = n_cols, .n_tokens = means != NULL, .square = square};
+        for (size_t i = 0; means != NULL && i < n_cols; i++)
+            square[i] = (double)means[e * n_cols + i];
+        st = vd_calibrated_prune(&l->calibrated, &l->prune, &moments,
+                                 values + e * n_rows * n_cols, n_rows, err);
+    }
+    vd_free(square);
+    vd_free(means);
     return st;
 }
 
@@ -71,10 +170,13 @@ vd_status vd_layered_prune(vd_layered *l, vd_str name, float *values, size_t n_e
                            size_t n_rows, size_t n_cols, vd_err *err)
 {
     vd_status st = VD_OK;
+    if (!vd_prune_is_calibrated(l->prune.method))
+        return VD_OK;
+    if (l->walk == NULL)
+        return prune_by_file(l, name, values, n_experts, n_rows, n_cols, err);
     for (size_t e = 0; st == VD_OK && e < n_experts; e++) {
-        vd_moments none = {.n = n_cols}, *moments = vd_walk_moments(l->walk, name, e);
-        st = vd_calibrated_prune(&l->calibrated, &l->prune,
-                                 moments != NULL && moments->n == n_cols ? moments : &none,
+        vd_moments none = {.n = n_cols}, *moments = moments_of(l, name, e, n_cols);
+        st = vd_calibrated_prune(&l->calibrated, &l->prune, moments != NULL ? moments : &none,
                                  values + e * n_rows * n_cols, n_rows, err);
     }
     return st;
@@ -82,5 +184,8 @@ vd_status vd_layered_prune(vd_layered *l, vd_str name, float *values, size_t n_e
 
 vd_status vd_layered_keep(vd_layered *l, vd_str name, float *values, vd_err *err)
 {
-    return vd_walk_replace(l->walk, name, values, err);
+    if (l->walk != NULL)
+        return vd_walk_replace(l->walk, name, values, err);
+    vd_free(values);
+    return VD_OK;
 }

@@ -1,24 +1,43 @@
 /*
- * layered.h - the matrices of a model compressed layer by layer on a calibration text: walk.h gives
- * what they read, calibrated.h prunes.
+ * layered.h - the matrices of a model compressed by what they read: with a calibration text layer
+ * by layer (walk.h), or with an importance file (imatrix.h), which knows mean squares and needs no
+ * pass over a text. calibrated.h prunes.
  */
 #ifndef VD_COMPRESS_LAYERED_H
 #define VD_COMPRESS_LAYERED_H
 
 #include "compress/calibrated.h"
+#include "compress/imatrix.h"
 
 typedef struct vd_layered vd_layered;
 
-/* path: the model; prune: by a method that is calibrated. `options` as for vd_walk_open; its gram
- * is set here. pool borrowed. */
-VD_NODISCARD vd_status vd_layered_open(const char *path, const vd_walk_options *options,
-                                       const vd_prune *prune, vd_pool *pool,
-                                       vd_layered **ret_layered, vd_err *err);
+typedef struct vd_layered_options {
+    vd_walk_options walk; /* as for vd_walk_open; gram is set here */
+    const char *imatrix;  /* an importance file instead of walk.calib; NULL: none */
+    vd_prune prune;       /* NONE: only importances are wanted */
+} vd_layered_options;
+
+/* path: the model. pool borrowed. */
+VD_NODISCARD vd_status vd_layered_open(const char *path, const vd_layered_options *options,
+                                       vd_pool *pool, vd_layered **ret_layered, vd_err *err);
 void vd_layered_free(vd_layered *layered);
 
-size_t vd_layered_n_tokens(const vd_layered *layered);
-/* The matrices of this layer follow, in any order; layers come in order, from 0. */
+/* Whether the model is computed: then its layers must be entered, and what becomes of them kept. */
+bool vd_layered_walks(const vd_layered *layered);
+size_t vd_layered_n_tokens(const vd_layered *layered); /* 0 with an importance file */
+/* The matrices of this layer follow, in any order; layers come in order, from 0. Nothing to do with
+ * an importance file. */
 VD_NODISCARD vd_status vd_layered_enter(vd_layered *layered, size_t layer, vd_err *err);
+/* As above for a model of which nothing changes: then vd_layered_keep must not be called. */
+VD_NODISCARD vd_status vd_layered_visit(vd_layered *layered, size_t layer, vd_err *err);
+/* Mean squares of what the matrix reads, [n_experts, n_cols] (vd_free); NULL where nothing is
+ * known. 1 throughout an expert that no token chose. VD_ERR_NOMEM; VD_ERR_FORMAT where the
+ * importance file is of another model. */
+VD_NODISCARD vd_status vd_layered_importance(vd_layered *layered, vd_str name, size_t n_experts,
+                                             size_t n_cols, float **ret_importance, vd_err *err);
+/* The same as an entry of a file to be written; none where nothing is known. */
+VD_NODISCARD vd_status vd_layered_tell(vd_layered *layered, vd_str name, size_t n_experts,
+                                       size_t n_cols, vd_imatrix *imatrix, vd_err *err);
 /* values[n_experts, n_rows, n_cols] of the matrix `name`, pruned in place. One that no product
  * reads is pruned by magnitude alone. */
 VD_NODISCARD vd_status vd_layered_prune(vd_layered *layered, vd_str name, float *values,

@@ -27,6 +27,14 @@ static void add_zeros(const vd_piece *p, const float *x, atomic_uint_fast64_t *t
     atomic_fetch_add_explicit(total, count, memory_order_relaxed);
 }
 
+/* How much the values of a row count; NULL: alike. */
+static const float *weights_of(const vd_piece *p, size_t row)
+{
+    return p->weights != NULL
+               ? p->weights + (p->first_row + row) / p->rows_per_weights * p->n_cols
+               : NULL;
+}
+
 /* Row `row` of the piece, by way of x. The value that cannot be, or 0. */
 static float convert_row(vd_piece *p, size_t row, float *x)
 {
@@ -43,7 +51,7 @@ static float convert_row(vd_piece *p, size_t row, float *x)
             return bad;
     }
     if (p->dst != NULL)
-        vd_encode_row(p->to, x, NULL, p->dst + row * p->dst_bytes, p->n_cols);
+        vd_encode_row(p->to, x, weights_of(p, row), p->dst + row * p->dst_bytes, p->n_cols);
     if (p->dst != NULL && (p->count || p->values != NULL))
         vd_dtype_decode(p->to, p->dst + row * p->dst_bytes, x, p->n_cols);
     add_zeros(p, x, &p->n_zeros_after);

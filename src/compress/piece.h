@@ -17,6 +17,9 @@ typedef struct vd_piece {
     size_t n_rows, n_cols, src_bytes, dst_bytes; /* bytes: of a row */
     float *scratch;      /* [n_threads, n_cols] */
     const vd_edit *edit; /* NULL: values stay */
+    const float *weights; /* [ceil(rows / rows_per_weights), n_cols] for vd_encode_row, of the
+                             tensor's rows; NULL: none */
+    size_t rows_per_weights;
     size_t first_row;    /* of the tensor's */
     bool count;          /* zeros, before and after */
     atomic_uint_fast64_t n_zeros_before, n_zeros_after; /* added up from piece to piece */

@@ -263,9 +263,19 @@ vd_status vd_walk_gather(vd_walk *w, vd_err *err)
     return st == VD_OK ? pass(w, vd_walk_on_input, false, err) : st;
 }
 
+vd_status vd_walk_through(vd_walk *w, vd_err *err)
+{
+    vd_status st = vd_walk_prepare_moments(w, err);
+    if (st == VD_OK)
+        st = pass(w, vd_walk_on_input, true, err);
+    w->passed = st == VD_OK;
+    return st;
+}
+
 vd_status vd_walk_next(vd_walk *w, vd_err *err)
 {
-    vd_status st = pass(w, NULL, true, err);
+    vd_status st = w->passed ? VD_OK : pass(w, NULL, true, err);
+    w->passed = false;
     vd_walk_drop_changes(w);
     if (st == VD_OK && ++w->layer < w->model->hp.n_layer)
         begin_layer(w);

@@ -51,6 +51,9 @@ size_t vd_walk_n_tokens(const vd_walk *walk);
 
 /* VD_ERR_CANCELLED, VD_ERR_NOMEM; VD_ERR_FORMAT where the model computes nonsense. */
 VD_NODISCARD vd_status vd_walk_gather(vd_walk *walk, vd_err *err);
+/* The same for a layer that stays as it is: one pass instead of two. Then no vd_walk_replace, and
+ * vd_walk_next computes nothing. */
+VD_NODISCARD vd_status vd_walk_through(vd_walk *walk, vd_err *err);
 /* What the matrix `name` of this layer reads; with experts, expert `e` of it. NULL where no product
  * reads it. Valid until the next gathering. */
 vd_moments *vd_walk_moments(vd_walk *walk, vd_str name, size_t e);

@@ -29,6 +29,7 @@ struct vd_walk {
     float *x;                /* [n_chunks, ctx, C], mapped */
     size_t x_bytes;
     size_t layer;
+    bool passed;             /* x is behind the layer already */
     vd_moments *slot;        /* [n_slots] */
     size_t n_slots;
     double *wide;            /* [ctx, widest] one input in double precision */

@@ -546,10 +546,15 @@ class Vocabulary:
         return _tokenize(self.L, self.vocab, text, special, parse_special)
 
 
-def quantize(source, target, ftype, pure=False, threads=2):
-    """Writes `target` from `source` by llama_model_quantize; ftype is a name of FTYPE."""
+def quantize(source, target, ftype, pure=False, threads=2, imatrix=None):
+    """`target` from `source` by llama_model_quantize; imatrix: {tensor name: mean squares}."""
     L = lib()
     qp = L.llama_model_quantize_default_params()
+    kept = [(C.create_string_buffer(k.encode()), np.float32(v)) for k, v in (imatrix or {}).items()]
+    # llama_model_imatrix_data: a name, floats, how many; the last has no name
+    words = [word for k, v in kept for word in (C.addressof(k), v.ctypes.data, v.size)]
+    items = (C.c_size_t * (len(words) + 3))(*words)
+    qp.imatrix = C.cast(items, _ptr) if kept else None
     qp.nthread, qp.ftype, qp.pure, qp.allow_requantize = threads, FTYPE[ftype], pure, True
     status = L.llama_model_quantize(str(source).encode(), str(target).encode(), C.byref(qp))
     if status != 0:

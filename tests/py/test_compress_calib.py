@@ -191,7 +191,7 @@ def test_experts_are_pruned_each_by_its_own_tokens(verdant, build, text, tmp_pat
 @pytest.mark.parametrize("options, says", [
     (["--prune", "wanda:0.5"], "--calib"),
     (["--prune", "magnitude:0.5", "--calib", "x"], "calibrated"),
-    (["--quant", "Q8_0", "--calib-ctx", "64"], "calibrated"),
+    (["--quant", "Q8_0", "--calib-ctx", "64"], "how to read a text"),
     (["--prune", "obs:0", "--calib", "x"], "nothing"),
     (["--prune", "wanda:0.5", "--calib", "x", "--calib-ctx", "4"], "--calib-ctx"),
 ])

@@ -128,6 +128,8 @@ static void nor_does_one_of_a_calibration(void **state)
     for (int i = 0; i < 40; i++)
         fputc('a' + i * 7 % 26, f);
     assert_int_equal(fclose(f), 0);
+    char saved[96];
+    snprintf(saved, sizeof(saved), "%s/importance.gguf", directory);
     for (size_t i = 0; i < (repairs ? VD_COUNT(methods) : 1); i++) {
         vd_compress_options options = {.type = vd_filetype_find("Q8_0"),
                                        .n_threads = 1,
@@ -135,6 +137,19 @@ static void nor_does_one_of_a_calibration(void **state)
                                        .calib = {.path = text, .ctx = 16}};
         fail_every_allocation(&options, 2);
     }
+    vd_compress_options options = {.type = vd_filetype_find("Q4_0"),
+                                   .n_threads = 1,
+                                   .calib = {.path = text, .ctx = 16},
+                                   .save_imatrix = "/dev/null"};
+    fail_every_allocation(&options, 2);
+    options.save_imatrix = saved;
+    vd_compress_result result;
+    assert_int_equal(vd_compress_run(source, NULL, &options, &result, NULL), VD_OK);
+    assert_true(result.n_weighted > 0);
+    options = (vd_compress_options){.type = options.type, .n_threads = 1, .imatrix = saved,
+                                    .edit.prune = {.method = VD_PRUNE_WANDA, .keep = 0.5}};
+    fail_every_allocation(&options, 3);
+    unlink(saved);
     unlink(text);
 }
 
