@@ -11,6 +11,7 @@ typedef struct bench_options {
     size_t footprint_mb;   /* weights are rotated over copies of this many MB */
     size_t n_tokens;       /* only this many; 0 for the list */
     size_t n_rows, n_cols; /* only this shape of weights; 0 for the list */
+    unsigned keep_percent; /* of the values of sparse weights are not zero */
 } bench_options;
 
 typedef void (*bench_fn)(void *ctx);

@@ -14,7 +14,7 @@ static const size_t token_counts[] = {1, 4, 8, 16, 64, 512};
 /* A cell that would take longer than this is left out. */
 static const double longest_ns = 2e9;
 
-typedef enum kind { ROWS, PACKED, WIDE } kind;
+typedef enum kind { ROWS, PACKED, WIDE, SPARSE, SPARSE_WIDE, N_KINDS } kind;
 
 typedef struct product {
     const vd_kernels *k;
@@ -67,6 +67,19 @@ static bool by_panel(const product *p, size_t n_t)
                : p->act.q == NULL;
 }
 
+static bool is_wide(kind what)
+{
+    return what == WIDE || what == SPARSE_WIDE;
+}
+
+/* Leaves `percent` of the values of Q8_0 rows; the others become zero. */
+static void thin_out(unsigned char *rows, size_t n_values, unsigned percent)
+{
+    for (size_t i = 0; i < n_values; i++)
+        if (check_random_below(100) >= percent)
+            rows[i / 32 * 34 + 2 + i % 32] = 0;
+}
+
 static void time_line(product *p, const char *name, kind what, const bench_peak *peak,
                       size_t n_tokens)
 {
@@ -83,11 +96,11 @@ static void time_line(product *p, const char *name, kind what, const bench_peak 
             printf("            -");
             continue;
         }
-        ns = time_cell(p, what == ROWS ? VD_PRECISION_EXACT : VD_PRECISION_FAST, what == WIDE, n_t);
+        ns = time_cell(p, what == ROWS ? VD_PRECISION_EXACT : VD_PRECISION_FAST, is_wide(what), n_t);
         before = n_t;
         gb = i == 0 ? read / ns : gb;
         double rate = 2.0 * (double)(w->n_rows * w->n_cols * n_t) / ns;
-        double most = by_panel(p, n_t) ? peak->bf16_gflops : what == WIDE ? top / 2 : top;
+        double most = by_panel(p, n_t) ? peak->bf16_gflops : is_wide(what) ? top / 2 : top;
         printf(" %7.1f", rate);
         if (most > 0)
             printf(" %3.0f%%", 100 * rate / most);
@@ -105,7 +118,9 @@ static void bench_line(const vd_kernels *k, kind what, vd_dtype dtype, size_t n,
 {
     enum { COPIES_MAX = 4096 };
     static vd_weight weights[COPIES_MAX];
-    static const char *const kinds[] = {"rows", "packed", "wide"};
+    static const char *const kinds[] = {"rows", "packed", "wide", "sparse", "sparse wide"};
+    bool sparse = what == SPARSE || what == SPARSE_WIDE;
+    vd_kernels table = *k;
     char name[100];
     size_t row_bytes = 0;
     vd_precision precision = what == ROWS ? VD_PRECISION_EXACT : VD_PRECISION_FAST;
@@ -115,10 +130,16 @@ static void bench_line(const vd_kernels *k, kind what, vd_dtype dtype, size_t n,
                    n_cols);
     if (strstr(name, options->filter) == NULL || !vd_dtype_row_bytes(dtype, n_cols, &row_bytes) ||
         (what != ROWS && k->layout_for(dtype, n, n_cols) == 0 &&
-         (what == WIDE || dtype == VD_DTYPE_F32 || k->panel_from.rows == SIZE_MAX)))
+         (what >= WIDE || dtype == VD_DTYPE_F32 || k->panel_from.rows == SIZE_MAX)))
         return;
+    if (sparse && (dtype != VD_DTYPE_Q8_0 || k->sparse_keep == 0))
+        return;
+    table.sparse_keep = sparse ? 1 : 0;
+    k = &table;
     unsigned char *rows = take(n * row_bytes);
     check_fill_rows(dtype, rows, n, n_cols);
+    if (sparse)
+        thin_out(rows, n * n_cols, options->keep_percent);
     product p = {.k = k, .weights = weights, .scratch = take(vd_linear_scratch_bytes(k, n_cols))};
     size_t bytes = 0;
     do {
@@ -162,6 +183,6 @@ void bench_products(const vd_kernels *k, const bench_options *options)
     printf(" %8s\n", "GB/s");
     for (size_t s = 0; s < (one ? 1 : VD_COUNT(shapes)); s++)
         for (size_t i = 0; i < VD_COUNT(types); i++)
-            for (kind what = ROWS; what <= WIDE; what++)
+            for (kind what = ROWS; what < N_KINDS; what++)
                 bench_line(k, what, types[i], shape[s][0], shape[s][1], &peak, options);
 }

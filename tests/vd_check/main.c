@@ -132,6 +132,7 @@ static const char *value_of(const char *arg, const char *name)
 static const char usage[] =
     "usage: vd_check [--seed=N] [--level=NAME] [--quick]\n"
     "       vd_check --bench[=FILTER] [--level=NAME] [--tokens=T] [--shape=NxK] [--mb=N]\n"
+    "               [--keep=PERCENT]\n"
     "\n"
     "Checks every kernel at every level of this machine against plain C, or times them. What a\n"
     "level has unchanged from one below it is checked once.\n"
@@ -146,16 +147,17 @@ static const char usage[] =
     "                  tokens with the percentage of what a loop over registers reaches with\n"
     "                  the same instruction, GB/s of weights for one token. rows: f32\n"
     "                  activations; packed: int8; wide: two int8, whose two products count as\n"
-    "                  one in GOP/s. One thread.\n"
+    "                  one in GOP/s; sparse: weights in that form. One thread.\n"
     "  --tokens=T      only T rows of activations, not 1, 4, 8, 16, 64 and 512\n"
     "  --shape=NxK     only weights of N rows and K columns\n"
+    "  --keep=PERCENT  of sparse weights, how many are not zero; default 50\n"
     "  --mb=N          rotates over copies of the weights of N MB in all, so that they come\n"
     "                  from memory and not from a cache\n";
 
 int main(int argc, char **argv)
 {
     const char *only = NULL, *value;
-    bench_options options = {.filter = ""};
+    bench_options options = {.filter = "", .keep_percent = 50};
     bool bench = false;
 
     check_globals.seed = vd_wall_ns();
@@ -172,6 +174,8 @@ int main(int argc, char **argv)
             check_globals.quick = true;
         } else if ((value = value_of(argv[i], "--mb")) != NULL) {
             options.footprint_mb = (size_t)strtoull(value, NULL, 10);
+        } else if ((value = value_of(argv[i], "--keep")) != NULL) {
+            options.keep_percent = (unsigned)strtoul(value, NULL, 10);
         } else if ((value = value_of(argv[i], "--tokens")) != NULL) {
             options.n_tokens = (size_t)strtoull(value, NULL, 10);
         } else if ((value = value_of(argv[i], "--shape")) != NULL &&
