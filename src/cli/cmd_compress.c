@@ -10,6 +10,7 @@
 #include "cli/compress_args.h"
 #include "cli/compress_print.h"
 #include "cli/progress.h"
+#include "compress/sparse_file.h"
 #include "energy/meter.h"
 #include "model/store.h"
 
@@ -139,7 +140,8 @@ static int compress_main(int argc, char **argv)
     if (st == VD_OK) {
         vd_meter_read(w.meter, &w.first);
         uint64_t begin = vd_now_ns();
-        st = vd_compress_run(path, a.target, &a.options, &result, &err);
+        st = (a.sparse ? vd_compress_run_sparse : vd_compress_run)(path, a.target, &a.options,
+                                                                   &result, &err);
         double seconds = (double)(vd_now_ns() - begin) * 1e-9;
         read_meter(&w);
         vd_progress_done(&w.progress);

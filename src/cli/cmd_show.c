@@ -247,7 +247,7 @@ static void put_tensors(const vd_gguf *gguf)
                vd_dtype_name(tensor->dtype), tensor->n_bytes, tensor->offset);
         for (uint32_t k = 0; k < tensor->n_dims; k++)
             printf("%s %" PRIu64, k > 0 ? " x" : "", tensor->dim[k]);
-        putchar('\n');
+        puts(tensor->is_sparse ? ", sparse" : "");
     }
 }
 
@@ -295,11 +295,11 @@ static json_t *json_tensor(const vd_gguf_tensor *tensor)
     json_t *dims = json_array();
     for (uint32_t k = 0; k < tensor->n_dims; k++)
         json_array_append_new(dims, json_integer((json_int_t)tensor->dim[k]));
-    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:i}", "name",
+    return json_pack("{s:o, s:s, s:o, s:I, s:I, s:i, s:b}", "name",
                      vd_cli_json_string(tensor->name.data, tensor->name.n), "type",
                      vd_dtype_name(tensor->dtype), "dimensions", dims, "bytes",
                      (json_int_t)tensor->n_bytes, "offset", (json_int_t)tensor->offset, "shard",
-                     (int)tensor->shard);
+                     (int)tensor->shard, "sparse", tensor->is_sparse);
 }
 
 static json_t *json_or_null(vd_str text)

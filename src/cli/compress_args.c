@@ -111,6 +111,12 @@ static bool on_types(vd_compress_args *a, const char *text)
     return add_types(a, text, vd_types_add_file);
 }
 
+static bool on_sparse(vd_compress_args *a, const char *text)
+{
+    a->sparse = true;
+    return true;
+}
+
 static bool on_output(vd_compress_args *a, const char *text)
 {
     a->target = text;
@@ -181,6 +187,7 @@ static const option_row rows[] = {
     {"pure", 0, false, on_pure},
     {"tensor-type", 0, true, on_tensor_type},
     {"types", 0, true, on_types},
+    {"sparse", 0, false, on_sparse},
     {"compare", 0, true, on_compare},
     {"compare-task", 0, true, on_compare_task},
     {"compare-ctx", 0, true, on_compare_ctx},
@@ -199,7 +206,7 @@ static bool check(int argc, const vd_compress_args *a)
     const vd_compress_options *o = &a->options;
     bool calibrated = vd_prune_is_calibrated(o->edit.prune.method);
     bool has_text = o->calib.path != NULL, quants = o->type != NULL || o->mix.types != NULL;
-    bool does = quants || vd_edit_wanted(&o->edit);
+    bool does = quants || vd_edit_wanted(&o->edit) || a->sparse;
     bool imatrix_alone = o->save_imatrix != NULL && !does && a->target == NULL;
     const char *wrong = NULL;
     if (optind + 1 != argc || (a->target == NULL && !imatrix_alone))
@@ -210,6 +217,8 @@ static bool check(int argc, const vd_compress_args *a)
         wrong = "--imatrix is what a text would tell: not both it and --calib";
     else if (!does && !imatrix_alone)
         wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
+    else if (a->sparse && a->target == NULL)
+        wrong = "--sparse says how to write a file: -o";
     else if (o->type == NULL && o->mix.pure)
         wrong = "--pure says how to --quant";
     else if (o->edit.clip.kind == VD_CUT_AUTO &&

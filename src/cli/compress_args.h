@@ -9,6 +9,7 @@ typedef struct vd_compress_args {
     const char *model, *target;
     vd_compress_options options;
     vd_compare_options compare;
+    bool sparse; /* Q8_0 matrices in the sparse form */
     bool json;
 } vd_compress_args;
 

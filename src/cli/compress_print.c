@@ -76,6 +76,8 @@ int vd_compress_print_json(const vd_compress_report *report)
         (json_int_t)r->n_threads, "seconds", report->seconds, "energy", energy);
     if (all != NULL && r->n_calib_tokens > 0)
         json_object_set_new(all, "calib_tokens", json_integer((json_int_t)r->n_calib_tokens));
+    if (all != NULL && r->n_sparse > 0)
+        json_object_set_new(all, "tensors_sparse", json_integer((json_int_t)r->n_sparse));
     if (all != NULL && (r->n_calib_tokens > 0 || o->imatrix != NULL))
         json_object_set_new(all, "tensors_weighted", json_integer((json_int_t)r->n_weighted));
     if (all != NULL && vd_edit_wanted(&o->edit)) {
@@ -137,6 +139,8 @@ int vd_compress_print_table(const vd_compress_report *report)
         printf("file     %s -> %s, %.2f bits per weight\n", vd_cli_size(r->file_bytes_before).text,
                vd_cli_size(r->file_bytes_after).text, bits_per_weight(r));
     }
+    if (r->n_sparse > 0)
+        printf("sparse   %zu matrices, which Verdant alone reads\n", r->n_sparse);
     if (r->n_weighted > 0)
         printf("weighted %zu tensors by what they read\n", r->n_weighted);
     if (r->n_calib_tokens > 0)

@@ -13,6 +13,7 @@
 #include "compress/encode.h"
 #include "compress/layered.h"
 #include "compress/piece.h"
+#include "model/gguf_sparse.h"
 #include "model/gguf_write.h"
 
 enum { PIECE_BYTES = 8 << 20, QUANTIZATION_VERSION = 2 };
@@ -254,7 +255,8 @@ static vd_status write_head(job *j, vd_err *err)
     for (size_t i = 0; i < vd_gguf_n_kv(j->gguf); i++) {
         const vd_gguf_kv *kv = vd_gguf_kv_at(j->gguf, i);
         bool retyped = mostly != NULL && (equals(kv->key, version) || equals(kv->key, type));
-        if (!retyped && !starts_with(kv->key, "split."))
+        if (!retyped && !starts_with(kv->key, "split.") &&
+            !starts_with(kv->key, VD_GGUF_SPARSE_PREFIX))
             vd_gguf_out_kv(j->out, kv);
     }
     if (mostly != NULL) {
@@ -499,6 +501,8 @@ vd_status vd_compress_run(const char *source, const char *target,
         goto out;
     }
     st = vd_alloc_array(j.n_entries, sizeof(*j.entries), "the list of tensors", &j.entries, err);
+    if (st == VD_OK)
+        st = vd_gguf_expand(j.gguf, err);
     if (st == VD_OK)
         st = vd_mix_choose(j.gguf, options->type, &options->mix, j.entries, err);
     if (st == VD_OK)

@@ -56,6 +56,7 @@ typedef struct vd_compress_result {
     size_t n_calib_tokens; /* of the calibration text */
     size_t n_weighted;     /* tensors that were encoded by what they read */
     uint64_t n_edited, n_zeros_before, n_zeros_after; /* values of edited matrices, zeros there */
+    size_t n_sparse; /* matrices in the sparse form */
     size_t n_threads;
 } vd_compress_result;
 

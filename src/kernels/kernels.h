@@ -33,7 +33,8 @@ typedef enum vd_precision { VD_PRECISION_EXACT, VD_PRECISION_FAST } vd_precision
 typedef struct vd_weight {
     vd_dtype dtype;
     size_t n_rows, n_cols; /* N, K */
-    const void *rows;      /* the file's rows, borrowed from the mapping; always set */
+    const void *rows;      /* the file's rows, borrowed from the mapping; NULL only where the file
+                              has them sparse */
     size_t row_bytes;
     int layout;            /* 0: use `rows`; else a packed layout of the kernel table */
     void *packed;          /* aligned to 64, owned; NULL for layout 0 */

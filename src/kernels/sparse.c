@@ -91,6 +91,7 @@ void vd_sparse_pack(vd_dtype dtype, const void *rows, size_t n_rows, size_t n_co
     uint8_t *begin = packed, *out = begin + index_bytes(n_groups);
     uint32_t *index = packed;
 
+    memset(index, 0, index_bytes(n_groups)); /* what pads it goes to files */
     for (size_t g = 0; g < n_groups; g++) {
         const uint8_t *src = (const uint8_t *)rows + g * VD_GROUP * row_bytes;
         size_t n_here = VD_MIN(n_rows - g * VD_GROUP, (size_t)VD_GROUP);

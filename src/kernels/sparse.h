@@ -38,6 +38,21 @@ size_t vd_sparse_bytes_at(float keep, size_t n_rows, size_t n_cols);
 /* packed: as many bytes as vd_sparse_bytes said, aligned to 64. */
 void vd_sparse_pack(vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols, void *packed);
 
+/* ---- the same bytes in a file (docs/sparse.md), at any alignment ------------------------------*/
+
+/* VD_ERR_FORMAT unless n_bytes are the packed form of n_rows rows: head and index, and the row
+ * groups of rows [first_row, first_row + n_checked), which begin and end with a group. */
+VD_NODISCARD vd_status vd_sparse_check(const void *stored, size_t n_bytes, size_t n_rows,
+                                       size_t n_cols, size_t first_row, size_t n_checked,
+                                       vd_err *err);
+/* A weight of rows [first_row, first_row + n_rows) of checked bytes, copied; it has no `rows`. The
+ * rows begin with a group and end with one or with the last row. VD_ERR_NOMEM. */
+VD_NODISCARD vd_status vd_weight_prepare_sparse(const void *stored, size_t n_cols,
+                                                size_t first_row, size_t n_rows,
+                                                vd_weight *ret_weight, vd_err *err);
+/* All rows of checked bytes as Q8_0. */
+void vd_sparse_to_rows(const void *stored, size_t n_rows, size_t n_cols, void *rows);
+
 /* The stream of row group g. */
 static inline const uint8_t *vd_sparse_group(const void *packed, size_t g)
 {

@@ -40,6 +40,7 @@ void vd_gguf_free(vd_gguf *gguf)
         vd_mapping_close(&gguf->mapping[i]);
     vd_free(gguf->mapping);
     vd_free(gguf->kv);
+    vd_gguf_free_expanded(gguf);
     vd_free(gguf->tensor);
     vd_strmap_done(&gguf->key_index);
     vd_strmap_done(&gguf->tensor_index);
@@ -74,6 +75,9 @@ vd_status vd_gguf_open_memory(const void *data, size_t size, const vd_gguf_optio
     if (st != VD_OK)
         goto out;
     gguf->file_bytes = size;
+    st = vd_gguf_find_sparse(gguf, err);
+    if (st != VD_OK)
+        goto out;
     *ret_gguf = gguf;
     gguf = NULL;
 out:
@@ -212,6 +216,10 @@ vd_status vd_gguf_open(const char *path, const vd_gguf_options *options, vd_gguf
     if (vd_gguf_get_u32(gguf, "split.count", &count) && count > 1 &&
         (st = add_shards(gguf, path, count, metadata_only, err)) != VD_OK)
         goto out;
+    if ((st = vd_gguf_find_sparse(gguf, err)) != VD_OK) {
+        vd_err_prefix(err, "%s", path);
+        goto out;
+    }
     *ret_gguf = gguf;
     gguf = NULL;
 out:

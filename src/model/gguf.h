@@ -49,6 +49,9 @@ typedef struct vd_gguf_tensor {
     const unsigned char *data; /* NULL when opened metadata-only; aligned only as the file says
                                   (general.alignment may be 1) */
     uint32_t shard;        /* which file holds it */
+    bool is_sparse;        /* the file has it sparse (gguf_sparse.h): n_bytes are those there, and
+                              `data` is NULL, until it is expanded */
+    const unsigned char *stored; /* then these bytes; NULL when opened metadata-only */
 } vd_gguf_tensor;
 
 typedef struct vd_gguf_options {

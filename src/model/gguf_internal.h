@@ -34,6 +34,10 @@ struct vd_gguf {
 VD_NODISCARD vd_status vd_gguf_parse(vd_gguf *gguf, vd_gguf *shard_kv, const void *data,
                                      size_t size, uint32_t shard, bool metadata_only, vd_err *err);
 
+/* When all files are read: the tensors that are sparse. See gguf_sparse.h. */
+VD_NODISCARD vd_status vd_gguf_find_sparse(vd_gguf *gguf, vd_err *err);
+void vd_gguf_free_expanded(vd_gguf *gguf);
+
 /* Bytes of one item of a fixed-width type; 0 for string, array and unknown numbers. */
 size_t vd_gguf_type_bytes(uint32_t type);
 

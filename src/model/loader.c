@@ -6,6 +6,8 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "kernels/sparse.h"
+#include "model/gguf_sparse.h"
 
 typedef struct tensor_name {
     char text[VD_TENSOR_NAME_MAX];
@@ -65,6 +67,23 @@ static vd_status find(vd_loader *loader, const tensor_name *name, size_t n_cols,
     return VD_OK;
 }
 
+/* The tensor's dense rows, where the file has it sparse. */
+static vd_status expand(vd_loader *loader, const vd_gguf_tensor *tensor, vd_err *err)
+{
+    vd_gguf *gguf = loader->model->gguf;
+    return vd_gguf_expand_tensor(gguf, (size_t)(tensor - vd_gguf_tensor_at(gguf, 0)), err);
+}
+
+/* Whether these rows can be computed with as the file has them: whole groups of them, by a table
+ * that knows the sparse form. */
+static bool stays_sparse(const vd_model *model, const vd_gguf_tensor *tensor, size_t first_row,
+                         size_t n_rows)
+{
+    uint64_t all = tensor->dim[1] * tensor->dim[2] * tensor->dim[3];
+    return model->precision == VD_PRECISION_FAST && model->kernels->sparse_keep > 0 &&
+           first_row % VD_GROUP == 0 && (n_rows % VD_GROUP == 0 || first_row + n_rows == all);
+}
+
 vd_status vd_loader_tensor(vd_loader *loader, int layer, const char *base, const char *kind,
                            size_t n_cols, size_t n_rows, const vd_gguf_tensor **ret_tensor,
                            vd_err *err)
@@ -92,6 +111,8 @@ vd_status vd_loader_floats(vd_loader *loader, int layer, const char *base, const
     if (st == VD_OK)
         st = vd_arena_array(&loader->model->arena, n_cols * n_rows, sizeof(float), base, &values,
                             err);
+    if (st == VD_OK)
+        st = expand(loader, tensor, err);
     if (st != VD_OK)
         return st;
     vd_dtype_decode((vd_dtype)tensor->dtype, tensor->data, values, n_cols * n_rows);
@@ -102,6 +123,11 @@ vd_status vd_loader_floats(vd_loader *loader, int layer, const char *base, const
 vd_status vd_loader_pack(vd_loader *loader, const vd_gguf_tensor *tensor, size_t first_row,
                          size_t n_rows, size_t n_cols, vd_weight *weight, vd_err *err)
 {
+    if (!stays_sparse(loader->model, tensor, first_row, n_rows)) {
+        vd_status st = expand(loader, tensor, err);
+        if (st != VD_OK)
+            return st;
+    }
     if (loader->n_tasks == loader->capacity) {
         size_t bytes, capacity = loader->capacity == 0 ? 256 : 2 * loader->capacity;
         vd_pack_task *task = NULL;

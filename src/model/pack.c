@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/fail.h"
+#include "kernels/sparse.h"
+
 typedef struct pack_job {
     const vd_kernels *kernels;
     vd_precision precision;
@@ -26,9 +29,28 @@ static void drop_pages(const unsigned char *data, size_t n_bytes)
         madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
+/* Rows that the file has sparse stay so; it is the loader's to expand what cannot. */
+static vd_status run_sparse(const vd_pack_task *task, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = task->tensor;
+    size_t n_rows = (size_t)(tensor->dim[1] * tensor->dim[2] * tensor->dim[3]);
+    vd_status st = vd_sparse_check(tensor->stored, (size_t)tensor->n_bytes, n_rows, task->n_cols,
+                                   task->first_row, task->n_rows, err);
+    if (st == VD_OK)
+        st = vd_weight_prepare_sparse(tensor->stored, task->n_cols, task->first_row, task->n_rows,
+                                      task->weight, err);
+    if (st == VD_OK)
+        drop_pages(tensor->stored, (size_t)tensor->n_bytes);
+    else
+        vd_err_prefix(err, "tensor %.*s", (int)tensor->name.n, tensor->name.data);
+    return st;
+}
+
 static vd_status run_task(const pack_job *job, const vd_pack_task *task, vd_err *err)
 {
     const vd_gguf_tensor *tensor = task->tensor;
+    if (tensor->data == NULL)
+        return run_sparse(task, err);
     size_t row_bytes = 0; /* a type or width that has none is refused below */
     (void)vd_dtype_row_bytes(tensor->dtype, task->n_cols, &row_bytes);
     const unsigned char *rows = tensor->data + task->first_row * row_bytes;

@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "base/fail.h"
+#include "model/gguf_sparse.h"
 
 static vd_status load_norm(vd_loader *loader, int layer, const char *base, size_t n_cols,
                            size_t n_rows, vd_need bias, vd_norm *norm, vd_err *err)
@@ -160,6 +161,9 @@ static vd_status load_ends(vd_loader *loader, vd_err *err)
     size_t c = hp->n_embd;
     vd_status st = vd_loader_tensor(loader, -1, "token_embd", "weight", c, hp->n_vocab,
                                     &model->embed, err);
+    if (st == VD_OK) /* rows are read one at a time */
+        st = vd_gguf_expand_tensor(
+            model->gguf, (size_t)(model->embed - vd_gguf_tensor_at(model->gguf, 0)), err);
     if (st != VD_OK)
         return st;
     if (!vd_dtype_row_bytes(model->embed->dtype, c, &model->embed_row_bytes))

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/gguf.h"
+#include "model/gguf_sparse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -66,12 +66,26 @@ static void walk_tensor(const vd_gguf_tensor *tensor, const uint8_t *data, size_
     require(tensor->n_dims <= 4 && tensor->name.n < 64);
     for (size_t i = 0; i < tensor->name.n; i++)
         sink += (unsigned char)tensor->name.data[i];
-    if (tensor->data == NULL)
+    const unsigned char *bytes = tensor->is_sparse ? tensor->stored : tensor->data;
+    if (bytes == NULL)
         return;
-    require(tensor->data >= data && tensor->data <= data + size &&
-            tensor->n_bytes <= (uint64_t)(data + size - tensor->data));
+    require(bytes >= data && bytes <= data + size &&
+            tensor->n_bytes <= (uint64_t)(data + size - bytes));
     for (uint64_t i = 0; i < tensor->n_bytes; i++)
-        sink += tensor->data[i];
+        sink += bytes[i];
+}
+
+/* Sparse tensors are refused with a message, or all of their dense rows are there. */
+static void expand(vd_gguf *gguf)
+{
+    for (size_t i = 0; i < vd_gguf_n_tensors(gguf); i++) {
+        const vd_gguf_tensor *tensor = vd_gguf_tensor_at(gguf, i);
+        vd_err err = {0};
+        vd_status st = vd_gguf_expand_tensor(gguf, i, &err);
+        require(st == VD_OK || err.message[0] != '\0');
+        for (uint64_t k = 0; st == VD_OK && tensor->data != NULL && k < tensor->n_bytes; k++)
+            sink += tensor->data[k];
+    }
 }
 
 static bool open_and_walk(const uint8_t *data, size_t size, bool metadata_only)
@@ -90,6 +104,7 @@ static bool open_and_walk(const uint8_t *data, size_t size, bool metadata_only)
         walk_value(gguf, vd_gguf_kv_at(gguf, i));
     for (size_t i = 0; i < vd_gguf_n_tensors(gguf); i++)
         walk_tensor(vd_gguf_tensor_at(gguf, i), data, size);
+    expand(gguf);
     vd_gguf_free(gguf);
     return true;
 }

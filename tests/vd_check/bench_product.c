@@ -96,7 +96,8 @@ static void time_line(product *p, const char *name, kind what, const bench_peak 
             printf("            -");
             continue;
         }
-        ns = time_cell(p, what == ROWS ? VD_PRECISION_EXACT : VD_PRECISION_FAST, is_wide(what), n_t);
+        ns = time_cell(p, what == ROWS ? VD_PRECISION_EXACT : VD_PRECISION_FAST, is_wide(what),
+                       n_t);
         before = n_t;
         gb = i == 0 ? read / ns : gb;
         double rate = 2.0 * (double)(w->n_rows * w->n_cols * n_t) / ns;
