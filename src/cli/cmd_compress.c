@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/compress_args.h"
 #include "cli/compress_print.h"
+#include "cli/compress_search.h"
 #include "cli/progress.h"
 #include "compress/sparse_file.h"
 #include "energy/meter.h"
@@ -114,6 +115,36 @@ static int finish(const vd_compress_args *a, const vd_compare_input *input, cons
     return vd_cli_failed("compress", &err);
 }
 
+static double on_joules(void *ctx)
+{
+    watch *w = ctx;
+    read_meter(w);
+    return joules_of(w);
+}
+
+static vd_status search(vd_compress_args *a, const char *path, watch *w, int *ret_status,
+                        vd_err *err)
+{
+    vd_search_result result;
+    uint64_t begin = vd_now_ns();
+    a->search.calib = a->options.calib;
+    a->search.save_imatrix = a->options.save_imatrix;
+    a->search.n_threads = a->options.n_threads;
+    a->search.progress = on_progress;
+    a->search.joules = on_joules;
+    a->search.ctx = w;
+    vd_status st = vd_search_run(path, a->target, &a->search, &result, err);
+    read_meter(w);
+    vd_progress_done(&w->progress);
+    if (st != VD_OK)
+        return st;
+    vd_search_cost cost = {(double)(vd_now_ns() - begin) * 1e-9, joules_of(w), &w->last, w->gap};
+    *ret_status = vd_compress_print_search(a, &result, &cost);
+    st = vd_compress_draw_search(a, &result, err);
+    vd_search_result_done(&result);
+    return st;
+}
+
 static int compress_main(int argc, char **argv)
 {
     vd_compress_args a = {0};
@@ -137,8 +168,11 @@ static int compress_main(int argc, char **argv)
         st = vd_compare_read(&a.compare, &input, &err);
     if (st == VD_OK)
         st = vd_meter_open(NULL, &w.meter, &err);
-    if (st == VD_OK) {
+    if (st == VD_OK)
         vd_meter_read(w.meter, &w.first);
+    if (st == VD_OK && a.searches) {
+        st = search(&a, path, &w, &status, &err);
+    } else if (st == VD_OK) {
         uint64_t begin = vd_now_ns();
         st = (a.sparse ? vd_compress_run_sparse : vd_compress_run)(path, a.target, &a.options,
                                                                    &result, &err);

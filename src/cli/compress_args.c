@@ -2,6 +2,7 @@
 #include "cli/compress_args.h"
 
 #include <getopt.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -117,6 +118,46 @@ static bool on_sparse(vd_compress_args *a, const char *text)
     return true;
 }
 
+static bool on_target(vd_compress_args *a, const char *text)
+{
+    const char *wrong = vd_target_parse(text, &a->search.target);
+    a->searches = wrong == NULL;
+    if (wrong != NULL)
+        vd_cli_misuse("compress", "--target is '%s': %s", text, wrong);
+    return wrong == NULL;
+}
+
+static bool on_search_types(vd_compress_args *a, const char *text)
+{
+    char name[32];
+    for (const char *at = text;; at++) {
+        size_t n = strcspn(at, ",");
+        vd_dtype dtype;
+        snprintf(name, sizeof(name), "%.*s", (int)VD_MIN(n, sizeof(name) - 1), at);
+        if (!vd_types_parse_dtype(name, &dtype)) {
+            vd_cli_misuse("compress", "--search-types: '%s' is no tensor type that can be written",
+                          name);
+            return false;
+        }
+        a->search.type[dtype] = true;
+        at += n;
+        if (*at == '\0')
+            return true;
+    }
+}
+
+static bool on_search_chunks(vd_compress_args *a, const char *text)
+{
+    return vd_cli_parse_size("compress", "--search-chunks", text, 1, 1 << 20,
+                             &a->search.n_measured);
+}
+
+static bool on_picture(vd_compress_args *a, const char *text)
+{
+    a->picture = text;
+    return true;
+}
+
 static bool on_output(vd_compress_args *a, const char *text)
 {
     a->target = text;
@@ -188,6 +229,10 @@ static const option_row rows[] = {
     {"tensor-type", 0, true, on_tensor_type},
     {"types", 0, true, on_types},
     {"sparse", 0, false, on_sparse},
+    {"target", 0, true, on_target},
+    {"search-types", 0, true, on_search_types},
+    {"search-chunks", 0, true, on_search_chunks},
+    {"picture", 0, true, on_picture},
     {"compare", 0, true, on_compare},
     {"compare-task", 0, true, on_compare_task},
     {"compare-ctx", 0, true, on_compare_ctx},
@@ -200,17 +245,38 @@ static const option_row rows[] = {
 
 enum { FIRST_ROW = 256 }; /* what getopt gives back for the first row's long name */
 
+/* What is wrong with a search's options; NULL: nothing. */
+static const char *check_search(const vd_compress_args *a)
+{
+    const vd_compress_options *o = &a->options;
+    bool any = a->search.n_measured != 0 || a->picture != NULL;
+    for (size_t i = 0; i < VD_DTYPE_LIMIT; i++)
+        any = any || a->search.type[i];
+    if (!a->searches)
+        return any ? "--search-... and --picture say how to search for a --target" : NULL;
+    if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit) || a->sparse)
+        return "--target chooses the types: no --quant, --types, --tensor-type or --sparse, "
+               "nothing clipped or pruned beside it";
+    if (o->calib.path == NULL)
+        return "--target needs a text on which answers are compared: --calib FILE";
+    return a->compare.text != NULL ? "--compare is not for --target: compare the file afterwards "
+                                     "with verdant eval --against"
+                                   : NULL;
+}
+
 /* When all options are read. */
 static bool check(int argc, const vd_compress_args *a)
 {
     const vd_compress_options *o = &a->options;
     bool calibrated = vd_prune_is_calibrated(o->edit.prune.method);
     bool has_text = o->calib.path != NULL, quants = o->type != NULL || o->mix.types != NULL;
-    bool does = quants || vd_edit_wanted(&o->edit) || a->sparse;
+    bool does = quants || vd_edit_wanted(&o->edit) || a->sparse || a->searches;
     bool imatrix_alone = o->save_imatrix != NULL && !does && a->target == NULL;
     const char *wrong = NULL;
     if (optind + 1 != argc || (a->target == NULL && !imatrix_alone))
         wrong = "one MODEL and -o are needed";
+    else if ((wrong = check_search(a)) != NULL)
+        ; /* said already */
     else if (o->save_imatrix != NULL && !has_text)
         wrong = "--save-imatrix needs a text: --calib FILE";
     else if (o->imatrix != NULL && has_text)
@@ -228,7 +294,8 @@ static bool check(int argc, const vd_compress_args *a)
     else if (calibrated && !has_text &&
              (o->imatrix == NULL || vd_prune_needs_gram(o->edit.prune.method)))
         wrong = "this way of pruning needs a text: --calib FILE";
-    else if (!calibrated && !quants && !imatrix_alone && (has_text || o->imatrix != NULL))
+    else if (!calibrated && !quants && !a->searches && !imatrix_alone &&
+             (has_text || o->imatrix != NULL))
         wrong = "nothing here is calibrated: --calib and --imatrix are for --quant, and --prune "
                 "wanda, sparsegpt or obs";
     else if (!has_text && (o->calib.ctx != 0 || o->calib.n_chunks != 0))

@@ -4,12 +4,16 @@
 
 #include "cli/compress_compare.h"
 #include "compress/compress.h"
+#include "compress/search/search.h"
 
 typedef struct vd_compress_args {
     const char *model, *target;
     vd_compress_options options;
     vd_compare_options compare;
     bool sparse; /* Q8_0 matrices in the sparse form */
+    bool searches; /* --target: `search` says for what */
+    vd_search_options search;
+    const char *picture; /* of the search; NULL: beside the target */
     bool json;
 } vd_compress_args;
 

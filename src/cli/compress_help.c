@@ -20,9 +20,7 @@ const char vd_compress_help[] =
     "                        wanda:0.5       the larger half of each row, times its input's size\n"
     "                        sparsegpt:0.5   and what is left makes up for what goes\n"
     "                        obs:0.5         Wanda's choice, SparseGPT's repair\n"
-    "                      each of them N:M too (wanda:2:4)\n";
-
-const char vd_compress_help_more[] =
+    "                      each of them N:M too (wanda:2:4)\n"
     "  --calib FILE        a text like those that the model will be used on, not the one it is\n"
     "                      judged by\n"
     "  --calib-ctx N       tokens of a chunk, default 512\n"
@@ -51,6 +49,22 @@ const char vd_compress_help_more[] =
     "  --sparse            matrices in Q8_0 that have many zeros as a bitmap and the values that\n"
     "                      are none: 5.5 bits a weight for half of them. An extension of GGUF\n"
     "                      that only Verdant reads (docs/sparse.md); others refuse the file\n"
+    "\n";
+
+const char vd_compress_help_more[] =
+    "  --target GOAL       find the types of all matrices instead, by what each does to the\n"
+    "                      answers on the text of --calib. GOAL is one or more of, with commas:\n"
+    "                        bytes=80M  bpw=4.2   the file, and bits per weight, at most\n"
+    "                        tps=120    jpt=0.5   tokens/s at least, joules per token at most,\n"
+    "                                             of one answer, measured here\n"
+    "                        loss=1%              perplexity above MODEL's there, at most\n"
+    "                      With a loss the fewest bytes are found, else the least divergence.\n"
+    "                      What was measured is kept in FILE.gguf.search: an interrupted search\n"
+    "                      goes on.\n"
+    "                      --json gives the front and \"tensors\", which --types reads\n"
+    "  --search-types LIST only these types, such as Q3_K,IQ4_NL,Q8_0\n"
+    "  --search-chunks N   chunks of the text that are compared, default 2\n"
+    "  --picture FILE.svg  bytes against divergence; default FILE.gguf.svg\n"
     "\n"
     "  --compare FILE      afterwards a table of before and after: perplexity, KL divergence and\n"
     "                      likeliest tokens on this text, not the one of --calib; tokens/s and\n"

@@ -352,6 +352,7 @@ vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
         entry->dtype = entry->tensor->dtype;
         entry->layer = layer_of(entry->tensor->name);
         bool may = may_change(entry->tensor), done;
+        entry->may_change = may;
         entry->in_layer = may && entry->layer >= 0;
         vd_dtype wanted = type != NULL ? type->dtype : VD_DTYPE_F32;
         if (may && type != NULL && !options->pure &&

@@ -19,6 +19,7 @@ typedef struct vd_mix_entry {
     const vd_gguf_tensor *tensor; /* borrowed from the file */
     uint32_t dtype;               /* what it shall be; tensor->dtype where it stays */
     bool fell_back;               /* its rows do not suit the type it should have had */
+    bool may_change;              /* a matrix that is no norm, router or the like */
     int layer;                    /* -1: in none */
     bool in_layer;                /* a matrix of weights of a layer: what pruning is for, no norm,
                                      router or embedding */

@@ -3,8 +3,8 @@
  *
  * Two kinds of rules: a pattern, a POSIX extended regular expression that is searched for anywhere
  * in a tensor's name, as llama.cpp's option of the same name does ("attn_v=Q6_K",
- * "blk\.[0-3]\.=Q5_K"); and a name that must be the whole of it, as a search writes them down. A name goes
- * before patterns, of patterns the first that matches counts. Single-owner.
+ * "blk\.[0-3]\.=Q5_K"); and a name that must be the whole of it, as a search writes them down. A
+ * name goes before patterns, of patterns the first that matches counts. Single-owner.
  */
 #ifndef VD_COMPRESS_TYPES_H
 #define VD_COMPRESS_TYPES_H
@@ -26,8 +26,8 @@ VD_NODISCARD vd_status vd_types_add_name(vd_types *types, vd_str name, vd_dtype 
 /* {"tensors": {NAME: TYPE, ...}}, other keys are passed over. VD_ERR_FORMAT names what is wrong. */
 VD_NODISCARD vd_status vd_types_add_file(vd_types *types, const char *path, vd_err *err);
 
-/* The type for a tensor, if a rule has one; may_change: its type may be another at all. A rule that is
- * found for one that may counts as used. */
+/* The type for a tensor, if a rule has one; may_change: its type may be another at all. A rule
+ * that is found for one that may counts as used. */
 bool vd_types_find(vd_types *types, vd_str name, bool may_change, vd_dtype *ret_dtype);
 /* VD_ERR_ARG names a rule that was never used: a tensor that is not there, or stays as it is. */
 VD_NODISCARD vd_status vd_types_check_used(const vd_types *types, vd_err *err);

@@ -1,0 +1,253 @@
+/* candidates.c - see search.h: the types that each tensor may have, and what each of them costs. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "compress/encode.h"
+#include "compress/search/recode.h"
+#include "compress/search/search_internal.h"
+
+enum {
+    SAMPLE_VALUES = 1 << 15, /* of a tensor, by which its types' errors are compared */
+    SAMPLE_ROWS = 16,
+    KEY_MAX = 256
+};
+static const double PLAIN_BITS = 4.5; /* about what most weights get: one of the two measured */
+
+/* What is tried where nobody says otherwise. Types of few values are for models trained with them;
+ * those of 16 bits are for what must not change at all. */
+static const vd_dtype usual[] = {VD_DTYPE_Q2_0,  VD_DTYPE_Q2_K,   VD_DTYPE_Q3_K,
+                                 VD_DTYPE_MXFP4, VD_DTYPE_IQ4_XS, VD_DTYPE_IQ4_NL, VD_DTYPE_Q4_0,
+                                 VD_DTYPE_Q4_K,  VD_DTYPE_Q4_1,   VD_DTYPE_Q5_0,   VD_DTYPE_Q5_K,
+                                 VD_DTYPE_Q5_1,  VD_DTYPE_Q6_K,   VD_DTYPE_Q8_0,   VD_DTYPE_F16};
+
+vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err)
+{
+    const vd_search_options *o = s->options;
+    if (o->progress != NULL && !o->progress(o->ctx, s->done, VD_MAX(s->total, s->done), note))
+        return VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written, and what was measured "
+                       "is kept in %s.search", s->target);
+    return VD_OK;
+}
+
+static bool is_wanted(const vd_search_options *o, vd_dtype dtype)
+{
+    bool any = false, common = false;
+    for (size_t i = 0; i < VD_DTYPE_LIMIT; i++)
+        any = any || o->type[i];
+    for (size_t i = 0; i < VD_COUNT(usual); i++)
+        common = common || usual[i] == dtype;
+    return any ? o->type[dtype] : common;
+}
+
+static uint64_t bytes_as(const vd_gguf_tensor *tensor, uint32_t dtype)
+{
+    size_t row = 0;
+    return vd_dtype_row_bytes(dtype, (size_t)tensor->dim[0], &row) ? row * vd_recode_rows(tensor)
+                                                                   : 0;
+}
+
+
+/* Its own type, and what is smaller. */
+static void list_types(const vd_search_options *o, vd_subject *subject, uint64_t alignment)
+{
+    const vd_gguf_tensor *t = subject->tensor;
+    uint64_t own = bytes_as(t, t->dtype);
+    for (uint32_t type = 0; type < VD_DTYPE_LIMIT; type++) {
+        if (vd_dtype_get(type) == NULL || subject->n == VD_CANDIDATES_MAX)
+            continue;
+        uint64_t bytes = bytes_as(t, type);
+        bool good = type == t->dtype || (vd_encodable(type) && is_wanted(o, (vd_dtype)type));
+        if (!good || bytes == 0 || (bytes >= own && type != t->dtype))
+            continue;
+        bytes = (bytes + alignment - 1) / alignment * alignment;
+        /* By rising bytes; of equal ones the order of the numbers. */
+        size_t at = subject->n++;
+        for (; at > 0 && subject->choice[at - 1].bytes > bytes; at--) {
+            subject->choice[at] = subject->choice[at - 1];
+            subject->dtype[at] = subject->dtype[at - 1];
+        }
+        subject->choice[at].bytes = bytes;
+        subject->dtype[at] = (vd_dtype)type;
+    }
+    subject->now = subject->n;
+}
+
+static bool is_read(const vd_search *s, const vd_gguf_tensor *tensor)
+{
+    return vd_probe_squares(s->probe, tensor) != NULL ||
+           (tensor->name.n == 17 && memcmp(tensor->name.data, "token_embd.weight", 17) == 0);
+}
+
+vd_status vd_search_list(vd_search *s, vd_err *err)
+{
+    const vd_gguf *gguf = vd_probe_gguf(s->probe);
+    size_t n_tensors = vd_gguf_n_tensors(gguf);
+    uint64_t alignment = vd_gguf_alignment(gguf), all = 0;
+    vd_mix_entry *entry = NULL;
+    vd_mix_options none = {0};
+    vd_status st = vd_alloc_array(n_tensors, sizeof(*entry), "the tensors", &entry, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n_tensors, sizeof(*s->subject), "the tensors", &s->subject, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n_tensors, sizeof(*s->item), "the tensors", &s->item, err);
+    if (st == VD_OK)
+        st = vd_mix_choose(gguf, NULL, &none, entry, err);
+    for (size_t i = 0; st == VD_OK && i < n_tensors; i++) {
+        const vd_gguf_tensor *t = entry[i].tensor;
+        uint64_t bytes = (t->n_bytes + alignment - 1) / alignment * alignment;
+        all += bytes;
+        s->n_values += t->dim[0] * vd_recode_rows(t);
+        if (!entry[i].may_change || !is_read(s, t)) {
+            s->fixed_tensor_bytes += bytes;
+            continue;
+        }
+        vd_subject *subject = &s->subject[s->n];
+        *subject = (vd_subject){.tensor = t, .squares = vd_probe_squares(s->probe, t),
+                                .rows_per_squares = VD_MAX((size_t)t->dim[1], (size_t)1)};
+        list_types(s->options, subject, alignment);
+        s->item[s->n++] = (vd_item){subject->choice, subject->n};
+    }
+    vd_free(entry);
+    if (st == VD_OK && s->n == 0)
+        st = VD_FAIL(err, VD_ERR_ARG, "%s has no matrix whose type may change", s->source);
+    /* The head of the file grows by two numbers at most. */
+    enum { HEAD_GROWS = 128 };
+    uint64_t file = vd_gguf_file_bytes(gguf);
+    s->fixed_bytes = s->fixed_tensor_bytes + (file > all ? file - all : 0) + HEAD_GROWS;
+    return st;
+}
+
+/* ---- what they cost ---------------------------------------------------------------------------*/
+
+static vd_recode recode_of(const vd_subject *subject, size_t c)
+{
+    return (vd_recode){.tensor = subject->tensor, .to = subject->dtype[c],
+                       .weights = subject->squares, .rows_per_weights = subject->rows_per_squares,
+                       .row_step = 1};
+}
+
+static void name_key(char key[KEY_MAX], const char *what, const vd_subject *subject, size_t c)
+{
+    snprintf(key, KEY_MAX, "%s %s %.*s", what, vd_dtype_name(subject->dtype[c]),
+             (int)VD_MIN(subject->tensor->name.n, KEY_MAX - 48), subject->tensor->name.data);
+}
+
+static vd_status find_error(vd_search *s, vd_subject *subject, size_t c, vd_err *err)
+{
+    char key[KEY_MAX];
+    double number[VD_JOURNAL_NUMBERS] = {0};
+    vd_status st = VD_OK;
+    name_key(key, "error", subject, c);
+    if (!vd_journal_find(s->journal, key, number)) {
+        vd_recode recode = recode_of(subject, c);
+        size_t rows = vd_recode_rows(subject->tensor);
+        size_t some = VD_MAX(SAMPLE_VALUES / VD_MAX((size_t)subject->tensor->dim[0], (size_t)1),
+                             (size_t)SAMPLE_ROWS);
+        recode.row_step = VD_MAX(rows / some, (size_t)1);
+        st = vd_recode_run(&recode, s->pool, NULL, &number[0], err);
+        if (st == VD_OK)
+            st = vd_journal_add(s->journal, key, number, err);
+    }
+    subject->error[c] = number[0];
+    s->done++;
+    return st == VD_OK ? vd_search_tell(s, subject->tensor->name, err) : st;
+}
+
+/* The divergence with this one tensor in this type. */
+static vd_status find_divergence(vd_search *s, vd_subject *subject, size_t c, double *ret,
+                                 vd_err *err)
+{
+    char key[KEY_MAX];
+    double number[VD_JOURNAL_NUMBERS] = {0}, error;
+    unsigned char *rows = NULL;
+    vd_status st = VD_OK;
+    name_key(key, "kl", subject, c);
+    if (!vd_journal_find(s->journal, key, number)) {
+        vd_recode recode = recode_of(subject, c);
+        vd_probe_result result = {0};
+        st = vd_recode_run(&recode, s->pool, &rows, &error, err);
+        if (st == VD_OK)
+            st = vd_probe_put(s->probe, subject->tensor, subject->dtype[c], rows, err);
+        if (st == VD_OK)
+            st = vd_probe_measure(s->probe, vd_probe_layer(s->probe, subject->tensor), &result,
+                                  err);
+        number[0] = result.kl;
+        number[1] = result.loss;
+        vd_status back = vd_probe_put(s->probe, subject->tensor, 0, NULL, st == VD_OK ? err : NULL);
+        st = st == VD_OK ? back : st;
+        if (st == VD_OK)
+            st = vd_journal_add(s->journal, key, number, err);
+    }
+    *ret = number[0];
+    s->done++;
+    return st == VD_OK ? vd_search_tell(s, subject->tensor->name, err) : st;
+}
+
+/* Which two are measured: the smallest, and the one nearest to the bits that most weights get. Its
+ * error must be more than none. n where there is no such. */
+static void choose_measured(const vd_subject *subject, size_t ret[2])
+{
+    double nearest = INFINITY;
+    size_t rows = vd_recode_rows(subject->tensor);
+    ret[0] = ret[1] = subject->n;
+    for (size_t c = 0; c < subject->n; c++) {
+        if (subject->error[c] <= 0)
+            continue;
+        double bits = 8 * (double)subject->choice[c].bytes /
+                      ((double)subject->tensor->dim[0] * (double)rows);
+        if (ret[0] == subject->n)
+            ret[0] = c;
+        else if (fabs(bits - PLAIN_BITS) < nearest) {
+            nearest = fabs(bits - PLAIN_BITS);
+            ret[1] = c;
+        }
+    }
+}
+
+/* The divergence at an error: between two measured ones on the line through their logarithms, else
+ * in proportion to the nearer one (small errors: it is of second order in them). */
+static double cost_at(double error, const double e[2], const double kl[2], size_t n)
+{
+    if (error <= 0 || n == 0)
+        return 0;
+    size_t low = n == 2 && e[1] < e[0] ? 1 : 0, high = n == 2 ? 1 - low : low;
+    if (n < 2 || error <= e[low] || e[low] >= e[high] || kl[low] <= 0 || kl[high] <= 0)
+        return kl[low] * error / e[low];
+    if (error >= e[high])
+        return kl[high] * error / e[high];
+    double part = log(error / e[low]) / log(e[high] / e[low]);
+    return exp(log(kl[low]) + part * log(kl[high] / kl[low]));
+}
+
+static vd_status measure_subject(vd_search *s, vd_subject *subject, vd_err *err)
+{
+    size_t measured[2], n = 0;
+    double e[2], kl[2];
+    vd_status st = VD_OK;
+    for (size_t c = 0; st == VD_OK && c < subject->n; c++)
+        st = find_error(s, subject, c, err);
+    choose_measured(subject, measured);
+    for (size_t i = 0; st == VD_OK && i < 2; i++)
+        if (measured[i] < subject->n) {
+            e[n] = subject->error[measured[i]];
+            st = find_divergence(s, subject, measured[i], &kl[n++], err);
+        }
+    for (size_t c = 0; st == VD_OK && c < subject->n; c++)
+        subject->choice[c].cost = cost_at(subject->error[c], e, kl, n);
+    return st;
+}
+
+vd_status vd_search_measure_costs(vd_search *s, vd_err *err)
+{
+    vd_status st = VD_OK;
+    for (size_t i = 0; i < s->n; i++)
+        s->total += s->subject[i].n + 2;
+    for (size_t i = 0; st == VD_OK && i < s->n; i++)
+        st = measure_subject(s, &s->subject[i], err);
+    return st;
+}

@@ -1,0 +1,72 @@
+/*
+ * search.h - the types of a model's tensors that harm its answers least for the bytes they take.
+ *
+ * What a type does to a tensor is the squared error of its values, weighted by how large what they
+ * multiply is on a text (as an importance matrix does), times how much the model's answers mind:
+ * for one or two types of each tensor the divergence is measured, with this tensor alone in that
+ * type. Those costs make a knapsack (knapsack.h), its solutions the front of bytes against
+ * divergence. The chosen point is measured whole, since harms do not add up exactly, and built.
+ *
+ * Papers: HAWQ-V2 (Dong et al. 2020) takes the error times a sensitivity too; ours is measured on
+ * the model's output and not by curvature. EvoPress (Sieberling et al. 2025) searches by
+ * whole-model divergence alone, which costs hours.
+ */
+#ifndef VD_COMPRESS_SEARCH_SEARCH_H
+#define VD_COMPRESS_SEARCH_SEARCH_H
+
+#include <stdbool.h>
+
+#include "compress/calib.h"
+#include "compress/search/target.h"
+#include "kernels/dtype.h"
+#include "model/gguf.h"
+
+typedef struct vd_search_options {
+    vd_target target;
+    vd_calib_options calib;   /* path is needed */
+    size_t n_measured;        /* chunks on which divergence is measured; 0: 2 */
+    bool type[VD_DTYPE_LIMIT]; /* that may be used; none: all that encode, above 2 bits */
+    const char *save_imatrix; /* what the matrices read of the text goes there, too; NULL */
+    size_t n_threads;
+    /* As vd_compress_options.progress; false ends it, what was measured is kept. */
+    bool (*progress)(void *ctx, uint64_t done, uint64_t total, vd_str note);
+    double (*joules)(void *ctx); /* since any moment; NULL: there is no meter */
+    void *ctx;
+} vd_search_options;
+
+/* A point of the front. */
+typedef struct vd_search_point {
+    uint64_t file_bytes, tensor_bytes;
+    double predicted;   /* nats, the sum of the tensors' own */
+    double kl, loss;    /* of the whole; NaN where it was not measured */
+    double tps, jpt;    /* NaN the same */
+} vd_search_point;
+
+typedef struct vd_search_tensor_type {
+    char *name; /* owned */
+    vd_dtype dtype;
+} vd_search_tensor_type;
+
+typedef struct vd_search_result {
+    uint64_t source_bytes, n_values;
+    double source_ppl;
+    size_t n_tokens, n_scored; /* of the text: read, and compared */
+    size_t n_resumed;          /* measurements that an interrupted search had left */
+    bool began_anew;           /* one of another model, text or options had left some */
+    vd_search_point *point;    /* [n_points] by falling bytes, the smallest last */
+    size_t n_points;
+    vd_search_point chosen;
+    vd_search_tensor_type *type; /* [n_types] of the chosen point: what may change */
+    size_t n_types;
+} vd_search_result;
+
+/* Finds the point and writes it to `target`, a file that appears whole or not at all. Meanwhile
+ * what was measured is kept in `target`.search, which a later run with the same source, text and
+ * options goes on from. VD_ERR_LIMIT where the target cannot be met: the message has the nearest
+ * that can. */
+VD_NODISCARD vd_status vd_search_run(const char *source, const char *target,
+                                     const vd_search_options *options,
+                                     vd_search_result *ret_result, vd_err *err);
+void vd_search_result_done(vd_search_result *result);
+
+#endif

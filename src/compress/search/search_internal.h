@@ -1,0 +1,60 @@
+/* search_internal.h - what the parts of a search share. */
+#ifndef VD_COMPRESS_SEARCH_INTERNAL_H
+#define VD_COMPRESS_SEARCH_INTERNAL_H
+
+#include "compress/mix.h"
+#include "compress/search/journal.h"
+#include "compress/search/knapsack.h"
+#include "compress/search/probe.h"
+#include "compress/search/search.h"
+
+enum { VD_CANDIDATES_MAX = 24 };
+
+/* A tensor whose type is looked for. */
+typedef struct vd_subject {
+    const vd_gguf_tensor *tensor;
+    const float *squares;    /* what it reads; NULL: all alike */
+    size_t rows_per_squares;
+    vd_dtype dtype[VD_CANDIDATES_MAX]; /* by rising bytes */
+    double error[VD_CANDIDATES_MAX];
+    vd_choice choice[VD_CANDIDATES_MAX];
+    size_t n;
+    size_t now;              /* the candidate that the probe holds; n: the source's rows */
+} vd_subject;
+
+typedef struct vd_search {
+    const vd_search_options *options;
+    const char *source, *target;
+    char *imatrix; /* a file of what the matrices read: beside the target, or where it was wanted */
+    vd_pool *pool;
+    vd_probe *probe;
+    vd_journal *journal;
+    vd_subject *subject; /* [n] in the order of the new file */
+    vd_item *item;       /* [n] */
+    size_t n;
+    uint64_t fixed_bytes; /* of the file, for all that is no subject */
+    uint64_t fixed_tensor_bytes;
+    uint64_t n_values;
+    uint64_t done, total; /* measurements */
+} vd_search;
+
+/* Tells what is done; VD_ERR_CANCELLED. */
+VD_NODISCARD vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err);
+
+/* Subjects with candidates, no costs yet. */
+VD_NODISCARD vd_status vd_search_list(vd_search *s, vd_err *err);
+/* And what each candidate costs, measured or from the journal. */
+VD_NODISCARD vd_status vd_search_measure_costs(vd_search *s, vd_err *err);
+
+/* What the model says with choice[n] of the subjects, all at once. */
+VD_NODISCARD vd_status vd_search_measure_point(vd_search *s, const size_t *choice,
+                                               vd_probe_result *ret, vd_err *err);
+vd_search_point vd_search_point_of(const vd_search *s, const vd_pick *pick);
+/* The pick as a file. */
+VD_NODISCARD vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path,
+                                       vd_err *err);
+/* Tokens per second and, with a meter, joules per token of one answer. */
+VD_NODISCARD vd_status vd_search_time(vd_search *s, const char *path, vd_search_point *point,
+                                      vd_err *err);
+
+#endif
