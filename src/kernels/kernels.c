@@ -43,6 +43,8 @@ static const vd_kernels plain = {
     .gelu = vd_ref_gelu,
     .attn = vd_ref_attn,
     .store_kv = vd_ref_store_kv,
+    .fit_sums = vd_ref_fit_sums,
+    .fit_errors = vd_ref_fit_errors,
 };
 
 /* Written by build_tables only; "c" first, and each level the machine has after it. */

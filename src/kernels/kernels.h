@@ -162,6 +162,26 @@ typedef struct vd_panel_from {
     size_t narrow, wide, rows;
 } vd_panel_from;
 
+/* ---- fits: the searches of compress/encode ----------------------------------------------------*/
+
+/* Sixteen ways to round the same n values, side by side. Lane j takes for each value the whole
+ * number nearest to (x + shift) * inverse, ties to even, within low..high, or where `levels` are
+ * given the nearest of those (the lower where two are equally near); a NaN counts as the lowest.
+ * Sums are added in the order of the values without fused operations: all levels of kernels give
+ * the same values. */
+enum { VD_FIT_LANES = 16, VD_FIT_LEVELS = 16 };
+typedef struct vd_fit {
+    const float *x, *w;  /* [n]: values, and how much the square of each one's error counts */
+    size_t n;
+    float low, high;
+    const float *levels; /* [VD_FIT_LEVELS] rising, or NULL */
+    float inverse[VD_FIT_LANES], shift[VD_FIT_LANES];
+    /* With q what a value was rounded to. fit_sums writes the sums of w q, w x q and w q q. */
+    float q[VD_FIT_LANES], xq[VD_FIT_LANES], qq[VD_FIT_LANES];
+    /* fit_errors reads `scale` and writes the sum of w (x + shift - scale q)^2. */
+    float scale[VD_FIT_LANES], error[VD_FIT_LANES];
+} vd_fit;
+
 /* ---- the table --------------------------------------------------------------------------------*/
 
 struct vd_kernels {
@@ -241,6 +261,8 @@ struct vd_kernels {
     void (*attn_many)(const vd_attn *args);
     /* f32 to the KV cache's type (see vd_attn), n values. All levels give the same bits. */
     void (*store_kv)(vd_dtype dtype, const float *x, void *dst, size_t n);
+    void (*fit_sums)(vd_fit *fit);
+    void (*fit_errors)(vd_fit *fit);
 };
 
 /* The table for this machine; VERDANT_CPU=NAME masks from the environment, read once. So is

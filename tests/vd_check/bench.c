@@ -117,6 +117,37 @@ static void run_store_q4_0(void *k)
     ((const vd_kernels *)k)->store_kv(VD_DTYPE_Q4_0, xs, halves, N);
 }
 
+/* Sixteen ways to round 32 values, over and over. */
+static void run_fits(const vd_kernels *k, bool errors, const float *levels)
+{
+    vd_fit fit = {.w = ys, .n = 32, .low = 0, .high = 15, .levels = levels};
+    for (int j = 0; j < VD_FIT_LANES; j++) {
+        fit.inverse[j] = 4.0f + 0.1f * (float)j;
+        fit.shift[j] = 2;
+        fit.scale[j] = 1 / fit.inverse[j];
+    }
+    for (size_t i = 0; i < N; i += 32) {
+        fit.x = xs + i;
+        (errors ? k->fit_errors : k->fit_sums)(&fit);
+    }
+    out[0] += fit.qq[1];
+}
+
+static void run_fit_sums(void *k)
+{
+    run_fits(k, false, NULL);
+}
+static void run_fit_errors(void *k)
+{
+    run_fits(k, true, NULL);
+}
+static void run_fit_levels(void *k)
+{
+    static const float levels[VD_FIT_LEVELS] = {-8, -7, -6, -5, -4, -3, -2, -1,
+                                                0,  1,  2,  3,  4,  5,  6,  8};
+    run_fits(k, true, levels);
+}
+
 static void bench_small(const vd_kernels *k, const char *filter)
 {
     static const struct {
@@ -129,7 +160,9 @@ static void bench_small(const vd_kernels *k, const char *filter)
                {"gelu_mul 4096", run_gelu, 12 * N}, {"rope neox 4096", run_rope_neox, 12 * N},
                {"rope pairs 4096", run_rope, 12 * N}, {"store_kv F16 4096", run_store, 6 * N},
                {"store_kv Q8_0 4096", run_store_q8_0, 5 * N},
-               {"store_kv Q4_0 4096", run_store_q4_0, 4 * N}};
+               {"store_kv Q4_0 4096", run_store_q4_0, 4 * N},
+               {"fit_sums 4096", run_fit_sums, 8 * N}, {"fit_errors 4096", run_fit_errors, 8 * N},
+               {"fit_errors 4096 levels", run_fit_levels, 8 * N}};
     check_fill_floats(xs, N);
     for (size_t i = 0; i < N; i += 2) { /* angles too: rope must not grow what it turns */
         ys[i] = 0.6f;

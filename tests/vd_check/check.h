@@ -68,6 +68,7 @@ void check_linear_rows(const vd_kernels *k);
 void check_linear_packed(const vd_kernels *k);
 void check_sparse(const vd_kernels *k);
 void check_panel(const vd_kernels *k);
+void check_fit(const vd_kernels *k);
 
 /* A level that only vd_check has: the code of one that this machine may lack, compiled for what it
  * does have. NULL for other names and where it cannot run. */

@@ -77,6 +77,11 @@ static bool same_panel(const vd_kernels *a, const vd_kernels *b)
            a->panel_product == b->panel_product && a->panel_direct == b->panel_direct;
 }
 
+static bool same_fit(const vd_kernels *a, const vd_kernels *b)
+{
+    return a->fit_sums == b->fit_sums && a->fit_errors == b->fit_errors;
+}
+
 /* What is checked together, and whether two tables have the very same functions for it. */
 static const struct {
     void (*check)(const vd_kernels *k);
@@ -86,6 +91,7 @@ static const struct {
     {check_norm_rope, same_norm_rope}, {check_attn, same_attn},
     {check_linear_rows, same_rows},    {check_linear_packed, same_packed},
     {check_sparse, same_sparse},       {check_panel, same_panel},
+    {check_fit, same_fit},
 };
 
 /* All but what one of the n tables `before` it has too, which has been checked. */

@@ -7,7 +7,7 @@
 VD_ENCODER(vd_encode_q2_k)
 {
     static const vd_affine_family family = {.sub = 16, .s_max = 15, .top = 3, .step = 0.2f,
-                                            .n_steps = 3, .by_square = true};
+                                            .n_windows = 1, .n_starts = 3, .by_square = true};
     for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 84) {
         vd_affine_block block;
         vd_affine_search(&family, x, w, &block);
@@ -46,7 +46,7 @@ static void put_codes(const vd_affine_block *block, uint8_t *qs)
 VD_ENCODER(vd_encode_q4_k)
 {
     static const vd_affine_family family = {.sub = 32, .s_max = 63, .top = 15, .step = 0.2f,
-                                            .n_steps = 5};
+                                            .n_windows = 2, .n_starts = 1};
     for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 144) {
         vd_affine_block block;
         vd_affine_search(&family, x, w, &block);
@@ -58,7 +58,7 @@ VD_ENCODER(vd_encode_q4_k)
 VD_ENCODER(vd_encode_q5_k)
 {
     static const vd_affine_family family = {.sub = 32, .s_max = 63, .top = 31, .step = 0.2f,
-                                            .n_steps = 5};
+                                            .n_windows = 3, .n_starts = 1};
     for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 176) {
         vd_affine_block block;
         vd_affine_search(&family, x, w, &block);

@@ -30,8 +30,8 @@ static const vd_family symmetric_16 = {.sub = SUB, .low = -8, .high = 7, .step =
                                        .n_steps = 12, .rounder = round_16};
 static const vd_family symmetric_32 = {.sub = SUB, .low = -16, .high = 15, .step = 0.1f,
                                        .n_steps = 12, .rounder = round_32};
-static const vd_affine_family affine_16 = {.sub = SUB, .top = 15, .step = 0.1f, .n_steps = 12};
-static const vd_affine_family affine_32 = {.sub = SUB, .top = 31, .step = 0.1f, .n_steps = 12};
+static const vd_affine_family affine_16 = {.sub = SUB, .top = 15, .step = 0.1f};
+static const vd_affine_family affine_32 = {.sub = SUB, .top = 31, .step = 0.1f};
 
 VD_INLINE float search_symmetric(const vd_family *f, const float *x, const float *given, int zero,
                                  int code[SUB])
@@ -58,11 +58,34 @@ VD_INLINE float search_symmetric(const vd_family *f, const float *x, const float
     return best_d;
 }
 
-/* value = d * q + min here, the minimum of either sign: x is shifted so that none is positive. */
-VD_INLINE void search_affine(const vd_affine_family *f, const float *x, const float *given,
-                             float *ret_d, float *ret_min, int code[SUB])
+/* Codes for a scale and a minimum, their error, and the best scale and minimum for them; the scale
+ * 0 where they say nothing. */
+static float round_affine(const float *x, const float *w, float top, float *d, float *min,
+                          int code[SUB])
 {
-    float w[SUB], shifted[SUB], q[SUB], high = x[0], d, below, best = INFINITY;
+    float error = 0, sw = 0, sx = 0, sq = 0, sxq = 0, sqq = 0, id = *d > 0.0f ? 1.0f / *d : 0.0f;
+    for (int i = 0; i < SUB; i++) {
+        float q = vd_round(vd_clamp((x[i] - *min) * id, 0.0f, top)), wq = w[i] * q;
+        float left = x[i] - (*d * q + *min);
+        error += w[i] * left * left;
+        sw += w[i];
+        sx += w[i] * x[i];
+        sq += wq;
+        sxq += wq * x[i];
+        sqq += wq * q;
+        code[i] = (int)q;
+    }
+    float det = sw * sqq - sq * sq;
+    *d = det > 0.0f ? (sw * sxq - sx * sq) / det : 0.0f;
+    *min = det > 0.0f ? (sx * sqq - sq * sxq) / det : 0.0f;
+    return error;
+}
+
+/* value = d * q + min here, the minimum of either sign: x is shifted so that none is positive. */
+static void search_affine(const vd_affine_family *f, const float *x, const float *given,
+                          float *ret_d, float *ret_min, int code[SUB])
+{
+    float w[SUB], shifted[SUB], high = x[0], d, below, best = INFINITY;
     bool any = vd_given_weights(x, given, SUB, w);
     for (int i = 0; i < SUB; i++) {
         high = x[i] > high ? x[i] : high;
@@ -75,23 +98,15 @@ VD_INLINE void search_affine(const vd_affine_family *f, const float *x, const fl
     vd_affine_best(f, shifted, w, &d, &below);
     float min = high - below;
     for (int pass = 0; any && pass < PASSES; pass++) {
-        d = vd_round_f16(d);
-        min = stored_min(min);
-        vd_affine_round(f, x, d > 0.0f ? 1.0f / d : 0.0f, -min, q);
-        float error = vd_affine_error(f, x, w, q, d, -min);
+        int now[SUB];
+        float now_d = d = vd_round_f16(d), now_min = min = stored_min(min);
+        float error = round_affine(x, w, f->top, &d, &min, now);
         if (!(error < best))
             break;
         best = error;
-        *ret_d = d;
-        *ret_min = min;
-        for (int i = 0; i < SUB; i++)
-            code[i] = (int)q[i];
-        vd_affine_sums s = vd_affine_sums_of(f, x, w, q);
-        float det = s.w * s.qq - s.q * s.q;
-        if (!(det > 0.0f))
-            break;
-        d = (s.w * s.xq - s.x * s.q) / det;
-        min = (s.x * s.qq - s.q * s.xq) / det;
+        *ret_d = now_d;
+        *ret_min = now_min;
+        memcpy(code, now, sizeof(now));
         if (!(d > 0.0f))
             break;
     }

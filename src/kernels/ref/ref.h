@@ -23,6 +23,8 @@ void vd_ref_gelu_mul(float *gate, const float *up, size_t n);
 void vd_ref_gelu(float *x, size_t n);
 void vd_ref_attn(const vd_attn *args);
 void vd_ref_store_kv(vd_dtype dtype, const float *x, void *dst, size_t n);
+void vd_ref_fit_sums(vd_fit *fit);
+void vd_ref_fit_errors(vd_fit *fit);
 void vd_ref_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                           const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
 void vd_ref_sparse_expand(const uint8_t *stream, size_t n_cols, uint8_t *group);

@@ -13,6 +13,7 @@
 #include "kernels/common/exp.inc"
 
 #include "kernels/common/elementwise.inc"
+#include "kernels/common/fit.inc"
 #include "kernels/common/layer_norm.inc"
 #include "kernels/common/linear_half.inc"
 #include "kernels/common/linear_rows.inc"
@@ -49,4 +50,6 @@ void vd_avx2_fill(vd_kernels *k)
     k->gelu = op_gelu;
     k->attn = op_attn;
     k->store_kv = op_store_kv;
+    k->fit_sums = op_fit_sums;
+    k->fit_errors = op_fit_errors;
 }
