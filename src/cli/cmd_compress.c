@@ -11,7 +11,6 @@
 #include "cli/compress_print.h"
 #include "cli/compress_search.h"
 #include "cli/progress.h"
-#include "compress/sparse_file.h"
 #include "energy/meter.h"
 #include "model/store.h"
 
@@ -86,11 +85,12 @@ static void on_edited(void *ctx, const vd_compress_edited *tensor)
 }
 
 /* The run is over and well. */
-static int print(const vd_compress_args *a, const vd_compress_result *result, const watch *w,
+static int print(const vd_compress_args *a, const vd_stage_result *result, const watch *w,
                  double seconds, const vd_compare *compare)
 {
     vd_compress_report report = {.input = a->model, .output = a->target, .options = &a->options,
-                                 .result = result, .line = w->line, .n_lines = w->n_lines,
+                                 .result = &result->compress, .stage = &a->stage,
+                                 .cut = result->cut, .line = w->line, .n_lines = w->n_lines,
                                  .seconds = seconds, .joules = joules_of(w), .reading = &w->last,
                                  .gap = w->gap, .compare = compare};
     if (w->lost)
@@ -100,7 +100,7 @@ static int print(const vd_compress_args *a, const vd_compress_result *result, co
 
 /* What was made stays, also where comparing it fails. */
 static int finish(const vd_compress_args *a, const vd_compare_input *input, const char *path,
-                  const vd_compress_result *result, const watch *w, double seconds)
+                  const vd_stage_result *result, const watch *w, double seconds)
 {
     vd_compare compare;
     vd_err err = {0};
@@ -149,7 +149,7 @@ static int compress_main(int argc, char **argv)
 {
     vd_compress_args a = {0};
     watch w = {0};
-    vd_compress_result result;
+    vd_stage_result result;
     vd_compare_input input = {0};
     vd_err err = {0};
     char *path = NULL;
@@ -174,8 +174,7 @@ static int compress_main(int argc, char **argv)
         st = search(&a, path, &w, &status, &err);
     } else if (st == VD_OK) {
         uint64_t begin = vd_now_ns();
-        st = (a.sparse ? vd_compress_run_sparse : vd_compress_run)(path, a.target, &a.options,
-                                                                   &result, &err);
+        st = vd_stage_run(path, a.target, &a.stage, &a.options, &result, &err);
         double seconds = (double)(vd_now_ns() - begin) * 1e-9;
         read_meter(&w);
         vd_progress_done(&w.progress);

@@ -39,10 +39,39 @@ static bool on_above(vd_compress_args *a, const char *text)
 
 static bool on_prune(vd_compress_args *a, const char *text)
 {
-    const char *wrong = vd_prune_parse(text, &a->options.edit.prune);
+    vd_stage_options *stage = &a->stage;
+    vd_structured cut = {0};
+    const char *wrong = NULL;
+    if (!vd_structured_parse(text, &cut, &wrong))
+        wrong = vd_prune_parse(text, &a->options.edit.prune);
+    else if (wrong == NULL && stage->n_cuts == VD_STAGE_CUTS_MAX)
+        wrong = "that is one cut too many";
+    else if (wrong == NULL)
+        stage->cut[stage->n_cuts++] = cut;
     if (wrong != NULL)
         vd_cli_misuse("compress", "--prune is '%s': %s", text, wrong);
     return wrong == NULL;
+}
+
+static bool on_score(vd_compress_args *a, const char *text)
+{
+    bool obs = strcmp(text, "obs") == 0, good = obs || strcmp(text, "activation") == 0;
+    if (!good)
+        vd_cli_misuse("compress", "--score is '%s', expected obs or activation", text);
+    a->stage.score = obs ? VD_UNIT_SCORE_OBS : VD_UNIT_SCORE_ACTIVATION;
+    a->stage.score_said = true;
+    return good;
+}
+
+static bool on_multiple(vd_compress_args *a, const char *text)
+{
+    return vd_cli_parse_size("compress", "--multiple", text, 1, 1 << 20, &a->stage.multiple);
+}
+
+static bool on_uniform(vd_compress_args *a, const char *text)
+{
+    a->stage.uniform = true;
+    return true;
 }
 
 static bool on_calib(vd_compress_args *a, const char *text)
@@ -114,7 +143,7 @@ static bool on_types(vd_compress_args *a, const char *text)
 
 static bool on_sparse(vd_compress_args *a, const char *text)
 {
-    a->sparse = true;
+    a->stage.sparse = true;
     return true;
 }
 
@@ -219,6 +248,9 @@ static const option_row rows[] = {
     {"threshold", 0, true, on_below},
     {"threshold-above", 0, true, on_above},
     {"prune", 0, true, on_prune},
+    {"score", 0, true, on_score},
+    {"multiple", 0, true, on_multiple},
+    {"uniform", 0, false, on_uniform},
     {"calib", 0, true, on_calib},
     {"calib-ctx", 0, true, on_calib_ctx},
     {"calib-chunks", 0, true, on_calib_chunks},
@@ -254,7 +286,8 @@ static const char *check_search(const vd_compress_args *a)
         any = any || a->search.type[i];
     if (!a->searches)
         return any ? "--search-... and --picture say how to search for a --target" : NULL;
-    if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit) || a->sparse)
+    if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit) ||
+        a->stage.sparse || a->stage.n_cuts > 0)
         return "--target chooses the types: no --quant, --types, --tensor-type or --sparse, "
                "nothing clipped or pruned beside it";
     if (o->calib.path == NULL)
@@ -268,9 +301,12 @@ static const char *check_search(const vd_compress_args *a)
 static bool check(int argc, const vd_compress_args *a)
 {
     const vd_compress_options *o = &a->options;
-    bool calibrated = vd_prune_is_calibrated(o->edit.prune.method);
+    const vd_stage_options *stage = &a->stage;
+    bool cut = stage->n_cuts > 0;
+    bool calibrated = vd_prune_is_calibrated(o->edit.prune.method) || cut;
     bool has_text = o->calib.path != NULL, quants = o->type != NULL || o->mix.types != NULL;
-    bool does = quants || vd_edit_wanted(&o->edit) || a->sparse || a->searches;
+    bool does = quants || vd_edit_wanted(&o->edit) || stage->sparse || cut ||
+                a->searches;
     bool imatrix_alone = o->save_imatrix != NULL && !does && a->target == NULL;
     const char *wrong = NULL;
     if (optind + 1 != argc || (a->target == NULL && !imatrix_alone))
@@ -283,8 +319,10 @@ static bool check(int argc, const vd_compress_args *a)
         wrong = "--imatrix is what a text would tell: not both it and --calib";
     else if (!does && !imatrix_alone)
         wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
-    else if (a->sparse && a->target == NULL)
+    else if (stage->sparse && a->target == NULL)
         wrong = "--sparse says how to write a file: -o";
+    else if (!cut && (stage->score_said || stage->multiple != 0 || stage->uniform))
+        wrong = "--score, --multiple and --uniform say how to cut: --prune neurons or heads";
     else if (o->type == NULL && o->mix.pure)
         wrong = "--pure says how to --quant";
     else if (o->edit.clip.kind == VD_CUT_AUTO &&
@@ -297,7 +335,7 @@ static bool check(int argc, const vd_compress_args *a)
     else if (!calibrated && !quants && !a->searches && !imatrix_alone &&
              (has_text || o->imatrix != NULL))
         wrong = "nothing here is calibrated: --calib and --imatrix are for --quant, and --prune "
-                "wanda, sparsegpt or obs";
+                "wanda, sparsegpt, obs, neurons or heads";
     else if (!has_text && (o->calib.ctx != 0 || o->calib.n_chunks != 0))
         wrong = "--calib-ctx and --calib-chunks say how to read a text: --calib FILE";
     else if (a->compare.text == NULL &&

@@ -3,14 +3,14 @@
 #define VD_CLI_COMPRESS_ARGS_H
 
 #include "cli/compress_compare.h"
-#include "compress/compress.h"
 #include "compress/search/search.h"
+#include "compress/structured/stage.h"
 
 typedef struct vd_compress_args {
     const char *model, *target;
     vd_compress_options options;
     vd_compare_options compare;
-    bool sparse; /* Q8_0 matrices in the sparse form */
+    vd_stage_options stage; /* what is cut out before */
     bool searches; /* --target: `search` says for what */
     vd_search_options search;
     const char *picture; /* of the search; NULL: beside the target */

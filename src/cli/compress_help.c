@@ -21,6 +21,16 @@ const char vd_compress_help[] =
     "                        sparsegpt:0.5   and what is left makes up for what goes\n"
     "                        obs:0.5         Wanda's choice, SparseGPT's repair\n"
     "                      each of them N:M too (wanda:2:4)\n"
+    "                      or, before all that, cut parts out, which leaves a smaller dense\n"
+    "                      model; the matrix behind is repaired, and several cuts go in order:\n"
+    "                        neurons:0.75    of each feed-forward; repairs ffn_down\n"
+    "                        heads:0.75      KV heads with their query heads; attn_output\n"
+    "  --score S           which neurons and heads go: obs (default), those that the others can\n"
+    "                      best make up for, one after the other; or activation, those that add\n"
+    "                      least\n"
+    "  --multiple N        their number becomes a multiple of N; by default of 256 to 32, as near\n"
+    "                      as divides it, so that rows suit types of blocks\n"
+    "  --uniform           as many in every layer\n"
     "  --calib FILE        a text like those that the model will be used on, not the one it is\n"
     "                      judged by\n"
     "  --calib-ctx N       tokens of a chunk, default 512\n"
@@ -45,13 +55,13 @@ const char vd_compress_help[] =
     "                      of tensors (Q6_K, not Q4_K_M), whatever --quant says; may be repeated,\n"
     "                      the first that matches counts: --tensor-type 'blk.[0-3].ffn_down=Q6_K'\n"
     "  --types FILE        such a type for each tensor that a JSON file names:\n"
-    "                      {\"tensors\":{\"blk.0.attn_q.weight\":\"Q4_K\",...}}\n"
+    "                      {\"tensors\":{\"blk.0.attn_q.weight\":\"Q4_K\",...}}\n";
+
+const char vd_compress_help_more[] =
     "  --sparse            matrices in Q8_0 that have many zeros as a bitmap and the values that\n"
     "                      are none: 5.5 bits a weight for half of them. An extension of GGUF\n"
     "                      that only Verdant reads (docs/sparse.md); others refuse the file\n"
-    "\n";
-
-const char vd_compress_help_more[] =
+    "\n"
     "  --target GOAL       find the types of all matrices instead, by what each does to the\n"
     "                      answers on the text of --calib. GOAL is one or more of, with commas:\n"
     "                        bytes=80M  bpw=4.2   the file, and bits per weight, at most\n"
@@ -86,6 +96,7 @@ const char vd_compress_help_more[] =
     "                       \"bits_per_weight\":...,\"seconds\":...,\"energy\":{\"total_j\":...,\n"
     "                       \"method\":...,\"uncertainty_pct\":...},\"calib_tokens\":...,\n"
     "                       \"tensors_weighted\":...,\"tensors_sparse\":...,\n"
+    "                       \"cut\":[{\"what\":...,\"keep\":...,\"before\":...,\"after\":...}],\n"
     "                       \"sparsity_edited\":...,\n"
     "                       \"edited\":[{\"tensor\":...,\"values\":...,\"sparsity_before\":...,\n"
     "                       \"sparsity_after\":...,\"clip\":...}],\n"
@@ -95,4 +106,5 @@ const char vd_compress_help_more[] =
     "Example:\n"
     "  verdant compress smollm2-f16.gguf -o smollm2-q4.gguf --quant Q4_K_M\n"
     "  verdant compress smollm2-f16.gguf -o half.gguf --prune magnitude:0.5 --quant Q8_0\n"
+    "  verdant compress smollm2-f16.gguf -o fewer.gguf --prune neurons:0.75 --calib text.txt\n"
     "  verdant compress smollm2-f16.gguf -o q4.gguf --quant Q4_K_M --compare wiki.test.raw\n";

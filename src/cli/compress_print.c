@@ -56,6 +56,27 @@ static json_t *edited_json(const vd_compress_report *report)
     return all;
 }
 
+static json_t *cuts_json(const vd_compress_report *report)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; all != NULL && i < report->stage->n_cuts; i++) {
+        const vd_structured *cut = &report->stage->cut[i];
+        json_array_append_new(all, json_pack("{s:s,s:f,s:I,s:I}", "what",
+                                             vd_structured_name(cut->kind), "keep", cut->keep,
+                                             "before", (json_int_t)report->cut[i].n_before,
+                                             "after", (json_int_t)report->cut[i].n_after));
+    }
+    return all;
+}
+
+static void print_cuts(const vd_compress_report *report)
+{
+    for (size_t i = 0; i < report->stage->n_cuts; i++)
+        printf("cut      %s: %zu -> %zu%s\n", vd_structured_name(report->stage->cut[i].kind),
+               report->cut[i].n_before, report->cut[i].n_after,
+               report->cut[i].uneven ? ", not as many in every layer (architecture deci)" : "");
+}
+
 int vd_compress_print_json(const vd_compress_report *report)
 {
     const vd_compress_result *r = report->result;
@@ -88,6 +109,8 @@ int vd_compress_print_json(const vd_compress_report *report)
     vd_compare_cost cost = cost_of(report);
     if (all != NULL && report->compare != NULL)
         json_object_set_new(all, "compare", vd_compare_json(report->compare, &cost));
+    if (all != NULL && report->stage->n_cuts > 0)
+        json_object_set_new(all, "cut", cuts_json(report));
     return vd_cli_put_json("compress", all);
 }
 
@@ -133,6 +156,7 @@ int vd_compress_print_table(const vd_compress_report *report)
     const vd_compress_options *o = report->options;
     if (vd_edit_wanted(&o->edit))
         print_edited(report);
+    print_cuts(report);
     if (report->output != NULL) {
         print_counts("before", r->before);
         print_counts("after", r->after);

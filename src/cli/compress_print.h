@@ -3,7 +3,7 @@
 #define VD_CLI_COMPRESS_PRINT_H
 
 #include "cli/compress_compare.h"
-#include "compress/compress.h"
+#include "compress/structured/stage.h"
 #include "energy/meter.h"
 
 /* One edited matrix, its name copied (vd_free). */
@@ -16,6 +16,8 @@ typedef struct vd_compress_report {
     const char *input, *output;
     const vd_compress_options *options;
     const vd_compress_result *result;
+    const vd_stage_options *stage;     /* what was cut out before */
+    const vd_structured_result *cut;   /* [stage->n_cuts] */
     const vd_compress_line *line; /* [n_lines] */
     size_t n_lines;
     double seconds, joules;

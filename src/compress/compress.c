@@ -2,15 +2,14 @@
 #include "compress/compress.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
 #include "base/pool.h"
 #include "compress/encode.h"
+#include "compress/folder.h"
 #include "compress/layered.h"
 #include "compress/piece.h"
 #include "model/gguf_sparse.h"
@@ -344,25 +343,6 @@ static bool on_walk(void *ctx, size_t layer, size_t done, size_t total)
     return o->progress == NULL || o->progress(o->ctx, j->done, j->total, (vd_str){note, (size_t)n});
 }
 
-/* Where the calibration's temporary file goes: beside the file to be written, or, where that is a
- * device or a pipe, where temporary files go. */
-static vd_status find_folder(const char *target, char **ret_folder, vd_err *err)
-{
-    struct stat info;
-    bool special = stat(target, &info) == 0 && !S_ISREG(info.st_mode);
-    const char *temporary = getenv("TMPDIR");
-    char *real = special ? NULL : realpath(target, NULL); /* behind a symbolic link */
-    const char *path = real != NULL ? real : target, *slash = strrchr(path, '/');
-    if (special)
-        *ret_folder = vd_strdup(temporary != NULL && *temporary != '\0' ? temporary : "/tmp");
-    else if (slash != NULL)
-        *ret_folder = vd_strndup(path, (size_t)(slash - path) + 1);
-    else
-        *ret_folder = vd_strdup(".");
-    free(real);
-    return *ret_folder != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
-}
-
 /* Each size now and not after half of the work, and whether it is of this model at all. */
 static vd_status check_imatrix(job *j, vd_err *err)
 {
@@ -388,7 +368,7 @@ static vd_status open_layers(job *j, const char *source, const char *target, vd_
     char *folder = NULL;
     if (o->calib.path == NULL && o->imatrix == NULL)
         return VD_OK;
-    vd_status st = find_folder(target, &folder, err);
+    vd_status st = vd_compress_folder(target, &folder, err);
     if (st != VD_OK)
         return st;
     vd_layered_options layers = {

@@ -1,0 +1,199 @@
+/*
+ * inner.c - see inner.h. Of each layer: what the repaired matrix reads is gathered, units are
+ * ranked, the matrix is repaired, and the text goes on through the layer as the file will have it.
+ * A walk keeps the shapes of the source: columns that go are zeros in it, which is the same.
+ */
+#include "compress/structured/inner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "compress/structured/keys.h"
+
+/* The list that is cut, and the matrix that reads it. */
+static vd_kept *list_of(vd_cut_session *s, size_t layer)
+{
+    return s->cut->kind == VD_STRUCTURED_NEURONS ? &s->plan.neurons[layer]
+                                                 : &s->plan.groups[layer];
+}
+
+static const vd_gguf_tensor *matrix_of(const vd_cut_session *s, size_t layer)
+{
+    return vd_cut_plan_tensor(&s->plan, layer,
+                          s->cut->kind == VD_STRUCTURED_NEURONS ? "ffn_down" : "attn_output");
+}
+
+/* llama.cpp v0.5.0 reads other architectures only where the heads together are as wide as the
+ * model, whatever the keys say (tests/py/test_compress_structured.py). */
+static bool may_lose_heads(const vd_cut_plan *p)
+{
+    static const char *const free_widths[] = {"llama", "deci", "gemma2", "gemma3", "granite",
+                                              "qwen3", "qwen3moe", "smollm3"};
+    for (size_t i = 0; i < VD_COUNT(free_widths); i++)
+        if (strcmp(p->arch->name, free_widths[i]) == 0)
+            return true;
+    return false;
+}
+
+static vd_status check(vd_cut_session *s, vd_err *err)
+{
+    const vd_hparams *hp = &s->plan.hp;
+    if (s->cut->kind == VD_STRUCTURED_NEURONS && hp->moe.n_experts > 0)
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "neurons of experts are not cut; heads, layers and "
+                       "single weights (--prune obs) of such a model can be");
+    if (s->cut->kind == VD_STRUCTURED_HEADS && hp->block.qk_norm == VD_QK_NORM_WIDTH)
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s normalizes over all heads together: without "
+                       "one the others would change", s->plan.arch->name);
+    if (s->cut->kind == VD_STRUCTURED_HEADS && !may_lose_heads(&s->plan))
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "heads of %s are not cut: other engines read such "
+                       "files only where the heads are as wide as the model",
+                       s->plan.arch->name);
+    for (size_t i = 0; i < s->plan.n_layer; i++)
+        if (matrix_of(s, i) == NULL || list_of(s, i)->n_all == 0)
+            return VD_FAIL(err, VD_ERR_UNSUPPORTED, "layer %zu has no %s", i,
+                           vd_structured_name(s->cut->kind));
+    return VD_OK;
+}
+
+/* Counts alone: as many of every layer. */
+static vd_status plan_uniform(vd_cut_session *s, vd_err *err)
+{
+    bool smaller = false;
+    for (size_t i = 0; i < s->plan.n_layer; i++) {
+        vd_kept *kept = list_of(s, i);
+        kept->n = vd_cut_plan_n_kept(kept->n_all, s->cut->keep, s->options->multiple);
+        smaller = smaller || kept->n < kept->n_all;
+    }
+    if (!smaller)
+        return VD_FAIL(err, VD_ERR_ARG, "--prune %s:%g would leave everything: of %zu %s in a "
+                       "layer a multiple of %zu stays", vd_structured_name(s->cut->kind),
+                       s->cut->keep, list_of(s, 0)->n_all, vd_structured_name(s->cut->kind),
+                       vd_cut_plan_multiple(list_of(s, 0)->n_all, s->cut->keep,
+                                        s->options->multiple));
+    return VD_OK;
+}
+
+/* What a layer's units are ranked by. */
+typedef struct scene {
+    const vd_gguf_tensor *tensor;
+    vd_units units;
+    double *w; /* owned */
+} scene;
+
+static vd_status set_scene(vd_cut_session *s, vd_walk *walk, size_t layer, scene *sc, vd_err *err)
+{
+    const vd_gguf_tensor *t = matrix_of(s, layer);
+    vd_moments *m = vd_walk_moments(walk, t->name, 0);
+    size_t n = (size_t)t->dim[0];
+    if (m == NULL || m->gram == NULL || m->n != n)
+        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "tensor %.*s: no product reads it",
+                       (int)t->name.n, t->name.data);
+    vd_linalg_mirror(m->gram, n);
+    *sc = (scene){.tensor = t,
+                  .units = {.linalg = s->linalg, .pool = s->pool, .gram = m->gram, .n = n,
+                            .n_rows = (size_t)t->dim[1], .size = n / list_of(s, layer)->n_all}};
+    vd_status st = vd_session_values(t, &sc->w, err);
+    sc->units.w = sc->w;
+    return st;
+}
+
+static vd_status choose(vd_cut_session *s, const scene *sc, vd_kept *kept, vd_err *err)
+{
+    size_t n_gone = kept->n_all - kept->n, *order = NULL;
+    double *cost = NULL;
+    vd_status st = vd_alloc_array(kept->n_all, sizeof(*order), "units", &order, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(kept->n_all, sizeof(*cost), "units", &cost, err);
+    if (st == VD_OK)
+        st = vd_units_rank(&sc->units, s->options->score, n_gone, order, cost, err);
+    if (st == VD_OK)
+        st = vd_kept_all_but(kept, order, n_gone, err);
+    vd_free(order);
+    vd_free(cost);
+    return st;
+}
+
+/* The repaired matrix as the file will hold it: small[n_rows, n_kept * size] for the file,
+ * whole[n_rows, n], zeros where columns went, for the walk. */
+static vd_status repair(vd_cut_session *s, const scene *sc, const vd_kept *kept, float **ret_small,
+                        float **ret_whole, vd_err *err)
+{
+    const vd_units *u = &sc->units;
+    size_t n = kept->n * u->size;
+    double *wide = NULL;
+    float *small = NULL, *whole = NULL;
+    vd_status st = vd_alloc_array(u->n_rows * n, sizeof(*wide), "a matrix", &wide, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(u->n_rows * n, sizeof(*small), "a matrix", &small, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(u->n_rows * u->n, sizeof(*whole), "a matrix", &whole, err);
+    if (st == VD_OK)
+        st = vd_units_repair(u, kept->index, kept->n, wide, err);
+    for (size_t i = 0; st == VD_OK && i < u->n_rows * n; i++)
+        small[i] = (float)wide[i];
+    vd_free(wide);
+    if (st == VD_OK)
+        st = vd_shrink_round(vd_shrink_dtype(&s->plan, sc->tensor), sc->tensor, small, u->n_rows,
+                             n, err);
+    if (st != VD_OK) {
+        vd_free(small);
+        vd_free(whole);
+        return st;
+    }
+    for (size_t r = 0; r < u->n_rows; r++)
+        for (size_t k = 0; k < kept->n; k++)
+            memcpy(whole + r * u->n + kept->index[k] * u->size,
+                   small + r * n + k * u->size, u->size * sizeof(*small));
+    *ret_small = small;
+    *ret_whole = whole;
+    return VD_OK;
+}
+
+static vd_status cut_layer(vd_cut_session *s, vd_walk *walk, size_t layer, vd_err *err)
+{
+    vd_kept *kept = list_of(s, layer);
+    scene sc = {0};
+    float *small = NULL, *whole = NULL;
+    if (kept->n == kept->n_all) {
+        vd_status st = vd_shrink_layer(s->shrink, layer, NULL, 0, err);
+        return st == VD_OK ? vd_walk_next(walk, err) : st;
+    }
+    vd_status st = vd_walk_gather(walk, err);
+    if (st == VD_OK)
+        st = set_scene(s, walk, layer, &sc, err);
+    if (st == VD_OK)
+        st = choose(s, &sc, kept, err);
+    if (st == VD_OK)
+        st = repair(s, &sc, kept, &small, &whole, err);
+    if (st != VD_OK && sc.tensor != NULL)
+        vd_err_prefix(err, "tensor %.*s", (int)sc.tensor->name.n, sc.tensor->name.data);
+    if (st == VD_OK)
+        st = vd_walk_replace(walk, sc.tensor->name, whole, err);
+    vd_shrink_values values = {sc.tensor, small};
+    if (st == VD_OK)
+        st = vd_shrink_layer(s->shrink, layer, &values, 1, err);
+    if (st == VD_OK)
+        st = vd_walk_next(walk, err);
+    vd_free(sc.w);
+    vd_free(small);
+    return st;
+}
+
+vd_status vd_inner_run(vd_cut_session *s, vd_err *err)
+{
+    vd_walk *walk = NULL;
+    vd_status st = check(s, err);
+    if (st == VD_OK)
+        st = plan_uniform(s, err);
+    if (st == VD_OK)
+        st = vd_session_walk(s, true, &walk, err);
+    if (st == VD_OK)
+        st = vd_shrink_begin(s->shrink, NULL, 0, err);
+    for (size_t i = 0; st == VD_OK && i < s->plan.n_layer; i++)
+        st = cut_layer(s, walk, i, err);
+    vd_walk_free(walk);
+    return st;
+}

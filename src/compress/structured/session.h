@@ -1,0 +1,28 @@
+/* session.h - what the cuts share while one of them is made. Owned by structured.c. */
+#ifndef VD_COMPRESS_STRUCTURED_SESSION_H
+#define VD_COMPRESS_STRUCTURED_SESSION_H
+
+#include "compress/structured/shrink.h"
+#include "compress/structured/structured.h"
+#include "compress/walk.h"
+
+typedef struct vd_cut_session {
+    const vd_structured *cut;
+    const vd_structured_options *options;
+    const char *source, *target;
+    vd_cut_plan plan;
+    vd_pool *pool;
+    vd_linalg *linalg;
+    vd_shrink *shrink;
+    size_t n_calib_tokens;
+    size_t pass, n_passes; /* over the text, for the progress */
+} vd_cut_session;
+
+/* A walk over the source. */
+VD_NODISCARD vd_status vd_session_walk(vd_cut_session *session, bool gram, vd_walk **ret_walk,
+                                       vd_err *err);
+/* The values of a matrix in double precision, [n_rows, n_cols]; freed by the caller. */
+VD_NODISCARD vd_status vd_session_values(const vd_gguf_tensor *tensor, double **ret_values,
+                                         vd_err *err);
+
+#endif

@@ -1,0 +1,120 @@
+/* stage.c - see stage.h. */
+#include "compress/structured/stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "compress/calibrated.h"
+#include "compress/folder.h"
+
+/* A file that is open and has no name; read by the name that the system gives the descriptor. */
+typedef struct between {
+    int fd;
+    char path[64];
+} between;
+
+static void between_done(between *b)
+{
+    if (b->fd >= 0)
+        close(b->fd);
+    b->fd = -1;
+}
+
+/* The model that a cut leaves of `source`. */
+static vd_status cut_once(const char *source, const char *folder, const vd_structured *cut,
+                          const vd_structured_options *options, between *ret_between,
+                          vd_structured_result *result, vd_err *err)
+{
+    char *path = NULL;
+    size_t n = strlen(folder) + 64;
+    vd_status st = vd_alloc_array(n, 1, "a name", &path, err);
+    if (st != VD_OK)
+        return st;
+    snprintf(path, n, "%s/.verdant-cut-%ld.gguf", folder, (long)getpid());
+    st = vd_structured_run(source, path, cut, options, result, err);
+    if (st == VD_OK) {
+        ret_between->fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (ret_between->fd < 0)
+            st = VD_FAIL(err, VD_ERR_IO, "%s: %s", path, strerror(errno));
+        unlink(path);
+        snprintf(ret_between->path, sizeof(ret_between->path), "/proc/self/fd/%d",
+                 ret_between->fd);
+    }
+    vd_free(path);
+    return st;
+}
+
+/* What the source holds, by tensor type; and that it is not what is written. */
+static vd_status count_before(const char *source, const char *target, vd_compress_result *result,
+                              vd_err *err)
+{
+    vd_gguf *gguf = NULL;
+    vd_status st = vd_gguf_open(source, NULL, &gguf, err);
+    if (st != VD_OK)
+        return st;
+    if (vd_gguf_is_file(gguf, target))
+        st = VD_FAIL(err, VD_ERR_ARG, "%s is the model itself; write to another file", target);
+    result->file_bytes_before = vd_gguf_file_bytes(gguf);
+    for (size_t i = 0; i < vd_gguf_n_tensors(gguf); i++) {
+        const vd_gguf_tensor *t = vd_gguf_tensor_at(gguf, i);
+        result->before[t->dtype].n_tensors++;
+        result->before[t->dtype].n_bytes += t->n_bytes;
+    }
+    vd_gguf_free(gguf);
+    return st;
+}
+
+/* Whether what follows the cuts is calibrated too. */
+static bool reads_text(const vd_compress_options *rest)
+{
+    return rest->type != NULL || rest->mix.types != NULL || rest->save_imatrix != NULL ||
+           vd_prune_is_calibrated(rest->edit.prune.method);
+}
+
+vd_status vd_stage_run(const char *source, const char *target, const vd_stage_options *o,
+                       const vd_compress_options *rest, vd_stage_result *ret_result, vd_err *err)
+{
+    vd_stage_result result = {0};
+    vd_compress_result source_only = {0};
+    between now = {.fd = -1};
+    char *folder = NULL;
+    vd_status st = VD_OK;
+    if (o->n_cuts > 0)
+        st = count_before(source, target, &source_only, err);
+    if (st == VD_OK && o->n_cuts > 0)
+        st = vd_compress_folder(target, &folder, err);
+    vd_structured_options options = {.calib = rest->calib, .score = o->score,
+                                     .multiple = o->multiple, .uniform = o->uniform,
+                                     .folder = folder, .n_threads = rest->n_threads,
+                                     .progress = rest->progress, .ctx = rest->ctx};
+    for (size_t i = 0; st == VD_OK && i < o->n_cuts; i++) {
+        between next = {.fd = -1};
+        st = cut_once(now.fd >= 0 ? now.path : source, folder, &o->cut[i], &options, &next,
+                      &result.cut[i], err);
+        between_done(&now);
+        now = next;
+    }
+    vd_compress_options last = *rest;
+    if (o->n_cuts > 0 && !reads_text(rest))
+        last.calib = (vd_calib_options){0};
+    if (st == VD_OK)
+        st = (o->sparse ? vd_compress_run_sparse : vd_compress_run)(
+            now.fd >= 0 ? now.path : source, target, &last, &result.compress, err);
+    if (st == VD_OK && o->n_cuts > 0) {
+        vd_compress_result *r = &result.compress;
+        memcpy(r->before, source_only.before, sizeof(r->before));
+        r->file_bytes_before = source_only.file_bytes_before;
+        r->n_calib_tokens = VD_MAX(r->n_calib_tokens, result.cut[0].n_calib_tokens);
+    }
+    between_done(&now);
+    vd_free(folder);
+    if (st == VD_OK)
+        *ret_result = result;
+    return st;
+}

@@ -1,0 +1,37 @@
+/*
+ * stage.h - structured cuts, then the rest of a compression, in one go.
+ *
+ * Each cut writes a model; the next stage reads it. What lies between is a file that has lost its
+ * name before anybody reads it, beside the target: nothing of it remains, however the run ends.
+ */
+#ifndef VD_COMPRESS_STRUCTURED_STAGE_H
+#define VD_COMPRESS_STRUCTURED_STAGE_H
+
+#include "compress/sparse_file.h"
+#include "compress/structured/structured.h"
+
+enum { VD_STAGE_CUTS_MAX = 8 };
+
+typedef struct vd_stage_options {
+    vd_structured cut[VD_STAGE_CUTS_MAX];
+    size_t n_cuts; /* 0: the rest alone */
+    bool sparse;   /* by vd_compress_run_sparse */
+    vd_unit_score score;
+    bool score_said; /* it is not the default */
+    size_t multiple;
+    bool uniform;
+} vd_stage_options;
+
+typedef struct vd_stage_result {
+    vd_compress_result compress; /* before: of the source */
+    vd_structured_result cut[VD_STAGE_CUTS_MAX];
+} vd_stage_result;
+
+/* rest: what follows, also calibration text, threads and progress of the cuts. Statuses as of
+ * vd_structured_run and vd_compress_run. */
+VD_NODISCARD vd_status vd_stage_run(const char *source, const char *target,
+                                    const vd_stage_options *options,
+                                    const vd_compress_options *rest, vd_stage_result *ret_result,
+                                    vd_err *err);
+
+#endif

@@ -1,0 +1,290 @@
+"""`verdant compress --prune neurons, heads, ...`: parts of a model cut out, by whole small models.
+
+What a matrix reads is recomputed by the NumPy pass over the model with what was cut before it set
+to zero; which units go and how the rest makes up for them is written down here from the papers."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import oracles
+import pytest
+from gguf import GGUFReader
+from oracles import llama_cpp, numpy_forward, tiny_model
+
+CTX, CHUNKS = 32, 16
+WORDS = ("the of and a to in is you that it he was for on are as with his they at be this have "
+         "from or one had by word but not what all were we when your can said there").split()
+# Every architecture, and what its files can have: biases, fused matrices, ties.
+MODELS = {
+    "llama": {},
+    "llama-biases": {"arch": "llama", "bias": True, "fused_qkv": True, "tied": True},
+    "gemma2": {}, "gemma3": {}, "gpt2": {}, "starcoder2": {"bias": True}, "granite": {},
+    "command-r": {},
+    "smollm3": {}, "phi3": {}, "qwen2": {"tied": True}, "qwen3": {}, "olmo2": {"window": 0},
+}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    rng = np.random.default_rng(2)
+    path = tmp_path_factory.mktemp("calib") / "calib.txt"
+    path.write_text(" ".join(rng.choice(WORDS, 3000)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """models(name, **more): a file with two layers, KV heads and 96 neurons."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(name, **more):
+        options = {"arch": name, "vocab": "bpe", "seed": 5, "n_ctx": 64, "n_layer": 2,
+                   **MODELS[name], **more}
+        path = folder / ("-".join([name, *map(str, more.values())]) + ".gguf")
+        if not path.exists():
+            tiny_model.write_model(path, **options)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def cut(verdant, text, tmp_path):
+    """cut(source, *options): the new file and what was said about it."""
+
+    def run(source, *options):
+        target = tmp_path / "cut.gguf"
+        done = verdant("compress", source, "-o", target, "--calib", text, "--calib-ctx", CTX,
+                       "--calib-chunks", CHUNKS, "--json", *options)
+        assert done.returncode == 0, done.stderr
+        return target, json.loads(done.stdout)
+
+    return run
+
+
+def logits(verdant, path, ids, n_vocab, out):
+    done = verdant("logits", path, "--ids", ",".join(map(str, ids)), "-o", out, "--precision",
+                   "exact", "--kv", "f32")
+    assert done.returncode == 0, done.stderr
+    return np.fromfile(out, "<f4").reshape(len(ids), n_vocab)
+
+
+def agree(verdant, path, tmp_path, theirs=True):
+    """A file means the same to us, to NumPy and to llama.cpp."""
+    with_numpy = numpy_forward.Model(path)
+    n_vocab = len(with_numpy.w["token_embd.weight"])
+    ids = tiny_model.random_ids(3, 40, n_vocab)
+    ours = logits(verdant, path, ids, n_vocab, tmp_path / "logits")
+    assert np.abs(ours - with_numpy.logits(ids)).max() < 1e-4
+    if theirs and llama_cpp.find_libraries() is not None:
+        with llama_cpp.Peer(path, n_ctx=64, threads=1) as peer:
+            assert np.abs(ours - peer.logits(ids)).max() < 1e-3
+    return with_numpy
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_without_some_neurons_means_the_same_everywhere(verdant, models, cut, tmp_path,
+                                                                name):
+    target, said = cut(models(name), "--prune", "neurons:0.6")
+    small = agree(verdant, target, tmp_path)
+    assert small.key("feed_forward_length") == 64
+    assert small.w["blk.1.ffn_down.weight"].shape == (64, 64)
+    n = small.n_layer
+    assert said["cut"] == [{"what": "neurons", "keep": 0.6, "before": 96 * n, "after": 64 * n}]
+
+
+# llama.cpp reads the others only where the heads together are as wide as the model.
+@pytest.mark.parametrize("name", ["llama", "llama-biases", "gemma2", "gemma3", "granite", "smollm3",
+                                  "qwen3"])
+def test_a_model_without_some_heads_means_the_same_everywhere(verdant, models, cut, tmp_path,
+                                                              name):
+    target, _ = cut(models(name), "--prune", "heads:0.5")
+    small = agree(verdant, target, tmp_path)
+    source = numpy_forward.Model(models(name))
+    assert small.n_kv_head == source.n_kv_head // 2 and small.n_head == source.n_head // 2
+    assert small.head_dim == source.head_dim
+
+
+# ---- what goes, and the repair -----------------------------------------------------------------
+
+
+class Listening(numpy_forward.Model):
+    """Remembers what each matrix read."""
+
+    def dense(self, x, base):
+        self.heard.setdefault(base, []).append(x)
+        return super().dense(x, base)
+
+    def listen(self, chunks):
+        self.heard = {}
+        for ids in chunks:
+            self.hidden(ids)
+        return {base: np.concatenate(x) for base, x in self.heard.items()}
+
+
+def chunks_of(verdant, model, text):
+    ids = json.loads(verdant("tokenize", model, "--file", text, "--json").stdout)["ids"]
+    chunks = [ids[i * CTX:(i + 1) * CTX] for i in range(CHUNKS)]
+    adds_bos = GGUFReader(model).get_field("tokenizer.ggml.add_bos_token")
+    if adds_bos is not None and adds_bos.contents():
+        bos = GGUFReader(model).get_field("tokenizer.ggml.bos_token_id").contents()
+        chunks = [[bos, *chunk[1:]] for chunk in chunks]
+    return chunks
+
+
+def kept_units(old, new, size):
+    """Which blocks of `size` rows of old are those of new."""
+    old, new = old.reshape(-1, size, old.shape[1]), new.reshape(-1, size, new.shape[1])
+    return [next(i for i, rows in enumerate(old) if np.array_equal(rows, one)) for one in new]
+
+
+def damped(h, share=1e-4):
+    return h + share * np.mean(np.diag(h)) * np.eye(len(h))
+
+
+def go_by_activation(x, w, size, n_gone):
+    costs = [np.sum((x[:, i:i + size] @ w[:, i:i + size].T) ** 2)
+             for i in range(0, w.shape[1], size)]
+    return set(np.argsort(costs)[:n_gone])
+
+
+def go_by_obs(x, w, size, n_gone):
+    """ZipLM (Kurtic et al. 2023): the unit that costs least goes, all others make up for it."""
+    w, inverse, left = w.copy(), np.linalg.inv(damped(x.T @ x)), list(range(w.shape[1] // size))
+
+    def at(unit):
+        return np.arange(unit * size, (unit + 1) * size)
+
+    for _ in range(n_gone):
+        blocks = [inverse[np.ix_(at(u), at(u))] for u in left]
+        costs = [np.trace(w[:, at(u)] @ np.linalg.inv(b) @ w[:, at(u)].T)
+                 for u, b in zip(left, blocks)]
+        unit = left.pop(int(np.argmin(costs)))
+        g = at(unit)
+        factor = np.linalg.inv(inverse[np.ix_(g, g)]) @ inverse[g]
+        w -= w[:, g] @ factor
+        inverse -= inverse[:, g] @ factor
+    return set(range(w.shape[1] // size)) - set(left)
+
+
+def repaired(x, w, stay):
+    gone = np.setdiff1d(np.arange(w.shape[1]), stay)
+    h = x.T @ x
+    return w[:, stay] + w[:, gone] @ h[np.ix_(gone, stay)] @ np.linalg.inv(
+        damped(h[np.ix_(stay, stay)]))
+
+
+@pytest.mark.parametrize("score", ["activation", "obs"])
+@pytest.mark.parametrize("what", ["neurons", "heads"])
+@pytest.mark.parametrize("name", ["llama", "granite", "gemma3"])
+def test_what_costs_least_goes_and_the_rest_makes_up_for_it(verdant, models, cut, text, name, what,
+                                                            score):
+    source = models(name, n_kv_head=4)
+    path, _ = cut(source, "--prune", f"{what}:0.7", "--score", score, "--multiple", "1")
+    old, new = Listening(source), numpy_forward.Model(path)
+    chunks = chunks_of(verdant, source, text)
+    for layer in range(old.n_layer):
+        at = f"blk.{layer}."
+        size = 1 if what == "neurons" else old.head_dim * (old.n_head // old.n_kv_head)
+        base = at + ("ffn_down" if what == "neurons" else "attn_output")
+        x, w = old.listen(chunks)[base], old.w[base + ".weight"]
+        if what == "neurons":
+            rows = old.w[at + "ffn_up.weight"], new.w[at + "ffn_up.weight"]
+        elif at + "attn_qkv.weight" in old.w:
+            d = old.head_dim
+            rows = old.w[at + "attn_qkv.weight"], new.w[at + "attn_qkv.weight"]
+            rows = tuple(np.split(r, 3)[2] for r in rows)
+        else:
+            rows = old.w[at + "attn_v.weight"], new.w[at + "attn_v.weight"]
+        units = kept_units(*rows, 1 if what == "neurons" else old.head_dim)
+        n_gone = w.shape[1] // size - len(units)
+        assert n_gone == (29 if what == "neurons" else 1) and units == sorted(units)
+        choose = go_by_obs if score == "obs" else go_by_activation
+        assert set(range(w.shape[1] // size)) - set(units) == choose(x, w, size, n_gone)
+        stay = np.concatenate([np.arange(u * size, (u + 1) * size) for u in units])
+        mine, theirs = new.w[base + ".weight"], repaired(x, w, stay)
+        assert np.abs(mine - theirs).max() < 1e-4 * np.abs(theirs).max()
+        # No other weights on these inputs come closer, but for the damping.
+        best = np.linalg.lstsq(x[:, stay], x @ w.T, rcond=None)[0]
+        lost = [np.linalg.norm(x[:, stay] @ v - x @ w.T) for v in (mine.T, best, w[:, stay].T)]
+        assert lost[0] <= 1.01 * lost[1] and lost[0] < 0.95 * lost[2]
+        masked = np.zeros_like(w)
+        masked[:, stay] = mine
+        old.w[base + ".weight"] = masked
+
+
+def test_a_quantized_model_keeps_its_types_but_for_what_was_repaired(models, cut):
+    path, _ = cut(models("llama", type="Q8_0"), "--prune", "neurons:0.6")
+    kinds = {t.name: t.tensor_type.name for t in GGUFReader(path).tensors}
+    assert kinds["blk.0.ffn_down.weight"] == "F16" and kinds["blk.0.ffn_up.weight"] == "Q8_0"
+    assert kinds["token_embd.weight"] == "Q8_0"
+
+
+def test_cuts_and_quantization_follow_each_other_in_one_command(verdant, models, cut, tmp_path):
+    path, said = cut(models("llama"), "--prune", "heads:0.5", "--prune", "neurons:0.6", "--prune",
+                     "wanda:0.5", "--quant", "Q8_0")
+    assert [c["what"] for c in said["cut"]] == ["heads", "neurons"]
+    assert said["sparsity_edited"] == pytest.approx(0.5, abs=0.01)
+    assert said["before"].keys() == {"F32"} and "Q8_0" in said["after"]
+    assert said["file_bytes_before"] == models("llama").stat().st_size
+    assert os.listdir(tmp_path) == ["cut.gguf"]
+    small = numpy_forward.Model(path)
+    assert small.n_head == 2 and small.key("feed_forward_length") == 64
+    agree(verdant, path, tmp_path, theirs=False)
+
+
+# ---- what cannot be ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what, says", [
+    ("neurons:0", "nothing"), ("neurons:1.5", "between 0 and 1"), ("neurons", "between 0 and 1"),
+    ("heads:x", "between 0 and 1"), ("neurons:0x1", "between 0 and 1"),
+])
+def test_a_share_that_makes_no_sense_is_misuse(verdant, models, text, tmp_path, what, says):
+    done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--prune", what,
+                   "--calib", text)
+    assert done.returncode == 2 and says in done.stderr and not os.listdir(tmp_path)
+
+
+def test_a_cut_needs_a_text(verdant, models, tmp_path):
+    done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--prune", "heads:0.5")
+    assert done.returncode == 2 and "--calib" in done.stderr
+
+
+@pytest.mark.parametrize("arch, what, says", [
+    ("qwen3moe", "neurons:0.5", "experts"), ("bert", "neurons:0.5", "encoder"),
+    ("olmo2", "heads:0.5", "all heads together"), ("qwen2", "heads:0.5", "other engines"),
+    ("llama", "neurons:0.999", "everything"),
+])
+def test_what_cannot_be_cut_is_said(verdant, text, tmp_path, arch, what, says):
+    tiny_model.write_model(tmp_path / "m.gguf", arch=arch, vocab="bpe", n_ctx=64)
+    done = verdant("compress", tmp_path / "m.gguf", "-o", tmp_path / "x.gguf", "--prune", what,
+                   "--calib", text, "--calib-ctx", CTX)
+    assert done.returncode == 1 and says in done.stderr
+    assert os.listdir(tmp_path) == ["m.gguf"]
+
+
+def test_never_over_the_model_itself(verdant, models, text):
+    before = models("llama").read_bytes()
+    done = verdant("compress", models("llama"), "-o", models("llama"), "--prune", "heads:0.5",
+                   "--calib", text, "--calib-ctx", CTX)
+    assert done.returncode == 1 and "itself" in done.stderr
+    assert models("llama").read_bytes() == before
+
+
+def test_an_interrupted_cut_leaves_nothing(build, text, tmp_path):
+    tiny_model.write_model(tmp_path / "m.gguf", vocab="bpe", n_ctx=256, n_embd=256, n_ff=1024,
+                           n_layer=8)
+    (tmp_path / "long.txt").write_text(text.read_text() * 8)
+    with subprocess.Popen(
+        [build / "verdant", "compress", tmp_path / "m.gguf", "-o", tmp_path / "x.gguf", "--prune",
+         "neurons:0.5", "--quant", "Q8_0", "--calib", tmp_path / "long.txt", "--calib-ctx", "128"],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:
+        time.sleep(0.7)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=60)[1]
+    assert running.returncode == 1 and "stopped" in said
+    assert sorted(os.listdir(tmp_path)) == ["long.txt", "m.gguf"]
