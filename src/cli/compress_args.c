@@ -104,6 +104,12 @@ static bool on_save_imatrix(vd_compress_args *a, const char *text)
     return true;
 }
 
+static bool on_gptq(vd_compress_args *a, const char *text)
+{
+    a->options.gptq = true;
+    return true;
+}
+
 static bool on_quant(vd_compress_args *a, const char *text)
 {
     a->options.type = vd_filetype_find(text);
@@ -257,6 +263,7 @@ static const option_row rows[] = {
     {"imatrix", 0, true, on_imatrix},
     {"save-imatrix", 0, true, on_save_imatrix},
     {"quant", 0, true, on_quant},
+    {"gptq", 0, false, on_gptq},
     {"pure", 0, false, on_pure},
     {"tensor-type", 0, true, on_tensor_type},
     {"types", 0, true, on_types},
@@ -329,6 +336,8 @@ static bool check(int argc, const vd_compress_args *a)
              (o->type == NULL || vd_dtype_get(o->type->dtype)->block == 1))
         wrong = "--clip auto needs --quant with a type of blocks: it is their error that it "
                 "makes small";
+    else if (o->gptq && (!has_text || !quants))
+        wrong = "--gptq is a way to --quant and needs a text: --calib FILE";
     else if (calibrated && !has_text &&
              (o->imatrix == NULL || vd_prune_needs_gram(o->edit.prune.method)))
         wrong = "this way of pruning needs a text: --calib FILE";

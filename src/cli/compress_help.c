@@ -49,15 +49,17 @@ const char vd_compress_help[] =
     "                      Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come out byte for byte as there.\n"
     "                      Without it every tensor keeps its type. With --calib or --imatrix\n"
     "                      values count by what they are multiplied with\n"
-    "  --pure              no mixture: every matrix of the one type\n"
+    "  --gptq              with --calib: codes column by column, each making up for those before\n"
+    "                      it. Not for experts and IQ3_S, which get what --calib alone gives\n"
+    "  --pure              no mixture: every matrix of the one type\n";
+
+const char vd_compress_help_more[] =
     "  --tensor-type P=TYPE\n"
     "                      matrices whose name holds the regular expression P get TYPE, a type\n"
     "                      of tensors (Q6_K, not Q4_K_M), whatever --quant says; may be repeated,\n"
     "                      the first that matches counts: --tensor-type 'blk.[0-3].ffn_down=Q6_K'\n"
     "  --types FILE        such a type for each tensor that a JSON file names:\n"
-    "                      {\"tensors\":{\"blk.0.attn_q.weight\":\"Q4_K\",...}}\n";
-
-const char vd_compress_help_more[] =
+    "                      {\"tensors\":{\"blk.0.attn_q.weight\":\"Q4_K\",...}}\n"
     "  --sparse            matrices in Q8_0 that have many zeros as a bitmap and the values that\n"
     "                      are none: 5.5 bits a weight for half of them. An extension of GGUF\n"
     "                      that only Verdant reads (docs/sparse.md); others refuse the file\n"
@@ -95,7 +97,8 @@ const char vd_compress_help_more[] =
     "                       \"after\":{...},\"file_bytes_before\":...,\"file_bytes_after\":...,\n"
     "                       \"bits_per_weight\":...,\"seconds\":...,\"energy\":{\"total_j\":...,\n"
     "                       \"method\":...,\"uncertainty_pct\":...},\"calib_tokens\":...,\n"
-    "                       \"tensors_weighted\":...,\"tensors_sparse\":...,\n"
+    "                       \"tensors_weighted\":...,\"tensors_gptq\":...,\"damping\":...,\n"
+    "                       \"diagonal_only\":...,\"tensors_sparse\":...,\n"
     "                       \"cut\":[{\"what\":...,\"keep\":...,\"before\":...,\"after\":...}],\n"
     "                       \"sparsity_edited\":...,\n"
     "                       \"edited\":[{\"tensor\":...,\"values\":...,\"sparsity_before\":...,\n"

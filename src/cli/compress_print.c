@@ -81,6 +81,7 @@ int vd_compress_print_json(const vd_compress_report *report)
 {
     const vd_compress_result *r = report->result;
     const vd_compress_options *o = report->options;
+    const vd_layered_report *c = &r->calibration;
     json_t *energy = json_pack("{s:f,s:s,s:f,s:b}", "total_j", report->joules, "method",
                                report->reading->method, "uncertainty_pct",
                                report->reading->uncertainty_pct, "incomplete", report->gap);
@@ -101,6 +102,12 @@ int vd_compress_print_json(const vd_compress_report *report)
         json_object_set_new(all, "tensors_sparse", json_integer((json_int_t)r->n_sparse));
     if (all != NULL && (r->n_calib_tokens > 0 || o->imatrix != NULL))
         json_object_set_new(all, "tensors_weighted", json_integer((json_int_t)r->n_weighted));
+    if (all != NULL && o->gptq)
+        json_object_set_new(all, "tensors_gptq", json_integer((json_int_t)c->n_rounded));
+    if (all != NULL && c->damping > 0) {
+        json_object_set_new(all, "damping", json_real(c->damping));
+        json_object_set_new(all, "diagonal_only", json_integer((json_int_t)c->n_diagonal));
+    }
     if (all != NULL && vd_edit_wanted(&o->edit)) {
         json_object_set_new(all, "edited", edited_json(report));
         json_object_set_new(all, "sparsity_edited", json_real(sparsity(r->n_zeros_after,
@@ -167,6 +174,13 @@ int vd_compress_print_table(const vd_compress_report *report)
         printf("sparse   %zu matrices, which Verdant alone reads\n", r->n_sparse);
     if (r->n_weighted > 0)
         printf("weighted %zu tensors by what they read\n", r->n_weighted);
+    if (report->options->gptq)
+        printf("gptq     %zu tensors\n", r->calibration.n_rounded);
+    if (r->calibration.damping > 0)
+        printf("damping  at most %g\n", r->calibration.damping);
+    if (r->calibration.n_diagonal > 0)
+        fprintf(stderr, "note: %zu inputs said too little of how columns hang together; those were "
+                        "taken alone: give a longer text\n", r->calibration.n_diagonal);
     if (r->n_calib_tokens > 0)
         printf("text     %zu tokens of it were used\n", r->n_calib_tokens);
     printf("time     %.1f s, %zu threads\n", report->seconds, r->n_threads);

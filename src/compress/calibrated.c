@@ -29,23 +29,27 @@ void vd_calibrated_forget(vd_calibrated *c)
 }
 
 /* The factor of these inputs, made once. */
-static vd_status find_obs(vd_calibrated *c, vd_moments *m, const vd_obs **ret, vd_err *err)
+static vd_status find_obs(vd_calibrated *c, vd_moments *m, bool by_size, const vd_obs **ret,
+                          vd_err *err)
 {
     for (size_t i = 0; i < c->n_known; i++)
-        if (c->known[i].of == m) {
+        if (c->known[i].of == m && c->known[i].by_size == by_size) {
             *ret = &c->known[i].obs;
             return VD_OK;
         }
     vd_obs obs;
-    vd_status st = vd_obs_init(c->linalg, m->gram, m->n, damping, &obs, err);
+    vd_status st = vd_obs_init(c->linalg, m->gram, m->n, damping, by_size, &obs, err);
     if (st != VD_OK)
         return st;
     if (c->n_known == VD_COUNT(c->known))
         vd_calibrated_forget(c);
     c->known[c->n_known].of = m;
+    c->known[c->n_known].by_size = by_size;
     c->known[c->n_known].obs = obs;
     *ret = &c->known[c->n_known++].obs;
     c->damping_most = fmax(c->damping_most, obs.damping);
+    c->n_made++;
+    c->n_diagonal += obs.diagonal;
     return VD_OK;
 }
 
@@ -125,6 +129,15 @@ static vd_status choose(vd_calibrated *c, const vd_prune *prune, const vd_moment
 
 /* ---- with repair ------------------------------------------------------------------------------*/
 
+/* w[n] in double precision (vd_free). */
+static vd_status widen(const float *w, size_t n, double **ret, vd_err *err)
+{
+    vd_status st = vd_alloc_array(n, sizeof(**ret), "weights", ret, err);
+    for (size_t i = 0; st == VD_OK && i < n; i++)
+        (*ret)[i] = (double)w[i];
+    return st;
+}
+
 static vd_status prune_and_repair(vd_calibrated *c, const vd_prune *prune, vd_moments *m, float *w,
                                   size_t n_rows, const bool *gone, vd_err *err)
 {
@@ -132,13 +145,30 @@ static vd_status prune_and_repair(vd_calibrated *c, const vd_prune *prune, vd_mo
     double *wide = NULL;
     const vd_obs *obs = NULL;
     vd_obs_options options = {.prune = *prune, .mask = gone};
-    vd_status st = find_obs(c, m, &obs, err);
+    vd_status st = find_obs(c, m, false, &obs, err);
     if (st == VD_OK)
-        st = vd_alloc_array(n, sizeof(*wide), "weights", &wide, err);
-    for (size_t i = 0; st == VD_OK && i < n; i++)
-        wide[i] = (double)w[i];
+        st = widen(w, n, &wide, err);
     if (st == VD_OK)
         st = vd_obs_run(c->linalg, c->pool, obs, &options, wide, n_rows, err);
+    for (size_t i = 0; st == VD_OK && i < n; i++)
+        w[i] = (float)wide[i];
+    vd_free(wide);
+    return st;
+}
+
+vd_status vd_calibrated_round(vd_calibrated *c, const vd_grid *grid, bool keep_zeros,
+                              vd_moments *m, float *w, size_t n_rows, unsigned char *rows,
+                              size_t row_bytes, vd_err *err)
+{
+    size_t n = n_rows * m->n;
+    double *wide = NULL;
+    const vd_obs *obs = NULL;
+    vd_status st = find_obs(c, m, true, &obs, err);
+    if (st == VD_OK)
+        st = widen(w, n, &wide, err);
+    if (st == VD_OK)
+        st = vd_gptq_run(c->linalg, c->pool, obs, grid, keep_zeros, wide, n_rows, rows, row_bytes,
+                         err);
     for (size_t i = 0; st == VD_OK && i < n; i++)
         w[i] = (float)wide[i];
     vd_free(wide);

@@ -6,7 +6,7 @@
 #ifndef VD_COMPRESS_CALIBRATED_H
 #define VD_COMPRESS_CALIBRATED_H
 
-#include "compress/obs.h"
+#include "compress/gptq.h"
 #include "compress/walk.h"
 
 /* Whether a method needs a calibration text, and whether all of X^T X. */
@@ -19,10 +19,14 @@ typedef struct vd_calibrated {
     vd_pool *pool;           /* borrowed */
     struct {
         const vd_moments *of;
+        bool by_size;
         vd_obs obs;
-    } known[4];
+    } known[8];
     size_t n_known;
-    double damping_most; /* of all that were made, for the report */
+    /* Of all that were made, for the report: the most damping, and how many could not be inverted
+     * with any. */
+    double damping_most;
+    size_t n_made, n_diagonal;
 } vd_calibrated;
 
 void vd_calibrated_forget(vd_calibrated *calibrated); /* at the end of a layer */
@@ -32,6 +36,12 @@ void vd_calibrated_forget(vd_calibrated *calibrated); /* at the end of a layer *
  * needs it. VD_ERR_NOMEM, VD_ERR_FORMAT. */
 VD_NODISCARD vd_status vd_calibrated_prune(vd_calibrated *calibrated, const vd_prune *prune,
                                            vd_moments *moments, float *w, size_t n_rows,
+                                           vd_err *err);
+/* GPTQ: w[n_rows, moments->n], encoded to `rows` before, becomes what the better codes mean that
+ * are put there. The moments have a gram of some tokens. VD_ERR_NOMEM, VD_ERR_FORMAT. */
+VD_NODISCARD vd_status vd_calibrated_round(vd_calibrated *calibrated, const vd_grid *grid,
+                                           bool keep_zeros, vd_moments *moments, float *w,
+                                           size_t n_rows, unsigned char *rows, size_t row_bytes,
                                            vd_err *err);
 
 #endif

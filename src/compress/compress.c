@@ -138,6 +138,36 @@ static vd_status prepare_edit(job *j, const vd_gguf_tensor *tensor, const vd_pie
     return st;
 }
 
+/* As convert_rows for a whole matrix of F32, its codes by GPTQ where that can be. */
+static vd_status convert_rounded(job *j, const vd_gguf_tensor *tensor, vd_piece *p, float *values,
+                                 vd_err *err)
+{
+    size_t n_rows = rows_of(tensor), n_experts = experts_of(tensor), n_bytes;
+    unsigned char *rows = NULL;
+    bool rounded = false;
+    if (!vd_mul_size(n_rows, p->dst_bytes, &n_bytes))
+        return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
+    vd_status st = vd_alloc_array(n_bytes, 1, "encoded rows", &rows, err);
+    p->n_rows = n_rows;
+    p->dst = rows;
+    p->values = NULL;
+    if (st == VD_OK)
+        st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
+    if (st == VD_OK)
+        st = vd_layered_round(j->layered, tensor->name, p->to, values, n_experts,
+                              n_rows / n_experts, p->n_cols, rows, p->dst_bytes, &rounded, err);
+    vd_piece back = {.from = p->to, .to = VD_DTYPE_F32, .src = rows, .values = values,
+                     .n_rows = n_rows, .n_cols = p->n_cols, .src_bytes = p->dst_bytes,
+                     .scratch = p->scratch, .count = p->count};
+    if (st == VD_OK)
+        st = vd_piece_run(&back, j->pool, tensor->name.data, tensor->name.n, err);
+    atomic_store(&p->n_zeros_after, atomic_load(&back.n_zeros_after));
+    if (st == VD_OK)
+        st = vd_gguf_out_data(j->out, rows, n_bytes, err);
+    vd_free(rows);
+    return st == VD_OK ? report(j, tensor, 0, err) : st;
+}
+
 /* The whole matrix in memory: edited, pruned by what it reads, encoded; what it decodes to goes on
  * to compute the layers behind it. */
 static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p, vd_err *err)
@@ -165,7 +195,8 @@ static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p,
     p->values = values;
     p->edit = NULL;
     if (st == VD_OK)
-        st = convert_rows(j, tensor, p, err);
+        st = j->options->gptq ? convert_rounded(j, tensor, p, values, err)
+                              : convert_rows(j, tensor, p, err);
     atomic_store(&p->n_zeros_before, atomic_load(&whole.n_zeros_before));
     if (st == VD_OK)
         return vd_layered_keep(j->layered, tensor->name, values, err);
@@ -300,6 +331,9 @@ static void count(const job *j, vd_compress_result *result)
                                                          ? vd_layered_n_tokens(j->layered)
                                                          : 0,
                                    .n_weighted = j->n_weighted,
+                                   .calibration = j->layered != NULL
+                                                      ? vd_layered_report_of(j->layered)
+                                                      : (vd_layered_report){0},
                                    .n_edited = j->n_edited,
                                    .n_zeros_before = j->n_zeros_before,
                                    .n_zeros_after = j->n_zeros_after};
@@ -374,7 +408,8 @@ static vd_status open_layers(job *j, const char *source, const char *target, vd_
     vd_layered_options layers = {
         .walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j},
         .imatrix = o->imatrix,
-        .prune = o->edit.prune};
+        .prune = o->edit.prune,
+        .gptq = o->gptq};
     for (size_t i = 0; i < j->n_entries; i++) {
         j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
         if (equals(j->entries[i].tensor->name, "token_embd.weight"))

@@ -13,6 +13,7 @@
 #include "compress/calib.h"
 #include "compress/edit.h"
 #include "compress/filetype.h"
+#include "compress/layered.h"
 #include "compress/mix.h"
 
 /* What became of a matrix whose values were edited. */
@@ -31,6 +32,7 @@ typedef struct vd_compress_options {
      * instead an importance file, which is enough for VD_PRUNE_WANDA (NULL: none). */
     vd_calib_options calib;
     const char *imatrix;
+    bool gptq;                /* codes by GPTQ where there is X^T X and a grid; needs calib */
     const char *save_imatrix; /* what the matrices read of the text goes there; NULL: nowhere */
     size_t n_threads; /* 0: one per core */
     /* Called between pieces of work by the thread that called vd_compress_run (NULL: never);
@@ -55,6 +57,7 @@ typedef struct vd_compress_result {
     size_t n_requantized; /* tensors that were quantized before: their errors add up */
     size_t n_calib_tokens; /* of the calibration text */
     size_t n_weighted;     /* tensors that were encoded by what they read */
+    vd_layered_report calibration;
     uint64_t n_edited, n_zeros_before, n_zeros_after; /* values of edited matrices, zeros there */
     size_t n_sparse; /* matrices in the sparse form */
     size_t n_threads;

@@ -12,6 +12,7 @@ struct vd_layered {
     vd_imatrix *imatrix;
     vd_calibrated calibrated;
     bool entered; /* the walk's layer has been gathered */
+    size_t n_rounded;
 };
 
 vd_status vd_layered_open(const char *path, const vd_layered_options *options, vd_pool *pool,
@@ -23,7 +24,7 @@ vd_status vd_layered_open(const char *path, const vd_layered_options *options, v
     if (st != VD_OK)
         return st;
     l->prune = options->prune;
-    walk.gram = vd_prune_needs_gram(options->prune.method);
+    walk.gram = vd_prune_needs_gram(options->prune.method) || options->gptq;
     if (walk.gram)
         st = vd_linalg_open(&l->linalg, err);
     if (st == VD_OK)
@@ -180,6 +181,27 @@ vd_status vd_layered_prune(vd_layered *l, vd_str name, float *values, size_t n_e
                                  values + e * n_rows * n_cols, n_rows, err);
     }
     return st;
+}
+
+vd_status vd_layered_round(vd_layered *l, vd_str name, uint32_t to, float *values,
+                           size_t n_experts, size_t n_rows, size_t n_cols, unsigned char *rows,
+                           size_t row_bytes, bool *ret_rounded, vd_err *err)
+{
+    const vd_grid *grid = vd_grid_of(to);
+    vd_moments *m = moments_of(l, name, 0, n_cols);
+    *ret_rounded = false;
+    if (grid == NULL || n_experts != 1 || m == NULL || m->gram == NULL || m->n_tokens == 0)
+        return VD_OK;
+    vd_status st = vd_calibrated_round(&l->calibrated, grid, l->prune.method != VD_PRUNE_NONE, m,
+                                       values, n_rows, rows, row_bytes, err);
+    *ret_rounded = st == VD_OK;
+    l->n_rounded += st == VD_OK;
+    return st;
+}
+
+vd_layered_report vd_layered_report_of(const vd_layered *l)
+{
+    return (vd_layered_report){l->calibrated.damping_most, l->calibrated.n_diagonal, l->n_rounded};
 }
 
 vd_status vd_layered_keep(vd_layered *l, vd_str name, float *values, vd_err *err)

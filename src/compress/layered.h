@@ -15,7 +15,16 @@ typedef struct vd_layered_options {
     vd_walk_options walk; /* as for vd_walk_open; gram is set here */
     const char *imatrix;  /* an importance file instead of walk.calib; NULL: none */
     vd_prune prune;       /* NONE: only importances are wanted */
+    bool gptq;            /* vd_layered_round will be called */
 } vd_layered_options;
+
+/* What a calibration had to do, of which nothing is seen in the new file. */
+typedef struct vd_layered_report {
+    double damping;       /* the most that was added to make an inverse, in means of a diagonal; 0
+                             where none was made */
+    size_t n_diagonal;    /* inverses that could not be made with any: columns were taken alone */
+    size_t n_rounded;     /* matrices that GPTQ rounded */
+} vd_layered_report;
 
 /* path: the model. pool borrowed. */
 VD_NODISCARD vd_status vd_layered_open(const char *path, const vd_layered_options *options,
@@ -43,6 +52,14 @@ VD_NODISCARD vd_status vd_layered_tell(vd_layered *layered, vd_str name, size_t 
 VD_NODISCARD vd_status vd_layered_prune(vd_layered *layered, vd_str name, float *values,
                                         size_t n_experts, size_t n_rows, size_t n_cols,
                                         vd_err *err);
+/* GPTQ of the matrix, whose new rows [n_experts * n_rows, row_bytes] of type `to` the encoder has
+ * made: better codes, where there is a grid (grid.h) and X^T X is known, not so of experts; values
+ * become what GPTQ makes of them. *ret_rounded: whether there was. */
+VD_NODISCARD vd_status vd_layered_round(vd_layered *layered, vd_str name, uint32_t to,
+                                        float *values, size_t n_experts, size_t n_rows,
+                                        size_t n_cols, unsigned char *rows, size_t row_bytes,
+                                        bool *ret_rounded, vd_err *err);
+vd_layered_report vd_layered_report_of(const vd_layered *layered);
 /* What has become of it; taken over (vd_free). */
 VD_NODISCARD vd_status vd_layered_keep(vd_layered *layered, vd_str name, float *values,
                                        vd_err *err);

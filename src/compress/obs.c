@@ -13,7 +13,7 @@
 #include "base/fail.h"
 
 enum { BLOCK = 128 };
-static const double damping_most = 1e4;
+static const double damping_most = 1e4 * (1 - 1e-9); /* powers of ten are not exact */
 
 static double diagonal_mean(const double *gram, size_t n)
 {
@@ -23,25 +23,67 @@ static double diagonal_mean(const double *gram, size_t n)
     return n > 0 ? sum / (double)n : 0;
 }
 
-/* upper = the factor of (gram + add)^-1; whether there is one. */
-static bool try_factor(const vd_linalg *linalg, const double *gram, size_t n, double add,
-                       double *upper)
+static size_t column_of(const vd_obs *obs, size_t i)
 {
-    memcpy(upper, gram, n * n * sizeof(*upper));
+    return obs->order != NULL ? obs->order[i] : i;
+}
+
+/* gram's value for the i-th and j-th column in order; inputs that were always zero count as one. */
+static double gram_at(const vd_obs *obs, const double *gram, size_t i, size_t j)
+{
+    size_t row = column_of(obs, i), col = column_of(obs, j);
+    return row == col && obs->dead[row] ? 1 : gram[row * obs->n + col];
+}
+
+/* upper = the factor of (gram + add)^-1; whether there is one. */
+static bool try_factor(const vd_linalg *linalg, const double *gram, double add, const vd_obs *obs)
+{
+    size_t n = obs->n;
     for (size_t i = 0; i < n; i++)
-        upper[i * n + i] += add;
-    return vd_linalg_invert(linalg, upper, n) && vd_linalg_upper_factor(linalg, upper, n);
+        for (size_t j = 0; j < n; j++)
+            obs->upper[i * n + j] = gram_at(obs, gram, i, j) + (i == j ? add : 0);
+    return vd_linalg_invert(linalg, obs->upper, n) && vd_linalg_upper_factor(linalg, obs->upper, n);
 }
 
 /* Where even that fails: the columns know nothing of each other. */
-static void factor_diagonal(const double *gram, size_t n, double add, double *upper)
+static void factor_diagonal(const double *gram, double add, const vd_obs *obs)
 {
-    memset(upper, 0, n * n * sizeof(*upper));
-    for (size_t i = 0; i < n; i++)
-        upper[i * n + i] = 1 / sqrt(gram[i * n + i] + add);
+    memset(obs->upper, 0, obs->n * obs->n * sizeof(*obs->upper));
+    for (size_t i = 0; i < obs->n; i++)
+        obs->upper[i * obs->n + i] = 1 / sqrt(gram_at(obs, gram, i, i) + add);
 }
 
-vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping,
+typedef struct sized {
+    double size;
+    size_t column;
+} sized;
+
+static int by_falling_size(const void *a, const void *b)
+{
+    const sized *x = a, *y = b;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
+    return x->column < y->column ? -1 : 1;
+}
+
+static vd_status make_order(const double *gram, size_t n, size_t **ret_order, vd_err *err)
+{
+    sized *all = NULL;
+    vd_status st = vd_alloc_array(n, sizeof(*all), "an order", &all, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n, sizeof(**ret_order), "an order", ret_order, err);
+    if (st == VD_OK) {
+        for (size_t i = 0; i < n; i++)
+            all[i] = (sized){gram[i * n + i], i};
+        qsort(all, n, sizeof(*all), by_falling_size);
+        for (size_t i = 0; i < n; i++)
+            (*ret_order)[i] = all[i].column;
+    }
+    vd_free(all);
+    return st;
+}
+
+vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping, bool by_size,
                       vd_obs *ret_obs, vd_err *err)
 {
     vd_obs obs = {.n = n, .damping = damping};
@@ -50,25 +92,26 @@ vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double da
         if (!isfinite(gram[i]))
             return VD_FAIL(err, VD_ERR_FORMAT, "the inputs %zu and %zu of a product are no "
                            "numbers to work with", i / n, i % n);
-    size_t n_all;
+    size_t n_all, n_dead = 0;
     if (!vd_mul_size(n, n, &n_all))
         return VD_FAIL(err, VD_ERR_NOMEM, "a matrix of %zu by %zu is too large", n, n);
     vd_status st = vd_alloc_array(n_all, sizeof(double), "an inverse", &obs.upper, err);
     if (st == VD_OK)
         st = vd_alloc_array(n, sizeof(bool), "dead inputs", &obs.dead, err);
+    if (st == VD_OK && by_size)
+        st = make_order(gram, n, &obs.order, err);
     if (st != VD_OK) {
         vd_obs_done(&obs);
         return st;
     }
     for (size_t i = 0; i < n; i++) {
         obs.dead[i] = gram[i * n + i] == 0;
-        if (obs.dead[i])
-            gram[i * n + i] = 1;
+        n_dead += obs.dead[i];
     }
-    double mean = diagonal_mean(gram, n);
-    while (!try_factor(linalg, gram, n, obs.damping * mean, obs.upper)) {
+    double mean = diagonal_mean(gram, n) + (n > 0 ? (double)n_dead / (double)n : 0);
+    while (!try_factor(linalg, gram, obs.damping * mean, &obs)) {
         if (obs.damping >= damping_most) {
-            factor_diagonal(gram, n, damping * mean, obs.upper);
+            factor_diagonal(gram, damping * mean, &obs);
             obs.diagonal = true;
             break;
         }
@@ -82,6 +125,7 @@ void vd_obs_done(vd_obs *obs)
 {
     vd_free(obs->upper);
     vd_free(obs->dead);
+    vd_free(obs->order);
     *obs = (vd_obs){0};
 }
 
@@ -129,9 +173,9 @@ static void sweep_row(const sweep *s, size_t row)
         const double *u = s->obs->upper + j * n;
         if (by_group && j % o->prune.m == 0)
             choose_group(s, row, j);
-        double settled = gone[j - s->first] ? 0
-                         : o->settle != NULL ? o->settle(o->settle_ctx, row, j, w[j])
-                                             : w[j];
+        double settled = gone[j - s->first] ? 0 : w[j];
+        if (o->settle != NULL)
+            settled = o->settle(o->settle_ctx, row, column_of(s->obs, j), settled);
         double e = (w[j] - settled) / u[j];
         error[j - s->first] = e;
         w[j] = settled;
@@ -176,7 +220,7 @@ static void choose(const sweep *s, double *scratch)
     for (size_t row = 0; row < s->n_rows; row++)
         for (size_t j = 0; j < s->width; j++)
             s->gone[row * s->width + j] =
-                o->mask != NULL && o->mask[row * s->obs->n + s->first + j];
+                o->mask != NULL && o->mask[row * s->obs->n + column_of(s->obs, s->first + j)];
     if (o->mask == NULL && o->prune.method != VD_PRUNE_NONE && o->prune.m == 0 &&
         o->prune.keep < 1)
         choose_share(s, 1 - o->prune.keep, scratch);
@@ -197,12 +241,22 @@ static void sweep_all(const vd_linalg *linalg, vd_pool *pool, sweep *s, size_t b
     }
 }
 
+/* The columns of all rows from file order to that of the sweep, or back. */
+static void permute(const vd_obs *obs, double *w, size_t n_rows, bool back, double *row)
+{
+    for (size_t r = 0; obs->order != NULL && r < n_rows; r++, w += obs->n) {
+        for (size_t i = 0; i < obs->n; i++)
+            row[back ? obs->order[i] : i] = w[back ? i : obs->order[i]];
+        memcpy(w, row, obs->n * sizeof(*row));
+    }
+}
+
 vd_status vd_obs_run(const vd_linalg *linalg, vd_pool *pool, const vd_obs *obs,
                      const vd_obs_options *options, double *w, size_t n_rows, vd_err *err)
 {
     size_t block = options->block != 0 ? options->block : BLOCK, n_values;
     sweep s = {.obs = obs, .options = options, .w = w, .n_rows = n_rows};
-    double *scratch = NULL;
+    double *scratch = NULL, *row = NULL;
     if (options->prune.m != 0 && block % options->prune.m != 0)
         block = (block / options->prune.m + 1) * options->prune.m; /* groups lie in one block */
     if (!vd_mul_size(n_rows, block, &n_values))
@@ -212,11 +266,17 @@ vd_status vd_obs_run(const vd_linalg *linalg, vd_pool *pool, const vd_obs *obs,
         st = vd_alloc_array(n_values, sizeof(double), "errors", &s.error, err);
     if (st == VD_OK)
         st = vd_alloc_array(n_values, sizeof(double), "scores", &scratch, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(obs->n, sizeof(double), "a row", &row, err);
     for (size_t i = 0; st == VD_OK && i < n_rows * obs->n; i++)
         if (obs->dead[i % obs->n])
             w[i] = 0;
-    if (st == VD_OK && n_rows > 0)
+    if (st == VD_OK && n_rows > 0) {
+        permute(obs, w, n_rows, false, row);
         sweep_all(linalg, pool, &s, block, scratch);
+        permute(obs, w, n_rows, true, row);
+    }
+    vd_free(row);
     vd_free(s.gone);
     vd_free(s.error);
     vd_free(scratch);

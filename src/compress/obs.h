@@ -19,25 +19,29 @@ typedef struct vd_obs {
     size_t n;            /* columns */
     double *upper;       /* [n, n] U with U^T U = (H + damping)^-1 */
     bool *dead;          /* [n] inputs that were always zero */
+    size_t *order;       /* [n] which column comes when; NULL: as they lie */
     double damping;      /* that was added, in means of H's diagonal */
     bool diagonal;       /* H could not be inverted with any damping: its diagonal alone was used */
 } vd_obs;
 
-/* gram[n, n]: the lower triangle of X^T X; used up. Damping begins with `damping` times the mean of
- * the diagonal (0.01 in the papers) and grows tenfold while the factorization fails.
+/* gram[n, n]: the lower triangle of X^T X; the upper one is made its mirror. Damping begins with
+ * `damping` times the mean of the diagonal (0.01 in the papers) and grows tenfold while the
+ * factorization fails. by_size: columns come by falling size of their inputs (GPTQ's "act-order").
  * VD_ERR_FORMAT where a value is not finite, VD_ERR_NOMEM. */
 VD_NODISCARD vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping,
-                                   vd_obs *ret_obs, vd_err *err);
+                                   bool by_size, vd_obs *ret_obs, vd_err *err);
 void vd_obs_done(vd_obs *obs);
 
-/* What column j of a row becomes when it has arrived at w; pure, called by many threads. */
+/* What column j of a row becomes when it has arrived at w; called by many threads, once for each,
+ * of one row by one thread. Where a weight goes, w is 0. */
 typedef double (*vd_settle_fn)(void *ctx, size_t row, size_t column, double w);
 
 typedef struct vd_obs_options {
     vd_prune prune;      /* method NONE: nothing is pruned */
     const bool *mask;    /* [n_rows, n] chosen before: true goes. NULL: chosen on the way, by
-                            w^2 / U_jj^2, blocks of columns at a time, or by groups where prune.m */
-    vd_settle_fn settle; /* of weights that stay; NULL: they stay as they are */
+                            w^2 / U_jj^2, blocks of columns at a time, or by groups where prune.m
+                            (then not with an obs by size) */
+    vd_settle_fn settle; /* NULL: what stays stays as it is, what goes is 0 */
     void *settle_ctx;
     size_t block;        /* columns; 0: 128 */
 } vd_obs_options;

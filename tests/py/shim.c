@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "compress/compress.h"
 #include "compress/encode.h"
+#include "compress/gptq.h"
 #include "compress/obs.h"
 #include "kernels/dtype.h"
 #include "model/forward.h"
@@ -30,6 +31,10 @@ VD_API const char *test_forward(const char *path, const int32_t *token, size_t n
                                 size_t chunk, int fast, float *stream, float *embeddings,
                                 float *logits);
 
+/* GPTQ of w[n_rows, n] for inputs x[t, n] in a type: encodes to `rows` by their mean squares, then
+ * vd_gptq_run. What is wrong, or "". */
+VD_API const char *test_gptq(const double *x, size_t t, double *w, size_t n_rows, size_t n,
+                             uint32_t dtype, int by_size, int keep_zeros, unsigned char *rows);
 /* vd_obs_run, two threads, on w[n_rows, n] for inputs x[t, n]. Prunes a share (keep below 1),
  * groups (m > 0) or mask (not NULL); what stays is rounded to step[row] * whole numbers in
  * [-limit, limit] where step is not NULL. "" or what went wrong. */
@@ -231,7 +236,7 @@ const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t
         st = vd_pool_create(2, &pool, &err);
     if (st == VD_OK) {
         vd_linalg_gram(linalg, gram, n, x, t);
-        st = vd_obs_init(linalg, gram, n, 0.01, &obs, &err);
+        st = vd_obs_init(linalg, gram, n, 0.01, false, &obs, &err);
     }
     if (st == VD_OK)
         st = vd_obs_run(linalg, pool, &obs, &options, w, n_rows, &err);
@@ -240,5 +245,46 @@ const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t
     vd_pool_free(pool);
     vd_linalg_close(linalg);
     vd_free(gram);
+    return st == VD_OK ? "" : err.message;
+}
+
+const char *test_gptq(const double *x, size_t t, double *w, size_t n_rows, size_t n,
+                      uint32_t dtype, int by_size, int keep_zeros, unsigned char *rows)
+{
+    static vd_err err;
+    vd_linalg *linalg = NULL;
+    vd_pool *pool = NULL;
+    vd_obs obs = {0};
+    size_t row_bytes = 0;
+    double *gram = vd_calloc(n * n, sizeof(*gram));
+    float *row = vd_calloc(n, sizeof(*row)), *mean = vd_calloc(n, sizeof(*mean));
+    vd_status st = gram == NULL || row == NULL || mean == NULL ||
+                           !vd_dtype_row_bytes(dtype, n, &row_bytes)
+                       ? VD_FAIL(&err, VD_ERR_NOMEM, "no memory")
+                       : VD_OK;
+    if (st == VD_OK)
+        st = vd_linalg_open(&linalg, &err);
+    if (st == VD_OK)
+        st = vd_pool_create(2, &pool, &err);
+    if (st == VD_OK) {
+        vd_linalg_gram(linalg, gram, n, x, t);
+        for (size_t i = 0; i < n; i++)
+            mean[i] = (float)(gram[i * n + i] / (double)t);
+        for (size_t r = 0; r < n_rows; r++) {
+            for (size_t i = 0; i < n; i++)
+                row[i] = (float)w[r * n + i];
+            vd_encode_row((vd_dtype)dtype, row, mean, rows + r * row_bytes, n);
+        }
+        st = vd_obs_init(linalg, gram, n, 0.01, by_size != 0, &obs, &err);
+    }
+    if (st == VD_OK)
+        st = vd_gptq_run(linalg, pool, &obs, vd_grid_of(dtype), keep_zeros != 0, w, n_rows, rows,
+                         row_bytes, &err);
+    vd_obs_done(&obs);
+    vd_pool_free(pool);
+    vd_linalg_close(linalg);
+    vd_free(gram);
+    vd_free(row);
+    vd_free(mean);
     return st == VD_OK ? "" : err.message;
 }

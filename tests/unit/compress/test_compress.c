@@ -1,5 +1,6 @@
 /* test_compress.c - a file to a file by vd_pool threads: whole or nothing, whatever fails. */
 #include <dirent.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +11,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "compress/compress.h"
-#include "compress/linalg.h"
+#include "compress/obs.h"
 #include "tiny_model.h"
 
 static char directory[64], source[96], target[96];
@@ -146,11 +147,42 @@ static void nor_does_one_of_a_calibration(void **state)
     vd_compress_result result;
     assert_int_equal(vd_compress_run(source, NULL, &options, &result, NULL), VD_OK);
     assert_true(result.n_weighted > 0);
+    options.save_imatrix = NULL;
+    options.gptq = repairs;
+    fail_every_allocation(&options, 3);
     options = (vd_compress_options){.type = options.type, .n_threads = 1, .imatrix = saved,
                                     .edit.prune = {.method = VD_PRUNE_WANDA, .keep = 0.5}};
     fail_every_allocation(&options, 3);
     unlink(saved);
     unlink(text);
+}
+
+/* Grams that no inputs have, so that the inverse fails with little damping or with any. */
+static void damping_grows_until_there_is_an_inverse(void **state)
+{
+    static const struct {
+        double corner, damping;
+        bool diagonal;
+    } cases[] = {{0.5, 0.01, false}, {2.5, 10, false}, {1e6, 1e4, true}};
+    vd_linalg *linalg = NULL;
+    vd_obs obs;
+    vd_err err = {0};
+    if (vd_linalg_open(&linalg, NULL) != VD_OK)
+        skip();
+    for (size_t i = 0; i < VD_COUNT(cases); i++) {
+        double gram[4] = {1, 0, cases[i].corner, 1}, d = cases[i].damping;
+        assert_int_equal(vd_obs_init(linalg, gram, 2, 0.01, i == 1, &obs, &err), VD_OK);
+        assert_true(fabs(obs.damping / d - 1) < 1e-9);
+        assert_int_equal(obs.diagonal, cases[i].diagonal);
+        /* U^T U = (H + damping)^-1, or of the diagonal alone */
+        double h = 1 + (obs.diagonal ? 0.01 : d), off = obs.diagonal ? 0 : cases[i].corner;
+        assert_true(fabs(obs.upper[3] * obs.upper[3] + obs.upper[1] * obs.upper[1] -
+                         h / (h * h - off * off)) < 1e-9);
+        vd_obs_done(&obs);
+    }
+    double bad[4] = {1, 0, NAN, 1};
+    assert_int_equal(vd_obs_init(linalg, bad, 2, 0.01, false, &obs, &err), VD_ERR_FORMAT);
+    vd_linalg_close(linalg);
 }
 
 static void a_share_is_met_to_the_weight_and_never_leaves_nothing(void **state)
@@ -193,6 +225,7 @@ int main(void)
         cmocka_unit_test(every_type_gives_a_file_that_opens),
         cmocka_unit_test(any_failed_allocation_leaves_no_file_and_no_memory),
         cmocka_unit_test(nor_does_one_of_a_calibration),
+        cmocka_unit_test(damping_grows_until_there_is_an_inverse),
         cmocka_unit_test(a_share_is_met_to_the_weight_and_never_leaves_nothing),
         cmocka_unit_test(a_caller_may_stop_it),
     };

@@ -1,0 +1,35 @@
+/*
+ * grid.h - the values that a column can have in an encoded row, and its codes written anew: what a
+ * method needs that keeps the scales of a row and chooses the codes itself (GPTQ).
+ *
+ *   value of code c in column j = scale[j / sub] * level(c) - min[j / sub]     in f32
+ *
+ * bit for bit what vd_dtype_decode gives. Types whose columns have no codes of their own (IQ3_S:
+ * one code for four) have no grid. One file per family in grid/. Threads: pure functions.
+ */
+#ifndef VD_COMPRESS_GRID_H
+#define VD_COMPRESS_GRID_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/dtype.h"
+
+typedef struct vd_grid {
+    size_t bytes, block, sub; /* of a block: bytes, values; values that share a scale */
+    int n_codes;
+    int first;                /* level of code 0; the others follow, one by one */
+    const int8_t *level;      /* [n_codes] instead, in any order; NULL: none */
+    /* scale and min [block / sub] of a block; min comes as zeros. */
+    void (*read)(const uint8_t *block, float *scale, float *min);
+    /* All codes [block] of a block; the scales stay. */
+    void (*put)(uint8_t *block, const uint8_t *code);
+} vd_grid;
+
+/* NULL where the type has none. */
+const vd_grid *vd_grid_of(uint32_t dtype);
+
+/* The code whose value is nearest to w; *ret_value is that value. */
+uint8_t vd_grid_nearest(const vd_grid *grid, float scale, float min, double w, double *ret_value);
+
+#endif

@@ -1,0 +1,230 @@
+"""GPTQ for the block types of GGUF: against the paper's sweep in NumPy over a grid that is read
+from encoded rows without knowing their layout (all codes of a row the same, decoded), and on whole
+models, alone and with pruning."""
+import ctypes
+import json
+import os
+
+import numpy as np
+import pytest
+from gguf import GGUFReader
+from oracles import tiny_model
+from test_compress_calib import WORDS, values
+from test_obs import layer
+
+# number, values and bytes of a block; where the bits of codes lie: bytes, lowest bit, how many bits
+# there (repeated through a byte).
+TYPES = {
+    "Q4_0": (2, 32, 18, [(2, 18, 0, 4)]), "Q4_1": (3, 32, 20, [(4, 20, 0, 4)]),
+    "Q5_0": (6, 32, 22, [(6, 22, 0, 4), (2, 6, 4, 1)]),
+    "Q5_1": (7, 32, 24, [(8, 24, 0, 4), (4, 8, 4, 1)]), "Q8_0": (8, 32, 34, [(2, 34, 0, 8)]),
+    "Q2_K": (10, 256, 84, [(16, 80, 0, 2)]),
+    "Q3_K": (11, 256, 110, [(32, 96, 0, 2), (0, 32, 2, 1)]),
+    "Q4_K": (12, 256, 144, [(16, 144, 0, 4)]),
+    "Q5_K": (13, 256, 176, [(48, 176, 0, 4), (16, 48, 4, 1)]),
+    "Q6_K": (14, 256, 210, [(0, 128, 0, 4), (128, 192, 4, 2)]),
+    "IQ4_NL": (20, 32, 18, [(2, 18, 0, 4)]), "IQ4_XS": (23, 256, 136, [(8, 136, 0, 4)]),
+    "MXFP4": (39, 32, 17, [(1, 17, 0, 4)]), "TQ2_0": (35, 256, 66, [(0, 64, 0, 2)]),
+    "Q1_0": (41, 128, 18, [(2, 18, 0, 1)]), "Q2_0": (42, 64, 18, [(2, 18, 0, 2)]),
+    "TQ1_0": (34, 256, 54, None),
+}
+UNUSED = {"Q8_0": 128, "TQ2_0": 3}  # a code that encoders do not write
+
+
+def at(a):
+    return a.ctypes.data_as(ctypes.c_void_p)
+
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait busily, small as these are
+
+
+@pytest.fixture(scope="module")
+def shim(build):
+    library = ctypes.CDLL(str(build / "tests" / "libverdant_shim.so"))
+    library.test_gptq.restype = ctypes.c_char_p
+    return library
+
+
+def decode(shim, kind, raw):
+    number, block, size, _ = TYPES[kind]
+    raw = np.ascontiguousarray(raw, np.uint8)
+    out = np.zeros((len(raw), raw.shape[1] // size * block), np.float32)
+    shim.test_decode(number, at(raw), at(out), ctypes.c_size_t(out.size))
+    return out
+
+
+def levels(shim, kind, raw):
+    """[codes, rows, columns]: what each column could be."""
+    _, _, size, fields = TYPES[kind]
+    blocks = raw.reshape(-1, size)
+    found = []
+    if fields is None:  # TQ1_0: five digits to the base 3 in a byte, four in the last ones
+        for digit in range(3):
+            five, four = digit * 121, digit * 120
+            blocks = blocks.copy()
+            blocks[:, :48], blocks[:, 48:52] = -(-five * 256 // 243), -(-four * 256 // 243)
+            found.append(decode(shim, kind, blocks.reshape(raw.shape)))
+        return np.array(found)
+    for code in range(1 << sum(bits for *_, bits in fields)):
+        if code == UNUSED.get(kind):
+            continue
+        blocks = blocks.copy()
+        for first, end, low, bits in fields:
+            part = code >> low & ((1 << bits) - 1)
+            blocks[:, first:end] = sum(part << i for i in range(0, 8, bits))
+        found.append(decode(shim, kind, blocks.reshape(raw.shape)))
+    return np.array(found)
+
+
+def encode(shim, kind, x, w):
+    number, block, size, _ = TYPES[kind]
+    raw = np.zeros((len(w), w.shape[1] // block * size), np.uint8)
+    mean = np.ascontiguousarray(np.broadcast_to(np.mean(x * x, axis=0), w.shape), np.float32)
+    narrow = np.ascontiguousarray(w, np.float32)
+    shim.test_encode(number, at(narrow), at(mean), at(raw), ctypes.c_size_t(w.size))
+    return raw
+
+
+def gptq(shim, kind, x, w, by_size=False, keep_zeros=False):
+    number, block, size, _ = TYPES[kind]
+    w, x = np.array(w, np.float64, order="C"), np.ascontiguousarray(x, np.float64)
+    raw = np.zeros((len(w), w.shape[1] // block * size), np.uint8)
+    said = shim.test_gptq(at(x), ctypes.c_size_t(len(x)), at(w), ctypes.c_size_t(len(w)),
+                          ctypes.c_size_t(w.shape[1]), ctypes.c_uint32(number), by_size,
+                          keep_zeros, at(raw))
+    assert said == b"", said
+    return w, raw
+
+
+def sweep(x, w, grid, by_size=False, zero=None, damping=0.01):
+    """Frantar et al. 2022, column after column; grid[codes, rows, columns] of the original ones."""
+    n = w.shape[1]
+    h = x.T @ x
+    order = np.argsort(-np.diag(h), kind="stable") if by_size else np.arange(n)
+    h, w, grid = h[np.ix_(order, order)], w[:, order].copy(), grid[:, :, order]
+    h += damping * np.mean(np.diag(h)) * np.eye(n)
+    u = np.linalg.cholesky(np.linalg.inv(h)).T
+    for j in range(n):
+        wanted = w[:, j] if zero is None else np.where(zero[:, order[j]], 0, w[:, j])
+        code = np.argmin(np.abs(grid[:, :, j] - wanted), axis=0)
+        new = grid[code, np.arange(len(w)), j].astype(np.float64)
+        w[:, j + 1:] -= np.outer((w[:, j] - new) / u[j, j], u[j, j + 1:])
+        w[:, j] = new
+    out = np.empty_like(w)
+    out[:, order] = w
+    return out
+
+
+@pytest.mark.parametrize("by_size", [False, True])
+@pytest.mark.parametrize("kind", TYPES)
+def test_codes_are_the_papers(shim, kind, by_size):
+    x, w = layer(11, n=256, n_rows=32, t=1024)
+    ours, raw = gptq(shim, kind, x, w, by_size)
+    before = encode(shim, kind, x, w)
+    grid = levels(shim, kind, before)
+    np.testing.assert_array_equal(levels(shim, kind, raw), grid)  # the scales stay
+    assert np.array_equal(decode(shim, kind, raw), ours)  # to the bit
+    theirs = sweep(x, w, grid, by_size)
+    wrong = np.any(np.abs(ours - theirs) > 1e-5 * np.max(np.abs(w)), axis=1)
+    assert np.mean(wrong) < 0.05, kind  # a tie may fall the other way and take its row along
+    lost = [np.linalg.norm(x @ (w - v).T) for v in (ours, decode(shim, kind, before))]
+    assert lost[0] < lost[1] or kind == "Q1_0", lost
+
+
+def test_a_layer_of_256_by_256_is_the_papers(shim):
+    x, w = layer(12)
+    ours, raw = gptq(shim, "Q4_K", x, w, by_size=True)
+    theirs = sweep(x, w, levels(shim, "Q4_K", encode(shim, "Q4_K", x, w)), by_size=True)
+    assert np.max(np.abs(ours - theirs)) <= 1e-5 * np.max(np.abs(w))
+    assert np.array_equal(decode(shim, "Q4_K", raw), ours)
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q3_K", "IQ4_NL", "Q4_K"])
+def test_zeros_stay_where_the_type_has_one(shim, kind):
+    x, w = layer(13, n=256, n_rows=16)
+    w[np.random.default_rng(1).random(w.shape) < 0.5] = 0
+    ours, raw = gptq(shim, kind, x, w, by_size=True, keep_zeros=True)
+    grid = levels(shim, kind, encode(shim, kind, x, w))
+    exact = np.any(grid == 0, axis=0)
+    assert np.all(ours[(w == 0) & exact] == 0)
+    if kind in ("Q4_0", "Q3_K"):
+        assert np.all(exact)
+    theirs = sweep(x, w, grid, by_size=True, zero=w == 0)
+    assert np.max(np.abs(ours - theirs)) <= 1e-5 * np.max(np.abs(w))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_rows_of_zeros_stay_what_they_are(shim, kind):
+    x, _ = layer(14, n=256, n_rows=1, t=300)
+    ours, raw = gptq(shim, kind, x, np.zeros((3, 256)))
+    assert np.all(ours == 0) and np.all(decode(shim, kind, raw) == 0)
+
+
+# ---- whole models --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    path = tmp_path_factory.mktemp("gptq")
+    tiny_model.write_model(path / "tiny.gguf", seed=5, vocab="bpe", n_embd=64, n_ff=96, n_layer=2,
+                           n_ctx=256)
+    tiny_model.write_model(path / "moe.gguf", arch="qwen3moe", seed=4, vocab="bpe", n_ctx=256)
+    words = np.random.default_rng(2).choice(WORDS, 4000)
+    (path / "calib.txt").write_text(" ".join(words))
+    return path
+
+
+def compress(verdant, models, target, *options, model="tiny"):
+    done = verdant("compress", models / f"{model}.gguf", "-o", target, "--calib",
+                   models / "calib.txt", "--calib-ctx", 32, "--calib-chunks", 40, "--json",
+                   *options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_model_is_rounded_and_loads(verdant, models, tmp_path):
+    told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "Q4_0", "--pure", "--gptq")
+    assert told["tensors_gptq"] == 14 and told["damping"] == 0.01 and told["diagonal_only"] == 0
+    plain = compress(verdant, models, tmp_path / "p.gguf", "--quant", "Q4_0", "--pure")
+    assert plain["tensors_weighted"] == told["tensors_weighted"] and "tensors_gptq" not in plain
+    assert plain["file_bytes_after"] == told["file_bytes_after"]
+    kl = [json.loads(verdant("eval", tmp_path / f, "--against", models / "tiny.gguf", "--text",
+                             models / "calib.txt", "--ctx", 64, "--chunks", 20, "--json").stdout)
+          ["kl_mean"] for f in ("q.gguf", "p.gguf")]
+    assert kl[0] < kl[1], kl
+
+
+def test_experts_are_left_to_the_search(verdant, models, tmp_path):
+    told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "Q4_0", "--pure", "--gptq",
+                    model="moe")
+    plain = compress(verdant, models, tmp_path / "p.gguf", "--quant", "Q4_0", "--pure",
+                     model="moe")
+    dense = [n for n in values(models / "moe.gguf") if n.startswith("blk.") and ".attn_" in n
+             and "norm" not in n]
+    assert told["tensors_gptq"] == len(dense)
+    assert told["tensors_weighted"] == plain["tensors_weighted"] > len(dense)
+
+
+def test_types_without_a_grid_are_left_to_the_search(verdant, models, tmp_path):
+    told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "F16", "--gptq")
+    assert told["tensors_gptq"] == 0
+
+
+@pytest.mark.parametrize("what", ["obs:0.5", "sparsegpt:2:4", "magnitude:0.5"])
+def test_what_was_pruned_stays_pruned(verdant, models, tmp_path, what):
+    told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "Q4_0", "--pure", "--gptq",
+                    "--prune", what)
+    assert told["sparsity_edited"] >= 0.49 and told["tensors_gptq"] == 14
+    for t in GGUFReader(tmp_path / "q.gguf").tensors:
+        x = values(tmp_path / "q.gguf")[t.name]
+        if t.name.startswith("blk.") and x.ndim == 2:
+            assert np.mean(x == 0) >= 0.49, t.name
+
+
+@pytest.mark.parametrize("options, says", [
+    (["--quant", "Q4_0", "--gptq"], "--calib"),
+    (["--prune", "obs:0.5", "--gptq", "--calib", "x"], "--quant"),
+])
+def test_what_makes_no_sense_is_misuse(verdant, models, tmp_path, options, says):
+    done = verdant("compress", models / "tiny.gguf", "-o", tmp_path / "x", *options)
+    assert done.returncode == 2 and says in done.stderr
