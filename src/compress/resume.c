@@ -1,0 +1,323 @@
+/* resume.c - see resume.h. */
+#include "compress/resume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "base/file.h"
+
+enum { VERSION = 1, STATE_MAX = 64 << 20, PIECE = 1 << 20 };
+
+struct vd_resume {
+    char *folder, *fingerprint;
+    int dir, lock, data; /* -1: not open */
+    bool found;
+    vd_resume_state state;
+    json_t *json;        /* what state.more is part of */
+    uint64_t n_added;    /* bytes of data */
+};
+
+/* ---- reading and writing ----------------------------------------------------------------------*/
+
+static vd_status failed(const vd_resume *c, const char *what, const char *name, vd_err *err)
+{
+    return VD_FAIL(err, VD_ERR_IO, "cannot %s %s/%s: %s", what, c->folder, name, strerror(errno));
+}
+
+static bool write_all(int file, const void *bytes, size_t n)
+{
+    const char *at = bytes;
+    while (n > 0) {
+        ssize_t written = write(file, at, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return false;
+        at += written;
+        n -= (size_t)written;
+    }
+    return true;
+}
+
+/* Exactly n bytes; false at an earlier end too, errno then 0. */
+static bool read_all(int file, void *bytes, size_t n)
+{
+    char *at = bytes;
+    while (n > 0) {
+        errno = 0;
+        ssize_t got = read(file, at, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        at += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
+static void stream_name(size_t layer, char name[32])
+{
+    snprintf(name, 32, "stream.%zu", layer);
+}
+
+/* ---- the state --------------------------------------------------------------------------------*/
+
+static vd_status damaged(const vd_resume *c, const char *what, vd_err *err)
+{
+    return VD_FAIL(err, VD_ERR_FORMAT, "%s: %s; remove the folder to begin anew", c->folder, what);
+}
+
+static vd_status take_state(vd_resume *c, json_t *json, vd_err *err)
+{
+    json_int_t version = 0, n_tensors = -1, layer = -1, data_bytes = -1;
+    const char *fingerprint = NULL;
+    json_t *more = NULL;
+    struct stat info;
+    if (json_unpack(json, "{s:I,s:s,s:I,s:I,s:I,s:o}", "version", &version, "work", &fingerprint,
+                    "tensors", &n_tensors, "layer", &layer, "data_bytes", &data_bytes, "more",
+                    &more) != 0 ||
+        n_tensors < 0 || layer < 0 || data_bytes < 0)
+        return damaged(c, "state.json says something else than it should", err);
+    if (version != VERSION || strcmp(fingerprint, c->fingerprint) != 0)
+        return VD_FAIL(err, VD_ERR_EXISTS, "%s holds the beginning of another compression (other "
+                       "options, another model or text); go on with that one, remove the folder, "
+                       "or write to another file", c->folder);
+    if (fstat(c->data, &info) != 0 || (uint64_t)info.st_size < (uint64_t)data_bytes)
+        return damaged(c, "data is shorter than state.json says", err);
+    if (ftruncate(c->data, data_bytes) != 0 || lseek(c->data, 0, SEEK_END) < 0)
+        return failed(c, "shorten", "data", err);
+    c->state = (vd_resume_state){.n_tensors = (size_t)n_tensors, .layer = (size_t)layer,
+                                     .data_bytes = (uint64_t)data_bytes, .more = more};
+    c->n_added = c->state.data_bytes;
+    c->json = json_incref(json);
+    c->found = true;
+    return VD_OK;
+}
+
+static vd_status read_state(vd_resume *c, vd_err *err)
+{
+    struct stat info;
+    char *text = NULL;
+    json_t *json = NULL;
+    vd_status st;
+    int file = openat(c->dir, "state.json", O_RDONLY | O_CLOEXEC);
+    if (file < 0 && errno == ENOENT) {
+        if (ftruncate(c->data, 0) != 0)
+            return failed(c, "empty", "data", err);
+        return VD_OK;
+    }
+    if (file < 0 || fstat(file, &info) != 0 || info.st_size > STATE_MAX) {
+        st = failed(c, "read", "state.json", err);
+        goto out;
+    }
+    st = vd_alloc_array((size_t)info.st_size + 1, 1, "a state", &text, err);
+    if (st == VD_OK && !read_all(file, text, (size_t)info.st_size))
+        st = failed(c, "read", "state.json", err);
+    if (st == VD_OK && vd_json_parse(text, (size_t)info.st_size, &json, NULL) != VD_OK)
+        st = damaged(c, "state.json is no JSON", err);
+    if (st == VD_OK)
+        st = take_state(c, json, err);
+out:
+    if (file >= 0)
+        close(file);
+    json_decref(json);
+    vd_free(text);
+    return st;
+}
+
+/* ---- open and close ---------------------------------------------------------------------------*/
+
+static vd_status open_files(vd_resume *c, vd_err *err)
+{
+    if (mkdir(c->folder, 0700) != 0 && errno != EEXIST)
+        return failed(c, "make", "", err);
+    c->dir = open(c->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (c->dir < 0)
+        return failed(c, "open", "", err);
+    c->lock = openat(c->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (c->lock < 0)
+        return failed(c, "open", "lock", err);
+    if (flock(c->lock, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK
+                   ? VD_FAIL(err, VD_ERR_BUSY, "%s is in use: another compression to the same file "
+                             "is running", c->folder)
+                   : failed(c, "lock", "lock", err);
+    c->data = openat(c->dir, "data", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (c->data < 0)
+        return failed(c, "open", "data", err);
+    return read_state(c, err);
+}
+
+vd_status vd_resume_open(const char *target, const char *fingerprint,
+                             vd_resume **ret_resume, vd_err *err)
+{
+    vd_resume *c = NULL;
+    size_t n = strlen(target) + sizeof(".work");
+    vd_status st = vd_alloc_array(1, sizeof(*c), "a checkpoint", &c, err);
+    if (st != VD_OK)
+        return st;
+    c->dir = c->lock = c->data = -1;
+    c->fingerprint = vd_strdup(fingerprint);
+    st = vd_alloc_array(n, 1, "a name", &c->folder, err);
+    if (st == VD_OK && c->fingerprint == NULL)
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a checkpoint");
+    if (st == VD_OK) {
+        snprintf(c->folder, n, "%s.work", target);
+        st = open_files(c, err);
+    }
+    if (st == VD_OK) {
+        *ret_resume = c;
+        return VD_OK;
+    }
+    c->found = true; /* what is there is not ours to remove */
+    vd_resume_close(c, false);
+    return st;
+}
+
+static void remove_all(vd_resume *c)
+{
+    static const char *const names[] = {"state.json", "state.new", "stream.new", "data", "lock"};
+    char stream[32];
+    stream_name(c->state.layer, stream);
+    unlinkat(c->dir, stream, 0);
+    for (size_t i = 0; i < VD_COUNT(names); i++)
+        unlinkat(c->dir, names[i], 0);
+    rmdir(c->folder);
+}
+
+void vd_resume_close(vd_resume *c, bool finished)
+{
+    if (c == NULL)
+        return;
+    if (c->dir >= 0 && (finished || !c->found))
+        remove_all(c);
+    if (c->data >= 0)
+        close(c->data);
+    if (c->lock >= 0)
+        close(c->lock);
+    if (c->dir >= 0)
+        close(c->dir);
+    json_decref(c->json);
+    vd_free(c->folder);
+    vd_free(c->fingerprint);
+    vd_free(c);
+}
+
+const vd_resume_state *vd_resume_found(const vd_resume *c)
+{
+    return c->found ? &c->state : NULL;
+}
+
+const char *vd_resume_folder(const vd_resume *c)
+{
+    return c->folder;
+}
+
+/* ---- going on ---------------------------------------------------------------------------------*/
+
+vd_status vd_resume_add(vd_resume *c, const void *bytes, size_t n, vd_err *err)
+{
+    if (!write_all(c->data, bytes, n))
+        return failed(c, "write", "data", err);
+    c->n_added += n;
+    return VD_OK;
+}
+
+vd_status vd_resume_replay(vd_resume *c, vd_resume_fn fn, void *ctx, vd_err *err)
+{
+    unsigned char *piece = NULL;
+    uint64_t left = c->found ? c->state.data_bytes : 0;
+    vd_status st = vd_alloc_array(PIECE, 1, "a piece", &piece, err);
+    if (st == VD_OK && lseek(c->data, 0, SEEK_SET) < 0)
+        st = failed(c, "read", "data", err);
+    while (st == VD_OK && left > 0) {
+        size_t n = (size_t)VD_MIN(left, PIECE);
+        if (read_all(c->data, piece, n))
+            st = fn(ctx, piece, n, err);
+        else
+            st = failed(c, "read", "data", err);
+        left -= n;
+    }
+    vd_free(piece);
+    return st;
+}
+
+vd_status vd_resume_stream(vd_resume *c, void *x, size_t n_bytes, vd_err *err)
+{
+    char name[32];
+    struct stat info;
+    vd_status st = VD_OK;
+    stream_name(c->state.layer, name);
+    int file = openat(c->dir, name, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || fstat(file, &info) != 0)
+        st = failed(c, "read", name, err);
+    else if ((uint64_t)info.st_size != n_bytes)
+        st = damaged(c, "the stream has another size than the text's", err);
+    else if (!read_all(file, x, n_bytes))
+        st = failed(c, "read", name, err);
+    if (file >= 0)
+        close(file);
+    return st;
+}
+
+/* A file that is whole on disk under its name, or not there. */
+static vd_status put_file(vd_resume *c, const char *temporary, const char *name,
+                          const void *bytes, size_t n, vd_err *err)
+{
+    vd_status st = VD_OK;
+    int file = openat(c->dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (file < 0 || !write_all(file, bytes, n) || fsync(file) != 0 ||
+        renameat(c->dir, temporary, c->dir, name) != 0)
+        st = failed(c, "write", name, err);
+    if (file >= 0)
+        close(file);
+    if (st != VD_OK)
+        unlinkat(c->dir, temporary, 0);
+    return st;
+}
+
+vd_status vd_resume_save(vd_resume *c, const vd_resume_state *state, const void *x,
+                             size_t n_bytes, vd_err *err)
+{
+    char name[32], old[32];
+    stream_name(state->layer, name);
+    stream_name(c->state.layer, old);
+    bool had = c->found;
+    json_t *json = json_pack("{s:i,s:s,s:I,s:I,s:I,s:O}", "version", VERSION, "work",
+                             c->fingerprint, "tensors", (json_int_t)state->n_tensors, "layer",
+                             (json_int_t)state->layer, "data_bytes", (json_int_t)c->n_added,
+                             "more", state->more);
+    char *text = vd_json_text(json);
+    vd_status st = VD_OK;
+    if (text == NULL)
+        st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a checkpoint");
+    if (st == VD_OK && fdatasync(c->data) != 0)
+        st = failed(c, "write", "data", err);
+    if (st == VD_OK)
+        st = put_file(c, "stream.new", name, x, n_bytes, err);
+    if (st == VD_OK)
+        st = put_file(c, "state.new", "state.json", text, strlen(text), err);
+    if (st == VD_OK) {
+        (void)fsync(c->dir);
+        if (had && strcmp(old, name) != 0)
+            unlinkat(c->dir, old, 0);
+        json_decref(c->json);
+        c->json = json_incref(json);
+        c->state = *state;
+        c->state.data_bytes = c->n_added;
+        c->state.more = json_object_get(json, "more");
+        c->found = true;
+    }
+    json_decref(json);
+    vd_free(text);
+    return st;
+}
