@@ -15,8 +15,8 @@ enum { VD_EXIT_OK = 0, VD_EXIT_FAILED = 1, VD_EXIT_USAGE = 2 };
 typedef struct vd_command {
     const char *name, *summary; /* one line in `verdant --help` */
     const char *help;           /* the text of `verdant NAME --help`, with an example */
-    const char *help_more;      /* and what follows it, or NULL: compilers need not take longer
-                                   strings than 4,095 characters */
+    const char *help_more[3];   /* and what follows it: compilers need not take longer strings than
+                                   4,095 characters */
     int (*main)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 } vd_command;
 

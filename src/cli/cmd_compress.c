@@ -197,6 +197,6 @@ const vd_command vd_cmd_compress = {
     .name = "compress",
     .summary = "a smaller model: pruned, in fewer bits",
     .help = vd_compress_help,
-    .help_more = vd_compress_help_more,
+    .help_more = {vd_compress_help_more, vd_compress_help_rest},
     .main = compress_main,
 };

@@ -234,6 +234,14 @@ static bool on_compare_limit(vd_compress_args *a, const char *text)
                              &a->compare.n_tasks);
 }
 
+static bool on_keep_every(vd_compress_args *a, const char *text)
+{
+    size_t seconds = 0;
+    bool good = vd_cli_parse_size("compress", "--keep-every", text, 0, 1 << 20, &seconds);
+    a->options.keep_every_s = (double)seconds;
+    return good;
+}
+
 static bool on_json(vd_compress_args *a, const char *text)
 {
     a->json = true;
@@ -247,6 +255,7 @@ typedef struct option_row {
     char letter; /* 0: it has a long name only */
     bool has_value;
     bool (*read)(vd_compress_args *args, const char *text);
+    bool beside; /* what is written does not depend on it */
 } option_row;
 
 static const option_row rows[] = {
@@ -271,17 +280,19 @@ static const option_row rows[] = {
     {"target", 0, true, on_target},
     {"search-types", 0, true, on_search_types},
     {"search-chunks", 0, true, on_search_chunks},
-    {"picture", 0, true, on_picture},
-    {"compare", 0, true, on_compare},
-    {"compare-task", 0, true, on_compare_task},
-    {"compare-ctx", 0, true, on_compare_ctx},
-    {"compare-chunks", 0, true, on_compare_chunks},
-    {"compare-limit", 0, true, on_compare_limit},
-    {"output", 'o', true, on_output},
-    {"threads", 't', true, on_threads},
-    {"json", 0, false, on_json},
+    {"picture", 0, true, on_picture, true},
+    {"compare", 0, true, on_compare, true},
+    {"compare-task", 0, true, on_compare_task, true},
+    {"compare-ctx", 0, true, on_compare_ctx, true},
+    {"compare-chunks", 0, true, on_compare_chunks, true},
+    {"compare-limit", 0, true, on_compare_limit, true},
+    {"output", 'o', true, on_output, true},
+    {"threads", 't', true, on_threads, true},
+    {"keep-every", 0, true, on_keep_every, true},
+    {"json", 0, false, on_json, true},
 };
 
+enum { KEEP_EVERY_S = 30, WORK_MAX = 1 << 20 };
 enum { FIRST_ROW = 256 }; /* what getopt gives back for the first row's long name */
 
 /* What is wrong with a search's options; NULL: nothing. */
@@ -375,9 +386,10 @@ static const option_row *find_row(int c)
 bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args)
 {
     struct option options[VD_COUNT(rows) + 1] = {{0}};
-    vd_compress_args a = {0};
+    vd_compress_args a = {.options.keep_every_s = KEEP_EVERY_S};
     bool good = true;
     int c;
+    vd_buf_init(&a.work, WORK_MAX);
     for (size_t i = 0; i < VD_COUNT(rows); i++)
         options[i] = (struct option){rows[i].name, rows[i].has_value ? required_argument
                                                                      : no_argument,
@@ -386,9 +398,13 @@ bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args)
         const option_row *row = find_row(c);
         good = row != NULL ? row->read(&a, optarg)
                            : vd_cli_bad_option("compress", c, argv) == VD_EXIT_OK;
+        if (row != NULL && !row->beside)
+            vd_buf_printf(&a.work, "--%s=%s\n", row->name, optarg != NULL ? optarg : "");
     }
     good = good && check(argc, &a);
     a.model = good ? argv[optind] : NULL;
+    if (good && vd_buf_status(&a.work, "the command line", NULL) == VD_OK)
+        a.options.work = vd_buf_text(&a.work); /* of the heap, where it stays */
     if (good)
         *ret_args = a;
     else
@@ -400,4 +416,5 @@ void vd_compress_args_done(vd_compress_args *a)
 {
     vd_types_free(a->options.mix.types);
     a->options.mix.types = NULL;
+    vd_buf_done(&a->work);
 }

@@ -2,6 +2,7 @@
 #ifndef VD_CLI_COMPRESS_ARGS_H
 #define VD_CLI_COMPRESS_ARGS_H
 
+#include "base/buf.h"
 #include "cli/compress_compare.h"
 #include "compress/search/search.h"
 #include "compress/structured/stage.h"
@@ -15,9 +16,11 @@ typedef struct vd_compress_args {
     vd_search_options search;
     const char *picture; /* of the search; NULL: beside the target */
     bool json;
+    vd_buf work; /* what is asked for, but for what does not change the file */
 } vd_compress_args;
 
-extern const char vd_compress_help[], vd_compress_help_more[]; /* compress_help.c */
+/* compress_help.c */
+extern const char vd_compress_help[], vd_compress_help_more[], vd_compress_help_rest[];
 
 /* False after a message on stderr: the command line is no good. Strings are borrowed from argv. */
 bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args);

@@ -1,4 +1,4 @@
-/* compress_help.c - `verdant compress --help`, in two strings. */
+/* compress_help.c - `verdant compress --help`, in three strings. */
 #include "cli/compress_args.h"
 
 const char vd_compress_help[] =
@@ -85,12 +85,17 @@ const char vd_compress_help_more[] =
     "  --compare-ctx N     tokens of a chunk, default 512\n"
     "  --compare-chunks N  default 20\n"
     "  --compare-limit N   the first N questions, default 200\n"
-    "\n"
+    "\n";
+
+const char vd_compress_help_rest[] =
     "The file appears whole or not at all. Start from F32, F16 or BF16: a model that is quantized\n"
     "already loses a second time. Zeros alone make no file smaller without --sparse; types with\n"
     "a minimum (Q4_1, Q4_K, ...) do not keep them all, which the table shows. In memory Verdant\n"
     "has Q8_0 of many zeros so from any file, where that is quicker.\n"
     "\n"
+    "  --keep-every N      with --calib, what is done is kept in FILE.work/ every N s, behind\n"
+    "                      a layer, and the same command goes on there; default 30. The folder\n"
+    "                      goes when the file is whole\n"
     "  -o FILE             where to write; never over MODEL itself\n"
     "  -t, --threads N     default: one per core\n"
     "  --json              {\"quant\":...,\"before\":{\"F16\":{\"tensors\":...,\"bytes\":...}},\n"

@@ -98,6 +98,8 @@ int vd_compress_print_json(const vd_compress_report *report)
         (json_int_t)r->n_threads, "seconds", report->seconds, "energy", energy);
     if (all != NULL && r->n_calib_tokens > 0)
         json_object_set_new(all, "calib_tokens", json_integer((json_int_t)r->n_calib_tokens));
+    if (all != NULL && r->n_resumed > 0)
+        json_object_set_new(all, "resumed_layers", json_integer((json_int_t)r->n_resumed));
     if (all != NULL && r->n_sparse > 0)
         json_object_set_new(all, "tensors_sparse", json_integer((json_int_t)r->n_sparse));
     if (all != NULL && (r->n_calib_tokens > 0 || o->imatrix != NULL))
@@ -183,6 +185,8 @@ int vd_compress_print_table(const vd_compress_report *report)
                         "taken alone: give a longer text\n", r->calibration.n_diagonal);
     if (r->n_calib_tokens > 0)
         printf("text     %zu tokens of it were used\n", r->n_calib_tokens);
+    if (r->n_resumed > 0)
+        printf("resumed  behind %zu layers; time and energy are of the rest\n", r->n_resumed);
     printf("time     %.1f s, %zu threads\n", report->seconds, r->n_threads);
     printf("energy   %.1f J by %s, +-%.0f %%%s\n", report->joules, report->reading->method,
            report->reading->uncertainty_pct, report->gap ? "; some of it went unseen" : "");

@@ -148,8 +148,8 @@ static int no_command(const char *name)
 static void put_help(const vd_command *command)
 {
     fputs(command->help, stdout);
-    if (command->help_more != NULL)
-        fputs(command->help_more, stdout);
+    for (size_t i = 0; i < VD_COUNT(command->help_more) && command->help_more[i] != NULL; i++)
+        fputs(command->help_more[i], stdout);
 }
 
 static int help_main(int argc, char **argv)

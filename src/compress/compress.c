@@ -7,32 +7,15 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
-#include "base/pool.h"
+#include "compress/compress_internal.h"
 #include "compress/encode.h"
 #include "compress/folder.h"
-#include "compress/layered.h"
 #include "compress/piece.h"
 #include "model/gguf_sparse.h"
-#include "model/gguf_write.h"
 
 enum { PIECE_BYTES = 8 << 20, QUANTIZATION_VERSION = 2 };
 
-typedef struct job {
-    const vd_compress_options *options;
-    vd_gguf *gguf;
-    vd_gguf_out *out;
-    vd_pool *pool;
-    vd_mix_entry *entries;
-    size_t n_entries;
-    float *scratch;
-    unsigned char *buffer;
-    vd_layered *layered;  /* NULL: nothing is calibrated */
-    size_t n_layer;       /* of the layers that it computes */
-    uint64_t done, total; /* bytes of the source; with `layered`, chunks of the text and layers */
-    vd_imatrix *saved;    /* to be written; NULL: nobody wants it */
-    size_t n_weighted;
-    uint64_t n_edited, n_zeros_before, n_zeros_after;
-} job;
+typedef vd_compress_job job;
 
 static bool is_edited(const job *j, const vd_mix_entry *entry)
 {
@@ -67,7 +50,7 @@ static vd_status copy_tensor(job *j, const vd_gguf_tensor *tensor, vd_err *err)
     vd_status st = VD_OK;
     for (uint64_t at = 0; st == VD_OK && at < tensor->n_bytes; at += PIECE_BYTES) {
         size_t n = (size_t)VD_MIN(tensor->n_bytes - at, PIECE_BYTES);
-        st = vd_gguf_out_data(j->out, tensor->data + at, n, err);
+        st = vd_job_put(j, tensor->data + at, n, err);
         if (st == VD_OK)
             st = report(j, tensor, n, err);
     }
@@ -106,14 +89,15 @@ static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p,
         p->values = values != NULL ? values + first * p->n_cols : NULL;
         st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
         if (st == VD_OK)
-            st = vd_gguf_out_data(j->out, p->dst, p->n_rows * p->dst_bytes, err);
+            st = vd_job_put(j, p->dst, p->n_rows * p->dst_bytes, err);
         if (st == VD_OK)
             st = report(j, tensor, p->n_rows * p->src_bytes, err);
     }
     return st;
 }
 
-static void tell_edited(job *j, const vd_gguf_tensor *tensor, const vd_piece *p, float clip)
+static vd_status tell_edited(job *j, const vd_gguf_tensor *tensor, const vd_piece *p, float clip,
+                             vd_err *err)
 {
     vd_compress_edited edited = {.name = tensor->name,
                                  .n_values = (uint64_t)rows_of(tensor) * p->n_cols,
@@ -123,8 +107,7 @@ static void tell_edited(job *j, const vd_gguf_tensor *tensor, const vd_piece *p,
     j->n_edited += edited.n_values;
     j->n_zeros_before += edited.n_zeros_before;
     j->n_zeros_after += edited.n_zeros_after;
-    if (j->options->edited != NULL)
-        j->options->edited(j->options->ctx, &edited);
+    return vd_job_tell(j, &edited, err);
 }
 
 static vd_status prepare_edit(job *j, const vd_gguf_tensor *tensor, const vd_piece *p,
@@ -244,7 +227,7 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
         st = is_layered(j, entry) ? convert_layered(j, entry, &p, err)
                                   : convert_rows(j, tensor, &p, err);
     if (st == VD_OK && edited)
-        tell_edited(j, tensor, &p, clip);
+        st = tell_edited(j, tensor, &p, clip, err);
     vd_edit_done(&edit);
     vd_free(weights);
     return st;
@@ -451,11 +434,19 @@ static vd_status write_imatrix(const job *j, vd_err *err)
 static vd_status run_imatrix(job *j, const char *source, vd_compress_result *ret_result,
                              vd_err *err)
 {
+    size_t first = 0;
     vd_status st = vd_pool_create(j->options->n_threads, &j->pool, err);
     if (st == VD_OK)
         st = open_layers(j, source, j->options->save_imatrix, err);
-    for (size_t i = 0; st == VD_OK && i < j->n_entries; i++)
-        st = save_importance(j, &j->entries[i], err);
+    if (st == VD_OK)
+        st = vd_job_keep(j, j->options->save_imatrix, err);
+    if (st == VD_OK)
+        st = vd_job_go_on(j, &first, err);
+    for (size_t i = first; st == VD_OK && i < j->n_entries; i++) {
+        st = vd_job_pause(j, i, err);
+        if (st == VD_OK)
+            st = save_importance(j, &j->entries[i], err);
+    }
     if (st == VD_OK)
         st = write_imatrix(j, err);
     if (st == VD_OK)
@@ -469,6 +460,7 @@ static vd_status run_imatrix(job *j, const char *source, vd_compress_result *ret
 static vd_status run(job *j, const char *source, const char *target,
                      vd_compress_result *ret_result, vd_err *err)
 {
+    size_t first = 0;
     vd_status st = vd_pool_create(j->options->n_threads, &j->pool, err);
     if (st == VD_OK)
         st = take_buffers(j, err);
@@ -477,10 +469,16 @@ static vd_status run(job *j, const char *source, const char *target,
     if (st == VD_OK)
         st = open_layers(j, source, target, err);
     if (st == VD_OK)
+        st = vd_job_keep(j, target, err);
+    if (st == VD_OK)
         st = write_head(j, err);
-    for (size_t i = 0; st == VD_OK && i < j->n_entries; i++) {
+    if (st == VD_OK)
+        st = vd_job_go_on(j, &first, err);
+    for (size_t i = first; st == VD_OK && i < j->n_entries; i++) {
         const vd_mix_entry *entry = &j->entries[i];
-        st = save_importance(j, entry, err);
+        st = vd_job_pause(j, i, err);
+        if (st == VD_OK)
+            st = save_importance(j, entry, err);
         if (st == VD_OK)
             st = is_copied(j, entry) ? copy_tensor(j, entry->tensor, err)
                                      : convert_tensor(j, entry, err);
@@ -527,9 +525,13 @@ vd_status vd_compress_run(const char *source, const char *target,
     if (st == VD_OK)
         st = target != NULL ? run(&j, source, target, &result, err)
                             : run_imatrix(&j, source, &result, err);
-    if (st == VD_OK)
+    if (st == VD_OK) {
         *ret_result = result;
+        ret_result->n_resumed = j.resumed;
+    }
 out:
+    st = vd_job_say_kept(&j, st, err);
+    vd_job_keep_end(&j, st == VD_OK);
     vd_gguf_out_free(j.out);
     vd_layered_free(j.layered);
     vd_imatrix_free(j.saved);

@@ -35,6 +35,10 @@ typedef struct vd_compress_options {
     bool gptq;                /* codes by GPTQ where there is X^T X and a grid; needs calib */
     const char *save_imatrix; /* what the matrices read of the text goes there; NULL: nowhere */
     size_t n_threads; /* 0: one per core */
+    /* What is asked for, in words that are the same when it is asked for again: a run on a text
+     * that was interrupted then goes on where it was (resume.h). NULL: nothing is kept. */
+    const char *work;
+    double keep_every_s; /* of work that may be lost; 0: behind every layer */
     /* Called between pieces of work by the thread that called vd_compress_run (NULL: never);
      * done and total are bytes of the source, or with a calibration its steps. False ends it with
      * VD_ERR_CANCELLED. */
@@ -60,6 +64,7 @@ typedef struct vd_compress_result {
     vd_layered_report calibration;
     uint64_t n_edited, n_zeros_before, n_zeros_after; /* values of edited matrices, zeros there */
     size_t n_sparse; /* matrices in the sparse form */
+    size_t n_resumed; /* layers that an interrupted run had done */
     size_t n_threads;
 } vd_compress_result;
 

@@ -63,17 +63,24 @@ size_t vd_layered_n_tokens(const vd_layered *layered)
 /* vd_walk_gather or vd_walk_through. */
 typedef vd_status (*gather_fn)(vd_walk *walk, vd_err *err);
 
-static vd_status enter(vd_layered *l, size_t layer, gather_fn gather, vd_err *err)
+vd_status vd_layered_advance(vd_layered *l, size_t layer, vd_err *err)
 {
     vd_status st = VD_OK;
+    if (l->walk == NULL || vd_walk_layer(l->walk) >= layer)
+        return VD_OK;
+    if (l->entered)
+        vd_calibrated_forget(&l->calibrated);
+    l->entered = false;
+    while (st == VD_OK && vd_walk_layer(l->walk) < layer) /* some may be without matrices */
+        st = vd_walk_next(l->walk, err);
+    return st;
+}
+
+static vd_status enter(vd_layered *l, size_t layer, gather_fn gather, vd_err *err)
+{
     if (l->walk == NULL || (l->entered && vd_walk_layer(l->walk) == layer))
         return VD_OK;
-    if (l->entered) {
-        vd_calibrated_forget(&l->calibrated);
-        st = vd_walk_next(l->walk, err);
-    }
-    while (st == VD_OK && vd_walk_layer(l->walk) < layer) /* a layer without matrices */
-        st = vd_walk_next(l->walk, err);
+    vd_status st = vd_layered_advance(l, layer, err);
     if (st == VD_OK)
         st = gather(l->walk, err);
     l->entered = st == VD_OK;
@@ -88,6 +95,22 @@ vd_status vd_layered_enter(vd_layered *l, size_t layer, vd_err *err)
 vd_status vd_layered_visit(vd_layered *l, size_t layer, vd_err *err)
 {
     return enter(l, layer, vd_walk_through, err);
+}
+
+vd_status vd_layered_save(vd_layered *l, vd_resume *resume, const vd_resume_state *state,
+                          vd_err *err)
+{
+    size_t n_bytes;
+    const float *x = vd_walk_stream(l->walk, &n_bytes);
+    return vd_resume_save(resume, state, x, n_bytes, err);
+}
+
+vd_status vd_layered_restore(vd_layered *l, vd_resume *resume, size_t layer, vd_err *err)
+{
+    size_t n_bytes;
+    float *x = vd_walk_stream(l->walk, &n_bytes);
+    vd_status st = vd_resume_stream(resume, x, n_bytes, err);
+    return st == VD_OK ? vd_walk_go_on(l->walk, layer, err) : st;
 }
 
 /* What one matrix reads, as the walk has it; NULL where no product reads it. */

@@ -8,6 +8,7 @@
 
 #include "compress/calibrated.h"
 #include "compress/imatrix.h"
+#include "compress/resume.h"
 
 typedef struct vd_layered vd_layered;
 
@@ -39,6 +40,14 @@ size_t vd_layered_n_tokens(const vd_layered *layered); /* 0 with an importance f
 VD_NODISCARD vd_status vd_layered_enter(vd_layered *layered, size_t layer, vd_err *err);
 /* As above for a model of which nothing changes: then vd_layered_keep must not be called. */
 VD_NODISCARD vd_status vd_layered_visit(vd_layered *layered, size_t layer, vd_err *err);
+/* Layers before this one are over; its own matrices need not be entered yet. */
+VD_NODISCARD vd_status vd_layered_advance(vd_layered *layered, size_t layer, vd_err *err);
+/* What an interrupted run needs to go on before `state->layer`, which the model has advanced to;
+ * and going on so. */
+VD_NODISCARD vd_status vd_layered_save(vd_layered *layered, vd_resume *resume,
+                                       const vd_resume_state *state, vd_err *err);
+VD_NODISCARD vd_status vd_layered_restore(vd_layered *layered, vd_resume *resume, size_t layer,
+                                          vd_err *err);
 /* Mean squares of what the matrix reads, [n_experts, n_cols] (vd_free); NULL where nothing is
  * known. 1 throughout an expert that no token chose. VD_ERR_NOMEM; VD_ERR_FORMAT where the
  * importance file is of another model. */

@@ -14,7 +14,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 
-enum { VERSION = 1, STATE_MAX = 64 << 20, PIECE = 1 << 20 };
+enum { VERSION = 1, STATE_MAX = 64 << 20 };
 
 struct vd_resume {
     char *folder, *fingerprint;
@@ -22,7 +22,7 @@ struct vd_resume {
     bool found;
     vd_resume_state state;
     json_t *json;        /* what state.more is part of */
-    uint64_t n_added;    /* bytes of data */
+    uint64_t n_added, n_read; /* bytes of data */
 };
 
 /* ---- reading and writing ----------------------------------------------------------------------*/
@@ -93,7 +93,7 @@ static vd_status take_state(vd_resume *c, json_t *json, vd_err *err)
                        "or write to another file", c->folder);
     if (fstat(c->data, &info) != 0 || (uint64_t)info.st_size < (uint64_t)data_bytes)
         return damaged(c, "data is shorter than state.json says", err);
-    if (ftruncate(c->data, data_bytes) != 0 || lseek(c->data, 0, SEEK_END) < 0)
+    if (ftruncate(c->data, data_bytes) != 0)
         return failed(c, "shorten", "data", err);
     c->state = (vd_resume_state){.n_tensors = (size_t)n_tensors, .layer = (size_t)layer,
                                      .data_bytes = (uint64_t)data_bytes, .more = more};
@@ -151,7 +151,7 @@ static vd_status open_files(vd_resume *c, vd_err *err)
                    ? VD_FAIL(err, VD_ERR_BUSY, "%s is in use: another compression to the same file "
                              "is running", c->folder)
                    : failed(c, "lock", "lock", err);
-    c->data = openat(c->dir, "data", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    c->data = openat(c->dir, "data", O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (c->data < 0)
         return failed(c, "open", "data", err);
     return read_state(c, err);
@@ -232,23 +232,14 @@ vd_status vd_resume_add(vd_resume *c, const void *bytes, size_t n, vd_err *err)
     return VD_OK;
 }
 
-vd_status vd_resume_replay(vd_resume *c, vd_resume_fn fn, void *ctx, vd_err *err)
+vd_status vd_resume_read(vd_resume *c, void *bytes, size_t n, vd_err *err)
 {
-    unsigned char *piece = NULL;
-    uint64_t left = c->found ? c->state.data_bytes : 0;
-    vd_status st = vd_alloc_array(PIECE, 1, "a piece", &piece, err);
-    if (st == VD_OK && lseek(c->data, 0, SEEK_SET) < 0)
-        st = failed(c, "read", "data", err);
-    while (st == VD_OK && left > 0) {
-        size_t n = (size_t)VD_MIN(left, PIECE);
-        if (read_all(c->data, piece, n))
-            st = fn(ctx, piece, n, err);
-        else
-            st = failed(c, "read", "data", err);
-        left -= n;
-    }
-    vd_free(piece);
-    return st;
+    if (!c->found || n > c->state.data_bytes - c->n_read)
+        return damaged(c, "data is shorter than the tensors it should hold", err);
+    if (lseek(c->data, (off_t)c->n_read, SEEK_SET) < 0 || !read_all(c->data, bytes, n))
+        return failed(c, "read", "data", err);
+    c->n_read += n;
+    return VD_OK;
 }
 
 vd_status vd_resume_stream(vd_resume *c, void *x, size_t n_bytes, vd_err *err)

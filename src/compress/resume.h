@@ -8,7 +8,7 @@
  *     stream.7    the residual stream of the calibration's tokens behind 7 layers
  *     state.json  what these are: written last, by a rename
  *
- * A state names the bytes of `data` that count; what was appended behind them by a process that died
+ * A state names the bytes of `data` that count; what a process that died has appended behind them
  * is cut off. A fingerprint says which work it is; another's is left alone. Single-owner.
  */
 #ifndef VD_COMPRESS_RESUME_H
@@ -47,10 +47,9 @@ const char *vd_resume_folder(const vd_resume *resume);
 VD_NODISCARD vd_status vd_resume_add(vd_resume *resume, const void *bytes, size_t n,
                                          vd_err *err);
 
-/* All data of the state that was found, in pieces; a status other than VD_OK ends it. */
-typedef vd_status (*vd_resume_fn)(void *ctx, const void *bytes, size_t n, vd_err *err);
-VD_NODISCARD vd_status vd_resume_replay(vd_resume *resume, vd_resume_fn fn,
-                                            void *ctx, vd_err *err);
+/* The next n bytes of the data of the state that was found, from the first on; before anything is
+ * added. VD_ERR_FORMAT where there is no more. */
+VD_NODISCARD vd_status vd_resume_read(vd_resume *resume, void *bytes, size_t n, vd_err *err);
 /* Its stream into x[n_bytes]; VD_ERR_FORMAT where it has another size. */
 VD_NODISCARD vd_status vd_resume_stream(vd_resume *resume, void *x, size_t n_bytes,
                                             vd_err *err);

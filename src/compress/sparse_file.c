@@ -180,7 +180,8 @@ vd_status vd_compress_run_sparse(const char *source, const char *target,
     st = vd_alloc_array(n, 1, "a name", &dense, err);
     if (st != VD_OK)
         return st;
-    snprintf(dense, n, "%s.dense-%ld", target, (long)getpid());
+    /* The same name in every run: what an interrupted one has kept lies beside it. */
+    snprintf(dense, n, "%s.dense", target);
     st = vd_compress_run(source, dense, options, &result, err);
     if (st == VD_OK) {
         st = vd_gguf_open(dense, NULL, &gguf, err);

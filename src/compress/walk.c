@@ -247,6 +247,21 @@ void vd_walk_free(vd_walk *w)
     vd_free(w);
 }
 
+float *vd_walk_stream(vd_walk *walk, size_t *ret_bytes)
+{
+    *ret_bytes = walk->x_bytes;
+    return walk->x;
+}
+
+vd_status vd_walk_go_on(vd_walk *w, size_t layer, vd_err *err)
+{
+    if (layer >= w->model->hp.n_layer)
+        return VD_FAIL(err, VD_ERR_FORMAT, "there is no layer %zu to go on with", layer);
+    w->layer = layer;
+    begin_layer(w);
+    return VD_OK;
+}
+
 size_t vd_walk_layer(const vd_walk *walk)
 {
     return walk->layer;

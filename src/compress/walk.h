@@ -46,6 +46,11 @@ VD_NODISCARD vd_status vd_walk_open(const char *path, const vd_walk_options *opt
                                     vd_err *err);
 void vd_walk_free(vd_walk *walk);
 
+/* The residual stream of all tokens before the layer that is computed now, [tokens, C]. */
+float *vd_walk_stream(vd_walk *walk, size_t *ret_bytes);
+/* The stream has been set to that of another walk, before `layer`. VD_ERR_FORMAT where the model
+ * has no such layer. */
+VD_NODISCARD vd_status vd_walk_go_on(vd_walk *walk, size_t layer, vd_err *err);
 size_t vd_walk_layer(const vd_walk *walk); /* the one that is computed now */
 size_t vd_walk_n_tokens(const vd_walk *walk);
 

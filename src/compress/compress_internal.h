@@ -1,0 +1,50 @@
+/* compress_internal.h - what compress.c and compress_resume.c share. */
+#ifndef VD_COMPRESS_COMPRESS_INTERNAL_H
+#define VD_COMPRESS_COMPRESS_INTERNAL_H
+
+#include "base/pool.h"
+#include "compress/compress.h"
+#include "compress/layered.h"
+#include "compress/resume.h"
+#include "model/gguf_write.h"
+
+typedef struct vd_compress_job {
+    const vd_compress_options *options;
+    vd_gguf *gguf;
+    vd_gguf_out *out;
+    vd_pool *pool;
+    vd_mix_entry *entries;
+    size_t n_entries;
+    float *scratch;
+    unsigned char *buffer;
+    vd_layered *layered;  /* NULL: nothing is calibrated */
+    size_t n_layer;       /* of the layers that it computes */
+    uint64_t done, total; /* bytes of the source; with `layered`, chunks of the text and layers */
+    vd_imatrix *saved;    /* to be written; NULL: nobody wants it */
+    size_t n_weighted;
+    uint64_t n_edited, n_zeros_before, n_zeros_after;
+    vd_resume *resume;    /* NULL: nothing is kept for another run */
+    json_t *told;         /* what `edited` was called with, for it */
+    size_t last_layer;    /* that a tensor was looked at of, and one more; 0: none */
+    size_t resumed;       /* layers that another run had done */
+    uint64_t saved_ns;
+} vd_compress_job;
+
+/* Opens what an interrupted run has left, or begins to keep what is done. Only where the model is
+ * computed layer by layer. */
+VD_NODISCARD vd_status vd_job_keep(vd_compress_job *job, const char *target, vd_err *err);
+/* What was done before comes first; behind the head. *ret_first: the tensor to go on with. */
+VD_NODISCARD vd_status vd_job_go_on(vd_compress_job *job, size_t *ret_first, vd_err *err);
+/* Before tensor i: where a layer is over and it has been a while, all that is done is saved. */
+VD_NODISCARD vd_status vd_job_pause(vd_compress_job *job, size_t i, vd_err *err);
+/* Data of the new file, kept too. */
+VD_NODISCARD vd_status vd_job_put(vd_compress_job *job, const void *bytes, size_t n, vd_err *err);
+/* One matrix that was edited: to the caller, and kept. */
+VD_NODISCARD vd_status vd_job_tell(vd_compress_job *job, const vd_compress_edited *edited,
+                                   vd_err *err);
+/* Says of a run that was stopped what is kept of it. Returns st. */
+vd_status vd_job_say_kept(const vd_compress_job *job, vd_status st, vd_err *err);
+/* finished: nothing is kept any more. */
+void vd_job_keep_end(vd_compress_job *job, bool finished);
+
+#endif

@@ -1,0 +1,110 @@
+"""`verdant compress --calib` that is interrupted goes on where it was, to the same bytes."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from oracles import tiny_model
+
+N_LAYER = 10
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    tiny_model.write_model(folder / "tiny.gguf", seed=5, n_embd=256, n_ff=256, n_layer=N_LAYER,
+                           n_ctx=512)
+    (folder / "text").write_text("the cat sat on a mat and saw the dog run home by the sea " * 400)
+    return folder
+
+
+OPTIONS = {"obs": ["--prune", "obs:0.5", "--quant", "Q4_0"], "wanda": ["--prune", "wanda:2:4"],
+           "quant": ["--quant", "Q4_K_M"]}
+
+
+def command(build, files, target, *options):
+    return [build / "verdant", "compress", files / "tiny.gguf", "-o", target, "--calib",
+            files / "text", "--calib-ctx", "64", "--calib-chunks", "8", "--json",
+            *map(str, options)]
+
+
+def run(build, files, target, *options):
+    return subprocess.run(command(build, files, target, *options), capture_output=True, text=True,
+                          timeout=120, check=False)
+
+
+def interrupted(build, files, target, sign, *options):
+    """Ends it by a signal once a layer is kept; what it said and the layers that are kept."""
+    state = target.with_name(target.name + ".work") / "state.json"
+    with subprocess.Popen(command(build, files, target, "--keep-every", 0, *options),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while not state.exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.001)
+        process.send_signal(sign)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode != 0, "it was done before it could be interrupted"
+    assert not target.exists()
+    return error, json.loads(state.read_text())["layer"]
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", OPTIONS)
+def test_it_goes_on_to_the_same_bytes(build, files, tmp_path, how, sign):
+    whole = run(build, files, tmp_path / "whole.gguf", *OPTIONS[how])
+    assert whole.returncode == 0, whole.stderr
+    target = tmp_path / "parts.gguf"
+    error, kept = interrupted(build, files, target, sign, *OPTIONS[how])
+    assert 1 <= kept < N_LAYER
+    if sign == signal.SIGINT:
+        assert "layers are kept in" in error and "the same command" in error
+    done = run(build, files, target, *OPTIONS[how])
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+    first, second = json.loads(whole.stdout), json.loads(done.stdout)
+    assert second["resumed_layers"] == kept and "resumed_layers" not in first
+    for key in ("edited", "sparsity_edited", "calib_tokens", "file_bytes_after", "weighted"):
+        assert first.get(key) == second.get(key), key
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["parts.gguf", "whole.gguf"]
+
+
+def test_importances_of_all_layers_are_written(build, files, tmp_path):
+    options = ["--quant", "Q4_0", "--save-imatrix"]
+    assert run(build, files, tmp_path / "a.gguf", *options, tmp_path / "a.imatrix").returncode == 0
+    target = tmp_path / "b.gguf"
+    options += [tmp_path / "b.imatrix"]
+    interrupted(build, files, target, signal.SIGKILL, *options)
+    assert run(build, files, target, *options).returncode == 0
+    assert target.read_bytes() == (tmp_path / "a.gguf").read_bytes()
+    assert (tmp_path / "b.imatrix").read_bytes() == (tmp_path / "a.imatrix").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_other_work_is_not_touched(build, files, tmp_path):
+    target = tmp_path / "q.gguf"
+    interrupted(build, files, target, signal.SIGKILL, *OPTIONS["quant"])
+    other = run(build, files, target, *OPTIONS["obs"])
+    assert other.returncode == 1 and "another compression" in other.stderr
+    assert "q.gguf.work" in other.stderr and not target.exists()
+    assert run(build, files, target, *OPTIONS["quant"]).returncode == 0
+
+
+def test_a_damaged_folder_is_said(build, files, tmp_path):
+    target = tmp_path / "q.gguf"
+    interrupted(build, files, target, signal.SIGKILL, *OPTIONS["quant"])
+    folder = tmp_path / "q.gguf.work"
+    stream = next(folder.glob("stream.*"))
+    os.truncate(stream, 100)
+    done = run(build, files, target, *OPTIONS["quant"])
+    assert done.returncode == 1 and "another size" in done.stderr and not target.exists()
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    assert run(build, files, target, *OPTIONS["quant"]).returncode == 0
+
+
+def test_a_quick_run_leaves_no_folder(build, files, tmp_path):
+    assert run(build, files, tmp_path / "q.gguf", *OPTIONS["quant"]).returncode == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["q.gguf"]
