@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Divergence against bytes: `verdant compress --target` beside llama.cpp's quantizer.
 
-    python3 bench/compress_curve.py MODEL.gguf --calib A.txt --text B.txt [--peer Q2_K Q3_K_M ...]
-            [--ctx 256] [--chunks 6] [--calib-chunks 16] [--search-chunks 1] [--work FOLDER] [--json]
+    python3 bench/compress_curve.py MODEL.gguf --calib A.txt --text B.txt [--peer Q2_K ...]
+            [--ctx 256] [--chunks 6] [--calib-chunks 16] [--search-chunks 1] [--work FOLDER]
 
 MODEL is the reference: F32, F16 or BF16 (tests/gen/dequantize.py makes one of a quantized model;
 then the dequantized file is the reference, and a type that holds its values exactly proves

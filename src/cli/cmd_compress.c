@@ -128,6 +128,7 @@ static vd_status search(vd_compress_args *a, const char *path, watch *w, int *re
     vd_search_result result;
     uint64_t begin = vd_now_ns();
     a->search.calib = a->options.calib;
+    a->search.imatrix = a->options.imatrix;
     a->search.save_imatrix = a->options.save_imatrix;
     a->search.n_threads = a->options.n_threads;
     a->search.progress = on_progress;

@@ -308,8 +308,11 @@ static const char *check_search(const vd_compress_args *a)
         a->stage.sparse || a->stage.n_cuts > 0)
         return "--target chooses the types: no --quant, --types, --tensor-type or --sparse, "
                "nothing clipped or pruned beside it";
-    if (o->calib.path == NULL)
-        return "--target needs a text on which answers are compared: --calib FILE";
+    if (o->calib.path == NULL && o->imatrix == NULL)
+        return "--target needs a text on which answers are compared: --calib FILE, or --imatrix "
+               "FILE to go by errors of weights alone";
+    if (o->calib.path == NULL && a->search.target.loss != 0)
+        return "a loss is measured on a text: --calib FILE";
     return a->compare.text != NULL ? "--compare is not for --target: compare the file afterwards "
                                      "with verdant eval --against"
                                    : NULL;

@@ -73,6 +73,8 @@ const char vd_compress_help_more[] =
     "                      With a loss the fewest bytes are found, else the least divergence.\n"
     "                      What was measured is kept in FILE.gguf.search: an interrupted search\n"
     "                      goes on.\n"
+    "                      With --imatrix instead of --calib nothing is computed: the squared\n"
+    "                      errors of the weights, weighted by the file, are what types cost.\n"
     "                      --json gives the front and \"tensors\", which --types reads\n"
     "  --search-types LIST only these types, such as Q3_K,IQ4_NL,Q8_0\n"
     "  --search-chunks N   chunks of the text that are compared, default 2\n"

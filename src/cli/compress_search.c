@@ -24,9 +24,11 @@ static json_t *number(double value)
 
 static json_t *point_json(const vd_search_result *r, const vd_search_point *p)
 {
-    return json_pack("{s:I,s:f,s:f,s:o,s:o,s:o,s:o}", "file_bytes", (json_int_t)p->file_bytes,
-                     "bits_per_weight", bits(r, p), "kl_predicted", p->predicted, "kl",
-                     number(p->kl), "loss", number(p->loss), "tokens_per_s", number(p->tps),
+    return json_pack("{s:I,s:f,s:o,s:o,s:o,s:o,s:o,s:o}", "file_bytes", (json_int_t)p->file_bytes,
+                     "bits_per_weight", bits(r, p), "weighted_error",
+                     number(r->by_error ? p->predicted : NAN), "kl_predicted",
+                     number(r->by_error ? NAN : p->predicted), "kl", number(p->kl), "loss",
+                     number(p->loss), "tokens_per_s", number(p->tps),
                      "j_per_token", number(p->jpt));
 }
 
@@ -58,11 +60,12 @@ static int print_json(const vd_compress_args *a, const vd_search_result *r,
                                c->reading->method, "uncertainty_pct", c->reading->uncertainty_pct,
                                "incomplete", c->gap);
     json_t *all = json_pack(
-        "{s:o,s:o,s:o,s:I,s:f,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:f,s:o}", "input",
+        "{s:o,s:o,s:o,s:I,s:o,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:f,s:o}", "input",
         vd_cli_json_string(a->model, strlen(a->model)), "output",
         vd_cli_json_string(a->target, strlen(a->target)), "target",
         target_json(&a->search.target), "file_bytes_before", (json_int_t)r->source_bytes,
-        "ppl_before", r->source_ppl, "values", (json_int_t)r->n_values, "calib_tokens",
+        "ppl_before", number(r->by_error ? NAN : r->source_ppl), "values",
+        (json_int_t)r->n_values, "calib_tokens",
         (json_int_t)r->n_tokens, "scored_tokens", (json_int_t)r->n_scored, "resumed",
         (json_int_t)r->n_resumed, "chosen", point_json(r, &r->chosen), "front", front, "tensors",
         tensors, "seconds", c->seconds, "energy", energy);
@@ -71,8 +74,8 @@ static int print_json(const vd_compress_args *a, const vd_search_result *r,
 
 static void print_point(const vd_search_result *r, const vd_search_point *p, const char *mark)
 {
-    printf("%s%13llu  %6.3f  %10.6f", mark, (unsigned long long)p->file_bytes, bits(r, p),
-           p->predicted);
+    printf(r->by_error ? "%s%13llu  %6.3f  %10.5g" : "%s%13llu  %6.3f  %10.6f", mark,
+           (unsigned long long)p->file_bytes, bits(r, p), p->predicted);
     if (isfinite(p->kl))
         printf("  %10.6f  %+7.2f %%", p->kl, 100 * p->loss);
     if (isfinite(p->tps))
@@ -97,8 +100,8 @@ static int print_table(const vd_compress_args *a, const vd_search_result *r,
                        const vd_search_cost *c)
 {
     bool timed = isfinite(r->chosen.tps);
-    printf("  %13s  %6s  %10s  %10s  %9s%s\n", "bytes", "bpw", "KL, summed", "KL", "loss",
-           timed ? "  tokens/s   J/token" : "");
+    printf("  %13s  %6s  %10s%s%s\n", "bytes", "bpw", r->by_error ? "error" : "KL, summed",
+           r->by_error ? "" : "          KL       loss", timed ? "  tokens/s   J/token" : "");
     for (size_t i = 0; i < r->n_points; i++) {
         if (i == 0 || r->point[i - 1].file_bytes > r->chosen.file_bytes)
             if (r->point[i].file_bytes <= r->chosen.file_bytes)
@@ -111,8 +114,9 @@ static int print_table(const vd_compress_args *a, const vd_search_result *r,
     print_types(r);
     printf("file     %s -> %s, %.2f bits per weight\n", vd_cli_size(r->source_bytes).text,
            vd_cli_size(r->chosen.file_bytes).text, bits(r, &r->chosen));
-    printf("text     %zu tokens read, %zu compared; perplexity of %s there %.4f\n", r->n_tokens,
-           r->n_scored, a->model, r->source_ppl);
+    if (!r->by_error)
+        printf("text     %zu tokens read, %zu compared; perplexity of %s there %.4f\n",
+               r->n_tokens, r->n_scored, a->model, r->source_ppl);
     if (r->n_resumed > 0)
         printf("resumed  %zu measurements were there already\n", r->n_resumed);
     printf("time     %.1f s, %.1f J (%s, +- %.0f %%)%s\n", c->seconds, c->joules,

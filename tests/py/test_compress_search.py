@@ -14,6 +14,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader
+from gguf.quants import dequantize
 from oracles import numpy_forward, tiny_model
 
 N_EMBD, N_FF, N_LAYER, CTX, CHUNKS, MEASURED = 64, 96, 2, 32, 12, 3
@@ -221,6 +222,43 @@ def test_the_knapsack_is_within_a_hair_of_the_optimum(search, measured, tiny, tm
         optimum = least(items, int(bpw * n_all / 8 - fixed))
         assert result["chosen"]["kl_predicted"] >= optimum * (1 - 1e-5)
         assert result["chosen"]["kl_predicted"] <= optimum * 1.001
+
+
+# ---- by errors alone -----------------------------------------------------------------------------
+
+def test_an_importance_file_is_enough_for_errors(verdant, tiny, text, tmp_path):
+    """No model is computed. The chosen types' squared errors, weighted, are those of the file; what
+    the file knows nothing of counts as all others do on average."""
+    importance, target = tmp_path / "i.gguf", tmp_path / "e.gguf"
+    done = verdant("compress", tiny, "--calib", text, "--calib-ctx", CTX, "--calib-chunks", CHUNKS,
+                   "--save-imatrix", importance)
+    assert done.returncode == 0, done.stderr
+    done = verdant("compress", tiny, "-o", target, "--target", "bpw=5", "--imatrix", importance,
+                   "--search-types", TYPES, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["chosen"]["kl"] is None and result["ppl_before"] is None
+    sums = {t.name: np.array(t.data, np.float64) for t in GGUFReader(importance).tensors}
+    means = {name: (sums[name + ".in_sum2"] / sums[name + ".counts"]).ravel()
+             for name in result["tensors"] if name + ".in_sum2" in sums}
+    assert len(means) >= 7 * N_LAYER
+    average = np.concatenate(list(means.values())).mean()
+    old, new = ({t.name: dequantize(t.data, t.tensor_type) for t in GGUFReader(path).tensors}
+                for path in (tiny, target))
+    error = sum(np.sum(np.square(old[name] - new[name], dtype=np.float64) *
+                       means.get(name, average)) for name in result["tensors"])
+    assert result["chosen"]["weighted_error"] == pytest.approx(error, rel=0.02)  # some rows of each
+    assert target.stat().st_size <= result["chosen"]["file_bytes"]
+    assert {p.name for p in tmp_path.iterdir()} == {"i.gguf", "e.gguf", "e.gguf.svg"}
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--target", "loss=1%", "--imatrix", "i.gguf"], "measured on a text"),
+    (["--target", "bpw=5", "--imatrix", "i.gguf", "--calib", "t"], "not both"),
+])
+def test_what_errors_alone_cannot_say(verdant, tiny, tmp_path, options, words):
+    done = verdant("compress", tiny, "-o", tmp_path / "x.gguf", *options)
+    assert done.returncode == 2 and words in done.stderr
 
 
 # ---- building again, going on --------------------------------------------------------------------

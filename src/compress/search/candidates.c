@@ -77,15 +77,26 @@ static void list_types(const vd_search_options *o, vd_subject *subject, uint64_t
     subject->now = subject->n;
 }
 
+/* Without a text all that may change is a subject; else what a product or the embedding reads. */
 static bool is_read(const vd_search *s, const vd_gguf_tensor *tensor)
 {
-    return vd_probe_squares(s->probe, tensor) != NULL ||
+    return s->probe == NULL || vd_probe_squares(s->probe, tensor) != NULL ||
            (tensor->name.n == 17 && memcmp(tensor->name.data, "token_embd.weight", 17) == 0);
+}
+
+static const float *squares_of(const vd_search *s, const vd_gguf_tensor *tensor)
+{
+    if (s->probe != NULL)
+        return vd_probe_squares(s->probe, tensor);
+    for (size_t i = 0; i < vd_gguf_n_tensors(s->gguf); i++)
+        if (vd_gguf_tensor_at(s->gguf, i) == tensor)
+            return s->squares[i];
+    return NULL;
 }
 
 vd_status vd_search_list(vd_search *s, vd_err *err)
 {
-    const vd_gguf *gguf = vd_probe_gguf(s->probe);
+    const vd_gguf *gguf = s->gguf;
     size_t n_tensors = vd_gguf_n_tensors(gguf);
     uint64_t alignment = vd_gguf_alignment(gguf), all = 0;
     vd_mix_entry *entry = NULL;
@@ -107,7 +118,7 @@ vd_status vd_search_list(vd_search *s, vd_err *err)
             continue;
         }
         vd_subject *subject = &s->subject[s->n];
-        *subject = (vd_subject){.tensor = t, .squares = vd_probe_squares(s->probe, t),
+        *subject = (vd_subject){.tensor = t, .squares = squares_of(s, t),
                                 .rows_per_squares = VD_MAX((size_t)t->dim[1], (size_t)1)};
         list_types(s->options, subject, alignment);
         s->item[s->n++] = (vd_item){subject->choice, subject->n};
@@ -150,6 +161,7 @@ static vd_status find_error(vd_search *s, vd_subject *subject, size_t c, vd_err 
                              (size_t)SAMPLE_ROWS);
         recode.row_step = VD_MAX(rows / some, (size_t)1);
         st = vd_recode_run(&recode, s->pool, NULL, &number[0], err);
+        number[0] *= (double)rows / (double)((rows + recode.row_step - 1) / recode.row_step);
         if (st == VD_OK)
             st = vd_journal_add(s->journal, key, number, err);
     }
@@ -224,6 +236,16 @@ static double cost_at(double error, const double e[2], const double kl[2], size_
     return exp(log(kl[low]) + part * log(kl[high] / kl[low]));
 }
 
+/* No text: a type costs its weighted squared error, of all rows. What nothing is known of counts as
+ * what is read by the others does on average. */
+static vd_status weigh_errors(const vd_search *s, vd_subject *subject, vd_status st)
+{
+    for (size_t c = 0; c < subject->n; c++)
+        subject->choice[c].cost = subject->error[c] *
+                                  (subject->squares == NULL ? s->mean_square : 1);
+    return st;
+}
+
 static vd_status measure_subject(vd_search *s, vd_subject *subject, vd_err *err)
 {
     size_t measured[2], n = 0;
@@ -231,6 +253,8 @@ static vd_status measure_subject(vd_search *s, vd_subject *subject, vd_err *err)
     vd_status st = VD_OK;
     for (size_t c = 0; st == VD_OK && c < subject->n; c++)
         st = find_error(s, subject, c, err);
+    if (s->probe == NULL)
+        return weigh_errors(s, subject, st);
     choose_measured(subject, measured);
     for (size_t i = 0; st == VD_OK && i < 2; i++)
         if (measured[i] < subject->n) {

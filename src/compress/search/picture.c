@@ -15,7 +15,7 @@ enum { WIDTH = 760, HEIGHT = 440, LEFT = 84, RIGHT = 736, TOP = 52, BOTTOM = 372
 static const char head[] =
     "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" "
     "font-family=\"system-ui,sans-serif\" font-size=\"13\">\n"
-    "<title>KL divergence against file size</title>\n"
+    "<title>What fewer bytes cost</title>\n"
     "<style>\n"
     "svg{background:#fff}text{fill:#222}.grid{stroke:#ddd}.axis{stroke:#666}\n"
     ".front{fill:none;stroke:#2f6f4f;stroke-width:2}.sum{fill:#2f6f4f}\n"
@@ -89,7 +89,7 @@ static double nice_step(double span, double n)
     return power * (times < 1.5 ? 1 : times < 3.5 ? 2 : times < 7.5 ? 5 : 10);
 }
 
-static void draw_axes(const frame *f, vd_buf *out)
+static void draw_axes(const frame *f, const char *what, vd_buf *out)
 {
     double step = nice_step(f->high_x - f->low_x, 7);
     for (double mb = ceil(f->low_x / step) * step; mb <= f->high_x; mb += step) {
@@ -107,8 +107,8 @@ static void draw_axes(const frame *f, vd_buf *out)
     vd_buf_printf(out, "<path class=\"axis\" fill=\"none\" d=\"M%d %dV%dH%d\"/>\n"
                   "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">file size, megabytes</text>\n"
                   "<text transform=\"translate(18 %d) rotate(-90)\" text-anchor=\"middle\">"
-                  "KL divergence, nats per token</text>\n", LEFT, TOP, BOTTOM, RIGHT,
-                  (LEFT + RIGHT) / 2, BOTTOM + 46, (TOP + BOTTOM) / 2);
+                  "%s</text>\n", LEFT, TOP, BOTTOM, RIGHT, (LEFT + RIGHT) / 2, BOTTOM + 46,
+                  (TOP + BOTTOM) / 2, what);
 }
 
 static void draw_front(const frame *f, const vd_search_result *r, vd_buf *out)
@@ -139,8 +139,8 @@ static void draw_chosen(const frame *f, const vd_search_result *r, vd_buf *out)
     vd_buf_printf(out, "<circle class=\"whole\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>"
                   "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"10\"/>\n"
                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">chosen: %.4g MB, %.2f bits per "
-                  "weight, KL %.3g</text>\n", x, y, x, y, x + (left ? -16 : 16), y - 12,
-                  left ? "end" : "start", megabytes(p), bits, kl);
+                  "weight, %s %.3g</text>\n", x, y, x, y, x + (left ? -16 : 16), y - 12,
+                  left ? "end" : "start", megabytes(p), bits, r->by_error ? "error" : "KL", kl);
 }
 
 vd_status vd_search_draw(const vd_search_result *r, const char *path, vd_err *err)
@@ -152,11 +152,13 @@ vd_status vd_search_draw(const vd_search_result *r, const char *path, vd_err *er
     vd_buf_printf(&out, head, WIDTH, HEIGHT);
     vd_buf_printf(&out, "<text x=\"%d\" y=\"26\" font-size=\"15\">What fewer bytes cost: the front "
                   "that was found</text>\n<circle class=\"sum\" cx=\"%d\" cy=\"42\" r=\"3\"/>"
-                  "<text x=\"%d\" y=\"46\">sum of the tensors' own</text>"
-                  "<circle class=\"whole\" cx=\"%d\" cy=\"42\" r=\"5\"/>"
-                  "<text x=\"%d\" y=\"46\">measured, whole model</text>\n", LEFT, LEFT + 4,
-                  LEFT + 14, LEFT + 190, LEFT + 202);
-    draw_axes(&f, &out);
+                  "<text x=\"%d\" y=\"46\">sum of the tensors' own</text>", LEFT, LEFT + 4,
+                  LEFT + 14);
+    if (!r->by_error)
+        vd_buf_printf(&out, "<circle class=\"whole\" cx=\"%d\" cy=\"42\" r=\"5\"/>"
+                      "<text x=\"%d\" y=\"46\">measured, whole model</text>\n", LEFT + 190,
+                      LEFT + 202);
+    draw_axes(&f, r->by_error ? "squared error, weighted" : "KL divergence, nats per token", &out);
     draw_front(&f, r, &out);
     draw_chosen(&f, r, &out);
     vd_buf_puts(&out, "</svg>\n");

@@ -26,6 +26,9 @@ typedef struct vd_search_options {
     vd_calib_options calib;   /* path is needed */
     size_t n_measured;        /* chunks on which divergence is measured; 0: 2 */
     bool type[VD_DTYPE_LIMIT]; /* that may be used; none: all that encode, above 2 bits */
+    /* Instead of a text: costs are squared errors weighted by this file's squares, and nothing is
+     * computed by the model. There is no divergence then, and no loss can be asked for. */
+    const char *imatrix;
     const char *save_imatrix; /* what the matrices read of the text goes there, too; NULL */
     size_t n_threads;
     /* As vd_compress_options.progress; false ends it, what was measured is kept. */
@@ -37,7 +40,7 @@ typedef struct vd_search_options {
 /* A point of the front. */
 typedef struct vd_search_point {
     uint64_t file_bytes, tensor_bytes;
-    double predicted;   /* nats, the sum of the tensors' own */
+    double predicted;   /* nats, the sum of the tensors' own; without a text a squared error */
     double kl, loss;    /* of the whole; NaN where it was not measured */
     double tps, jpt;    /* NaN the same */
 } vd_search_point;
@@ -51,6 +54,7 @@ typedef struct vd_search_result {
     uint64_t source_bytes, n_values;
     double source_ppl;
     size_t n_tokens, n_scored; /* of the text: read, and compared */
+    bool by_error;             /* no text was there: squared errors instead of divergences */
     size_t n_resumed;          /* measurements that an interrupted search had left */
     bool began_anew;           /* one of another model, text or options had left some */
     vd_search_point *point;    /* [n_points] by falling bytes, the smallest last */

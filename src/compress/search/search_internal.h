@@ -27,7 +27,11 @@ typedef struct vd_search {
     const char *source, *target;
     char *imatrix; /* a file of what the matrices read: beside the target, or where it was wanted */
     vd_pool *pool;
-    vd_probe *probe;
+    vd_probe *probe;     /* NULL where no text is computed: costs are errors of values */
+    const vd_gguf *gguf; /* the source: the probe's, or */
+    vd_gguf *own_gguf;
+    double mean_square;  /* of all that `squares` has */
+    float **squares;     /* without a probe: [tensors of the file], owned, of some NULL */
     vd_journal *journal;
     vd_subject *subject; /* [n] in the order of the new file */
     vd_item *item;       /* [n] */
@@ -45,6 +49,16 @@ VD_NODISCARD vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err);
 VD_NODISCARD vd_status vd_search_list(vd_search *s, vd_err *err);
 /* And what each candidate costs, measured or from the journal. */
 VD_NODISCARD vd_status vd_search_measure_costs(vd_search *s, vd_err *err);
+
+/* The target's name with something behind it; vd_free. */
+VD_NODISCARD vd_status vd_search_name(const vd_search *s, const char *end, char **ret_path,
+                                      vd_err *err);
+/* result->point: solutions at even ratios of bytes, most first. `pick` is room. */
+VD_NODISCARD vd_status vd_search_make_front(vd_search *s, vd_pick *pick, vd_search_result *result,
+                                            vd_err *err);
+/* The point that the target asks for. VD_ERR_LIMIT where there is none. */
+VD_NODISCARD vd_status vd_search_choose(vd_search *s, vd_pick *pick, vd_search_point *point,
+                                        vd_err *err);
 
 /* What the model says with choice[n] of the subjects, all at once. */
 VD_NODISCARD vd_status vd_search_measure_point(vd_search *s, const size_t *choice,

@@ -28,6 +28,9 @@ static vd_status open_decoder(const char *path, vd_pool *pool, decoder *d, vd_er
         st = vd_kv_seq_init(d->kv, TOKENS, &d->seq, err);
     if (st == VD_OK)
         st = vd_forward_create(d->model, d->kv, pool, 1, TOKENS, &d->forward, err);
+    if (st == VD_OK && d->model->hp.block.encoder)
+        st = VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s is an encoder: it writes no tokens",
+                     d->model->arch->name);
     return st == VD_OK ? vd_alloc_array(d->model->hp.n_vocab, sizeof(float), "logits", &d->logits,
                                         err)
                        : st;
@@ -56,7 +59,8 @@ static vd_status answer(const vd_search *s, decoder *d, double *ret_s, double *r
         return VD_FAIL(err, VD_ERR_NOMEM, "no room for %d positions", TOKENS);
     for (uint32_t i = 0; i < TOKENS; i++) {
         size_t n;
-        int32_t token = vd_probe_tokens(s->probe, &n)[i % n];
+        int32_t token = s->probe != NULL ? vd_probe_tokens(s->probe, &n)[i % n]
+                                         : (int32_t)(i % d->model->hp.n_vocab);
         vd_batch batch = {.n_tokens = 1, .token = &token, .pos = &i, .seq = &seq, .n_out = 1,
                           .out = &out, .logits = d->logits};
         if (i == WARM) {
