@@ -146,7 +146,7 @@ static vd_status convert_rounded(job *j, const vd_gguf_tensor *tensor, vd_piece 
         st = vd_piece_run(&back, j->pool, tensor->name.data, tensor->name.n, err);
     atomic_store(&p->n_zeros_after, atomic_load(&back.n_zeros_after));
     if (st == VD_OK)
-        st = vd_gguf_out_data(j->out, rows, n_bytes, err);
+        st = vd_job_put(j, rows, n_bytes, err);
     vd_free(rows);
     return st == VD_OK ? report(j, tensor, 0, err) : st;
 }
@@ -314,9 +314,7 @@ static void count(const job *j, vd_compress_result *result)
                                                          ? vd_layered_n_tokens(j->layered)
                                                          : 0,
                                    .n_weighted = j->n_weighted,
-                                   .calibration = j->layered != NULL
-                                                      ? vd_layered_report_of(j->layered)
-                                                      : (vd_layered_report){0},
+                                   .calibration = vd_job_report(j),
                                    .n_edited = j->n_edited,
                                    .n_zeros_before = j->n_zeros_before,
                                    .n_zeros_after = j->n_zeros_after};

@@ -27,6 +27,7 @@ typedef struct vd_compress_job {
     json_t *told;         /* what `edited` was called with, for it */
     size_t last_layer;    /* that a tensor was looked at of, and one more; 0: none */
     size_t resumed;       /* layers that another run had done */
+    vd_layered_report resumed_report; /* of those */
     uint64_t saved_ns;
 } vd_compress_job;
 
@@ -42,6 +43,8 @@ VD_NODISCARD vd_status vd_job_put(vd_compress_job *job, const void *bytes, size_
 /* One matrix that was edited: to the caller, and kept. */
 VD_NODISCARD vd_status vd_job_tell(vd_compress_job *job, const vd_compress_edited *edited,
                                    vd_err *err);
+/* What the calibration had to do, in all runs. */
+vd_layered_report vd_job_report(const vd_compress_job *job);
 /* Says of a run that was stopped what is kept of it. Returns st. */
 vd_status vd_job_say_kept(const vd_compress_job *job, vd_status st, vd_err *err);
 /* finished: nothing is kept any more. */

@@ -126,10 +126,34 @@ static bool retell(vd_compress_job *j, const json_t *line)
     return vd_job_tell(j, &e, NULL) == VD_OK;
 }
 
+vd_layered_report vd_job_report(const vd_compress_job *j)
+{
+    vd_layered_report r = j->resumed_report;
+    if (j->layered == NULL)
+        return r;
+    vd_layered_report own = vd_layered_report_of(j->layered);
+    r.damping = VD_MAX(r.damping, own.damping);
+    r.n_diagonal += own.n_diagonal;
+    r.n_rounded += own.n_rounded;
+    return r;
+}
+
+static bool take_calibration(const json_t *json, vd_layered_report *ret)
+{
+    json_int_t n_diagonal = 0, n_rounded = 0;
+    double damping = 0;
+    if (json_unpack((json_t *)json, "{s:F,s:I,s:I}", "damping", &damping, "diagonal",
+                    &n_diagonal, "rounded", &n_rounded) != 0)
+        return false;
+    *ret = (vd_layered_report){damping, (size_t)n_diagonal, (size_t)n_rounded};
+    return true;
+}
+
 static vd_status take_report(vd_compress_job *j, const json_t *more, vd_err *err)
 {
     json_t *told = json_object_get(more, "told");
-    bool good = json_is_array(told);
+    bool good = json_is_array(told) &&
+                take_calibration(json_object_get(more, "calibration"), &j->resumed_report);
     for (size_t i = 0; i < VD_COUNT(counts); i++) {
         json_t *value = json_object_get(more, counts[i].key);
         good = good && json_is_integer(value);
@@ -144,7 +168,11 @@ static vd_status take_report(vd_compress_job *j, const json_t *more, vd_err *err
 
 static json_t *report_json(vd_compress_job *j)
 {
-    json_t *more = json_pack("{s:O}", "told", j->told);
+    vd_layered_report r = vd_job_report(j);
+    json_t *calibration = json_pack("{s:f,s:I,s:I}", "damping", r.damping, "diagonal",
+                                    (json_int_t)r.n_diagonal, "rounded",
+                                    (json_int_t)r.n_rounded);
+    json_t *more = json_pack("{s:O,s:o}", "told", j->told, "calibration", calibration);
     for (size_t i = 0; more != NULL && i < VD_COUNT(counts); i++)
         if (json_object_set_new(more, counts[i].key,
                                 json_integer((json_int_t)*count_at(j, i))) != 0) {

@@ -21,7 +21,7 @@ def files(tmp_path_factory):
 
 
 OPTIONS = {"obs": ["--prune", "obs:0.5", "--quant", "Q4_0"], "wanda": ["--prune", "wanda:2:4"],
-           "quant": ["--quant", "Q4_K_M"]}
+           "quant": ["--quant", "Q4_K_M"], "gptq": ["--quant", "Q4_K_M", "--gptq"]}
 
 
 def command(build, files, target, *options):
@@ -65,7 +65,8 @@ def test_it_goes_on_to_the_same_bytes(build, files, tmp_path, how, sign):
     assert target.read_bytes() == (tmp_path / "whole.gguf").read_bytes()
     first, second = json.loads(whole.stdout), json.loads(done.stdout)
     assert second["resumed_layers"] == kept and "resumed_layers" not in first
-    for key in ("edited", "sparsity_edited", "calib_tokens", "file_bytes_after", "weighted"):
+    for key in ("edited", "sparsity_edited", "calib_tokens", "file_bytes_after", "weighted",
+                "tensors_gptq", "damping", "diagonal_only"):
         assert first.get(key) == second.get(key), key
     assert sorted(p.name for p in tmp_path.iterdir()) == ["parts.gguf", "whole.gguf"]
 
