@@ -62,6 +62,15 @@ void vd_mapping_close(vd_mapping *mapping)
     *mapping = (vd_mapping){0};
 }
 
+void vd_mapping_drop(const unsigned char *data, size_t n_bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)data + n_bytes) / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 bool vd_mapping_is(const vd_mapping *mapping, const char *path)
 {
     struct stat info;

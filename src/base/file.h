@@ -24,6 +24,9 @@ void vd_mapping_close(vd_mapping *mapping);
 /* True where `path` leads to the mapped file. */
 bool vd_mapping_is(const vd_mapping *mapping, const char *path);
 
+/* Bytes of a mapping that will not be read again soon: whole pages go back to the page cache. */
+void vd_mapping_drop(const unsigned char *data, size_t n_bytes);
+
 /* True where both names lead to one file that exists. */
 bool vd_file_same(const char *path, const char *other);
 

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "compress/compress_internal.h"
 #include "compress/encode.h"
 #include "compress/folder.h"
@@ -480,6 +481,8 @@ static vd_status run(job *j, const char *source, const char *target,
         if (st == VD_OK)
             st = is_copied(j, entry) ? copy_tensor(j, entry->tensor, err)
                                      : convert_tensor(j, entry, err);
+        if (entry->tensor->stored == NULL) /* else it was expanded, into memory */
+            vd_mapping_drop(entry->tensor->data, (size_t)entry->tensor->n_bytes);
     }
     if (st == VD_OK)
         st = write_imatrix(j, err);

@@ -2,10 +2,9 @@
 #include "model/pack.h"
 
 #include <stdatomic.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/fail.h"
+#include "base/file.h"
 #include "kernels/sparse.h"
 
 typedef struct pack_job {
@@ -19,16 +18,6 @@ typedef struct pack_job {
     vd_status status;
 } pack_job;
 
-/* Rows that were packed are not read again: their pages go back to the page cache. */
-static void drop_pages(const unsigned char *data, size_t n_bytes)
-{
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)data + n_bytes) / page * page;
-    if (begin < end)
-        madvise((void *)begin, end - begin, MADV_DONTNEED);
-}
-
 /* Rows that the file has sparse stay so; it is the loader's to expand what cannot. */
 static vd_status run_sparse(const vd_pack_task *task, vd_err *err)
 {
@@ -40,7 +29,7 @@ static vd_status run_sparse(const vd_pack_task *task, vd_err *err)
         st = vd_weight_prepare_sparse(tensor->stored, task->n_cols, task->first_row, task->n_rows,
                                       task->weight, err);
     if (st == VD_OK)
-        drop_pages(tensor->stored, (size_t)tensor->n_bytes);
+        vd_mapping_drop(tensor->stored, (size_t)tensor->n_bytes);
     else
         vd_err_prefix(err, "tensor %.*s", (int)tensor->name.n, tensor->name.data);
     return st;
@@ -57,7 +46,7 @@ static vd_status run_task(const pack_job *job, const vd_pack_task *task, vd_err 
     vd_status st = vd_weight_prepare(job->kernels, job->precision, (vd_dtype)tensor->dtype,
                                      task->n_rows, task->n_cols, rows, task->weight, err);
     if (st == VD_OK && task->weight->packed != NULL)
-        drop_pages(rows, task->n_rows * row_bytes);
+        vd_mapping_drop(rows, task->n_rows * row_bytes);
     return st;
 }
 

@@ -257,6 +257,16 @@ def test_threads_do_not_change_the_file(compress, tiny, tmp_path, kind):
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("kind", ["Q2_K", "Q3_K_M", "Q4_K_M", "Q5_K_M", "IQ4_XS", "IQ4_NL"])
+def test_the_level_of_kernels_does_not_change_the_file(compress, tiny, tmp_path, kind, monkeypatch):
+    digests = set()
+    for level in ("c", "avx2", "avx512", "neon"):  # what a machine lacks is its best one again
+        monkeypatch.setenv("VERDANT_CPU", level)
+        compress(tiny, tmp_path / "t.gguf", kind)
+        digests.add(digest(tmp_path / "t.gguf"))
+    assert len(digests) == 1
+
+
 # ---- whether it still is the model ---------------------------------------------------------------
 
 # KL divergence to the F32 logits that random weights of 256 columns show, with room.

@@ -12,6 +12,9 @@ from oracles import dtypes, llama_cpp
 ROUNDED = {name: dtypes.number(name) for name in dtypes.ROUNDED}
 # A search finds scales. By each measure the squared error is at most 1 % above llama.cpp's.
 SEARCHED = {name: dtypes.number(name) for name in dtypes.SEARCHED}
+NO_MORE = {"plain": 1.01, "by size": 1.01, "by square": 1.01}
+# But where one value in a hundred is twenty times as large: more plain error, less by square.
+TRADED = {("Q3_K", "outliers"): {"plain": 1.04, "by size": 1.0, "by square": 0.9}}
 MEASURES = {"plain": lambda x: np.ones_like(x), "by size": np.abs, "by square": np.square}
 # The least plain squared error, where llama.cpp takes the extremes.
 LEAST = {name: dtypes.number(name) for name in dtypes.LEAST}
@@ -112,19 +115,19 @@ def errors(encode, number, x):
 def assert_no_worse(encode, number, x, measures):
     ours, theirs = errors(encode, number, x)
     for measure in measures:
-        weight = MEASURES[measure](x.astype(np.float64))
-        assert (weight * ours**2).sum() <= 1.01 * (weight * theirs**2).sum(), measure
+        weight, most = MEASURES[measure](x.astype(np.float64)), measures[measure]
+        assert (weight * ours**2).sum() <= most * (weight * theirs**2).sum(), measure
 
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", SEARCHED)
 def test_searched_types_err_no_more_than_llama_cpps(encode, name, source):
-    assert_no_worse(encode, SEARCHED[name], values_of(source), MEASURES)
+    assert_no_worse(encode, SEARCHED[name], values_of(source), TRADED.get((name, source), NO_MORE))
 
 
 # With weights: the weighted squared error is at most so much of llama.cpp's.
-WEIGHTED = {"Q2_K": 0.95, "Q3_K": 0.98, "Q4_K": 0.97, "Q5_K": 0.95, "Q6_K": 0.95, "Q4_0": 0.97,
-            "Q4_1": 0.97, "Q5_0": 0.97, "Q5_1": 0.97, "IQ4_NL": 0.94, "IQ4_XS": 0.94, "IQ3_S": 0.86}
+WEIGHTED = {"Q2_K": 0.91, "Q3_K": 0.97, "Q4_K": 0.95, "Q5_K": 0.9, "Q6_K": 0.91, "Q4_0": 0.97,
+            "Q4_1": 0.96, "Q5_0": 0.97, "Q5_1": 0.96, "IQ4_NL": 0.94, "IQ4_XS": 0.93, "IQ3_S": 0.86}
 
 
 @pytest.mark.parametrize("name", WEIGHTED)
@@ -174,7 +177,7 @@ def test_weights_that_say_nothing_do_no_harm(encode, weight):
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", LEAST)
 def test_types_of_few_values_err_less_than_llama_cpps(encode, name, source):
-    assert_no_worse(encode, LEAST[name], values_of(source), ["plain"])
+    assert_no_worse(encode, LEAST[name], values_of(source), {"plain": 1.01})
 
 
 def test_no_type_errs_more_than_llama_cpps_on_the_weights_of_a_trained_model(encode, data):
@@ -182,9 +185,9 @@ def test_no_type_errs_more_than_llama_cpps_on_the_weights_of_a_trained_model(enc
     x = np.concatenate([t.data.ravel() for t in reader.tensors if len(t.shape) == 2])
     x = np.ascontiguousarray(x[: len(x) // 1024 * 1024].reshape(-1, 1024))
     for number in SEARCHED.values():
-        assert_no_worse(encode, number, x, MEASURES)
+        assert_no_worse(encode, number, x, NO_MORE)
     for number in LEAST.values():
-        assert_no_worse(encode, number, x, ["plain"])
+        assert_no_worse(encode, number, x, {"plain": 1.01})
 
 
 @pytest.mark.parametrize("name,codes", [("TQ1_0", [-1, 0, 1]), ("TQ2_0", [-1, 0, 1]),

@@ -211,26 +211,22 @@ static void refit(const part *parts, int n, float *ret_d, float *ret_dmin)
     }
 }
 
-/* w without given ones; false where all values are zero. A large value that is off by some share
- * moves the output more than a small one: rms + |x|, rms that of the sub-block, or with few levels,
- * where more is at stake, t^(3/4) of t = x^2 + mean^2 / 2 + 0.3 rms^2, mean that of all |x|. */
+/* w without given ones; false where all values are zero. */
 static bool own_weights(const vd_affine_family *f, const float *x, float *w)
 {
-    float mean = 0;
-    for (int i = 0; i < VD_SUPER; i++)
-        mean += fabsf(x[i]) / VD_SUPER;
+    bool any = false;
+    if (f->by_size)
+        return vd_size_weights(x, VD_SUPER, f->sub, w);
     for (int i = 0; i < VD_SUPER; i += f->sub) {
-        float squares = 0;
+        float sum = 0;
         for (int j = 0; j < f->sub; j++)
-            squares += x[i + j] * x[i + j];
-        float rms = sqrtf(squares / (float)f->sub);
-        for (int j = 0; j < f->sub; j++) {
-            float t = x[i + j] * x[i + j] + 0.5f * mean * mean + 0.3f * rms * rms;
-            float root = sqrtf(t);
-            w[i + j] = f->by_square ? root * sqrtf(root) : rms + fabsf(x[i + j]);
-        }
+            sum += x[i + j] * x[i + j];
+        float rms = sqrtf(sum / (float)f->sub);
+        for (int j = 0; j < f->sub; j++)
+            w[i + j] = rms + fabsf(x[i + j]);
+        any = any || rms > 0.0f;
     }
-    return mean > 0.0f;
+    return any;
 }
 
 static void descend(const vd_kernels *k, const vd_affine_family *f, part *parts, float d,

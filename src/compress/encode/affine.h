@@ -15,7 +15,7 @@ typedef struct vd_affine_family {
     float step;     /* of the search for a scale, in q */
     int n_windows;  /* of the search for S and M, sixteen pairs each: 1 to 3 */
     int n_starts;   /* of d: 1 to 3 */
-    bool by_square; /* without given weights large values count more, see affine.c */
+    bool by_size;   /* without given weights w is that of vd_size_weights, else rms + |x| */
 } vd_affine_family;
 
 typedef struct vd_affine_block {

@@ -7,7 +7,7 @@
 VD_ENCODER(vd_encode_q2_k)
 {
     static const vd_affine_family family = {.sub = 16, .s_max = 15, .top = 3, .step = 0.2f,
-                                            .n_windows = 1, .n_starts = 3, .by_square = true};
+                                            .n_windows = 1, .n_starts = 3, .by_size = true};
     for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 84) {
         vd_affine_block block;
         vd_affine_search(&family, x, w, &block);

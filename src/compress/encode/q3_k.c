@@ -1,21 +1,14 @@
-/* q3_k.c - Q3_K: sub-blocks of 16, S in -32..31, levels -4..3. See super.h, decode_q3_k.c. */
-#include "compress/encode/super.h"
+/* q3_k.c - Q3_K: sub-blocks of 16, S in -32..31, levels -4..3. See scales.h, decode_q3_k.c. */
+#include "compress/encode/scales.h"
 
-static void round_levels(const float *x, const float *w, float id, int n, float *level)
-{
-    for (int i = 0; i < n; i++)
-        level[i] = vd_round(vd_clamp(x[i] * id, -4.0f, 3.0f));
-}
-
-static const vd_family family = {.sub = 16, .s_min = -32, .s_max = 31, .s_step = 1, .low = -4,
-                                 .high = 3, .step = 0.25f, .n_steps = 4,
-                                 .rounder = round_levels};
+static const vd_scale_family family = {.sub = 16, .s_min = -32, .s_max = 31, .low = -4, .high = 3,
+                                       .step = 0.4f, .n_windows = 2, .n_starts = 3};
 
 VD_ENCODER(vd_encode_q3_k)
 {
     for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 110) {
-        vd_superblock block;
-        vd_super_search(&family, x, w, &block);
+        vd_scale_block block;
+        vd_scale_search(&family, x, w, &block);
         memset(dst, 0, 108);
         for (int i = 0; i < VD_SUPER; i++) {
             int q = (int)block.level[i] + 4, j = i % 32;

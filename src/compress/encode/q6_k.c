@@ -1,21 +1,14 @@
-/* q6_k.c - Q6_K: sub-blocks of 16, S in -128..127, levels -32..31. See super.h, decode_q6_k.c. */
-#include "compress/encode/super.h"
+/* q6_k.c - Q6_K: sub-blocks of 16, S in -128..127, levels -32..31. See scales.h, decode_q6_k.c. */
+#include "compress/encode/scales.h"
 
-static void round_levels(const float *x, const float *w, float id, int n, float *level)
-{
-    for (int i = 0; i < n; i++)
-        level[i] = vd_round(vd_clamp(x[i] * id, -32.0f, 31.0f));
-}
-
-static const vd_family family = {.sub = 16, .s_min = -128, .s_max = 127, .s_step = 1, .low = -32,
-                                 .high = 31, .step = 0.3f, .n_steps = 2,
-                                 .rounder = round_levels};
+static const vd_scale_family family = {.sub = 16, .s_min = -128, .s_max = 127, .low = -32,
+                                       .high = 31, .step = 0.5f, .n_windows = 2, .n_starts = 1};
 
 VD_ENCODER(vd_encode_q6_k)
 {
     for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 210) {
-        vd_superblock block;
-        vd_super_search(&family, x, w, &block);
+        vd_scale_block block;
+        vd_scale_search(&family, x, w, &block);
         memset(dst, 0, 192);
         for (int i = 0; i < VD_SUPER; i++) {
             int half = i / 128, k = i % 128 / 32, j = i % 32, q = (int)block.level[i] + 32;

@@ -1,6 +1,7 @@
 /*
  * super.h - super-blocks with one float scale d and small whole numbers S that scale sub-blocks:
- * Q3_K, Q6_K, IQ4_XS, IQ3_S. value = d * S * level.
+ * value = d * S * level. The search for IQ3_S, whose levels are points of a grid (scales.h has that
+ * for single levels), and what all searches share: how much values count.
  *
  * What is minimized is the sum of w * (x - value)^2, where w is given, or else x^2 + twice the
  * square of the mean magnitude: about half of it the plain squared error, half weighted by size,
@@ -93,6 +94,28 @@ VD_INLINE bool vd_weights(const float *x, int n, float *w)
     for (int i = 0; i < n; i++)
         w[i] = x[i] * x[i] + 2.0f * mean * mean;
     return sum > 0.0f;
+}
+
+/* w for a super-block (n values) of sub-blocks of `sub`, where nothing is given: t^(3/4) of
+ * t = x^2 + mean^2 + 0.2 rms^2, mean that of all |x|, rms that of the sub-block: between the plain
+ * error and one weighted by the square, since a large value that is off by some share moves the
+ * output more than a small one. False where all are zero. */
+VD_INLINE bool vd_size_weights(const float *x, int n, int sub, float *w)
+{
+    float mean = 0;
+    for (int i = 0; i < n; i++)
+        mean += fabsf(x[i]) / (float)n;
+    for (int i = 0; i < n; i += sub) {
+        float squares = 0;
+        for (int j = i; j < i + sub; j++)
+            squares += x[j] * x[j];
+        float least = mean * mean + 0.2f * squares / (float)sub;
+        for (int j = i; j < i + sub; j++) {
+            float root = sqrtf(x[j] * x[j] + least);
+            w[j] = root * sqrtf(root);
+        }
+    }
+    return mean > 0.0f;
 }
 
 /* w for n values that count as given; false where all are zero. Those that count nothing count a

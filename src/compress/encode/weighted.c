@@ -1,10 +1,11 @@
 /*
  * weighted.c - Q4_0, Q4_1, Q5_0 and Q5_1 where values count differently: scales (and minima) are
- * searched for as in super.h and affine.h, with the block's own f16 instead of a super-block's.
+ * searched for as in scales.h and affine.h, with the block's own f16 instead of a super-block's.
  */
 #include "compress/encode/weighted.h"
 
 #include "compress/encode/affine.h"
+#include "compress/encode/scales.h"
 
 enum { SUB = VD_WEIGHTED_BLOCK, PASSES = 4 };
 
@@ -14,48 +15,19 @@ static float stored_min(float value)
     return vd_round_f16(vd_clamp(value, -65504.0f, 65504.0f));
 }
 
-static void round_16(const float *x, const float *w, float id, int n, float *level)
-{
-    for (int i = 0; i < n; i++)
-        level[i] = vd_round(vd_clamp(x[i] * id, -8.0f, 7.0f));
-}
-
-static void round_32(const float *x, const float *w, float id, int n, float *level)
-{
-    for (int i = 0; i < n; i++)
-        level[i] = vd_round(vd_clamp(x[i] * id, -16.0f, 15.0f));
-}
-
-static const vd_family symmetric_16 = {.sub = SUB, .low = -8, .high = 7, .step = 0.1f,
-                                       .n_steps = 12, .rounder = round_16};
-static const vd_family symmetric_32 = {.sub = SUB, .low = -16, .high = 15, .step = 0.1f,
-                                       .n_steps = 12, .rounder = round_32};
+static const vd_scale_family symmetric_16 = {.sub = SUB, .low = -8, .high = 7, .step = 0.3f};
+static const vd_scale_family symmetric_32 = {.sub = SUB, .low = -16, .high = 15, .step = 0.4f};
 static const vd_affine_family affine_16 = {.sub = SUB, .top = 15, .step = 0.1f};
 static const vd_affine_family affine_32 = {.sub = SUB, .top = 31, .step = 0.1f};
 
-VD_INLINE float search_symmetric(const vd_family *f, const float *x, const float *given, int zero,
-                                 int code[SUB])
+static float search_symmetric(const vd_scale_family *f, const float *x, const float *given,
+                              int zero, int code[SUB])
 {
-    float w[SUB], level[SUB], best = INFINITY, best_d = 0;
+    float w[SUB], level[SUB] = {0};
+    float d = vd_given_weights(x, given, SUB, w) ? vd_scale_single(f, x, w, level) : 0.0f;
     for (int i = 0; i < SUB; i++)
-        code[i] = zero;
-    if (!vd_given_weights(x, given, SUB, w))
-        return 0;
-    float d = vd_best_scale(f, x, w);
-    for (int pass = 0; pass < PASSES; pass++) {
-        d = vd_round_f16(d);
-        f->rounder(x, w, d != 0.0f ? 1.0f / d : 0.0f, SUB, level);
-        float error = vd_error_of(x, w, level, d, SUB);
-        if (!(error < best))
-            break;
-        best = error;
-        best_d = d;
-        for (int i = 0; i < SUB; i++)
-            code[i] = (int)level[i] + zero;
-        vd_sums sums = vd_sums_of(x, w, level, SUB);
-        d = sums.ll > 0.0f ? sums.xl / sums.ll : d;
-    }
-    return best_d;
+        code[i] = (int)level[i] + zero;
+    return d;
 }
 
 /* Codes for a scale and a minimum, their error, and the best scale and minimum for them; the scale
