@@ -52,6 +52,13 @@ static bool on_progress(void *ctx, uint64_t done, uint64_t total, vd_str tensor)
     return stopped == 0;
 }
 
+/* While another program works. */
+static bool go_on(void *ctx)
+{
+    read_meter(ctx);
+    return stopped == 0;
+}
+
 static double joules_of(const watch *w)
 {
     double uj = 0;
@@ -171,6 +178,9 @@ static int compress_main(int argc, char **argv)
         st = vd_meter_open(NULL, &w.meter, &err);
     if (st == VD_OK)
         vd_meter_read(w.meter, &w.first);
+    vd_recover_program program = {.program = a.recover, .go_on = go_on, .ctx = &w};
+    if (a.recover != NULL)
+        a.stage.recover = (vd_recover){vd_recover_by_program, &program};
     if (st == VD_OK && a.searches) {
         st = search(&a, path, &w, &status, &err);
     } else if (st == VD_OK) {

@@ -242,6 +242,12 @@ static bool on_keep_every(vd_compress_args *a, const char *text)
     return good;
 }
 
+static bool on_recover(vd_compress_args *a, const char *text)
+{
+    a->recover = text;
+    return true;
+}
+
 static bool on_json(vd_compress_args *a, const char *text)
 {
     a->json = true;
@@ -281,6 +287,7 @@ static const option_row rows[] = {
     {"search-types", 0, true, on_search_types},
     {"search-chunks", 0, true, on_search_chunks},
     {"picture", 0, true, on_picture, true},
+    {"recover", 0, true, on_recover},
     {"compare", 0, true, on_compare, true},
     {"compare-task", 0, true, on_compare_task, true},
     {"compare-ctx", 0, true, on_compare_ctx, true},
@@ -340,6 +347,8 @@ static bool check(int argc, const vd_compress_args *a)
         wrong = "--imatrix is what a text would tell: not both it and --calib";
     else if (!does && !imatrix_alone)
         wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
+    else if (a->recover != NULL && (a->searches || (!cut && !vd_edit_wanted(&o->edit))))
+        wrong = "--recover trains what was cut or pruned: say --prune, a threshold or --clip";
     else if (stage->sparse && a->target == NULL)
         wrong = "--sparse says how to write a file: -o";
     else if (!cut && (stage->score_said || stage->multiple != 0 || stage->uniform))

@@ -15,6 +15,7 @@ typedef struct vd_compress_args {
     bool searches; /* --target: `search` says for what */
     vd_search_options search;
     const char *picture; /* of the search; NULL: beside the target */
+    const char *recover; /* a program; NULL: none */
     bool json;
     vd_buf work; /* what is asked for, but for what does not change the file */
 } vd_compress_args;

@@ -26,6 +26,18 @@ static void between_done(between *b)
     b->fd = -1;
 }
 
+/* Opens the file and takes its name away. */
+static vd_status take_file(const char *path, between *ret_between, vd_err *err)
+{
+    vd_status st = VD_OK;
+    ret_between->fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (ret_between->fd < 0)
+        st = VD_FAIL(err, VD_ERR_IO, "%s: %s", path, strerror(errno));
+    unlink(path);
+    snprintf(ret_between->path, sizeof(ret_between->path), "/proc/self/fd/%d", ret_between->fd);
+    return st;
+}
+
 /* The model that a cut leaves of `source`. */
 static vd_status cut_once(const char *source, const char *folder, const vd_structured *cut,
                           const vd_structured_options *options, between *ret_between,
@@ -38,15 +50,50 @@ static vd_status cut_once(const char *source, const char *folder, const vd_struc
         return st;
     snprintf(path, n, "%s/.verdant-cut-%ld.gguf", folder, (long)getpid());
     st = vd_structured_run(source, path, cut, options, result, err);
-    if (st == VD_OK) {
-        ret_between->fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (ret_between->fd < 0)
-            st = VD_FAIL(err, VD_ERR_IO, "%s: %s", path, strerror(errno));
-        unlink(path);
-        snprintf(ret_between->path, sizeof(ret_between->path), "/proc/self/fd/%d",
-                 ret_between->fd);
-    }
+    if (st == VD_OK)
+        st = take_file(path, ret_between, err);
     vd_free(path);
+    return st;
+}
+
+/* What was cut and pruned so far, trained again by what the caller has for it. The two files have
+ * names meanwhile: another program may be what reads them. */
+static vd_status recover(const char *source, const char *now, const char *folder,
+                         const vd_recover *how, const vd_compress_options *rest, bool quantized,
+                         between *ret_between, vd_compress_result *result, vd_err *err)
+{
+    char *student = NULL, *recovered = NULL;
+    size_t n = strlen(folder) + 64;
+    vd_compress_options prune = *rest;
+    prune.type = quantized ? vd_filetype_find("F16") : NULL; /* training needs floats */
+    prune.mix = (vd_mix_options){0};
+    prune.save_imatrix = NULL;
+    prune.gptq = false;
+    prune.work = NULL; /* these names are of this process alone */
+    if (!vd_prune_is_calibrated(prune.edit.prune.method)) {
+        prune.calib = (vd_calib_options){0};
+        prune.imatrix = NULL;
+    }
+    vd_status st = vd_alloc_array(n, 1, "a name", &student, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n, 1, "a name", &recovered, err);
+    if (st == VD_OK) {
+        snprintf(student, n, "%s/.verdant-student-%ld.gguf", folder, (long)getpid());
+        snprintf(recovered, n, "%s/.verdant-recovered-%ld.gguf", folder, (long)getpid());
+        st = vd_compress_run(now, student, &prune, result, err);
+    }
+    if (st == VD_OK)
+        st = how->run(how->ctx, student, source, recovered, err);
+    if (st == VD_OK)
+        st = vd_recover_check(student, recovered, vd_edit_wanted(&rest->edit), err);
+    if (st == VD_OK)
+        st = take_file(recovered, ret_between, err);
+    if (student != NULL)
+        unlink(student);
+    if (recovered != NULL)
+        unlink(recovered);
+    vd_free(student);
+    vd_free(recovered);
     return st;
 }
 
@@ -70,6 +117,14 @@ static vd_status count_before(const char *source, const char *target, vd_compres
     return st;
 }
 
+static bool is_quantized(const vd_compress_result *source)
+{
+    for (uint32_t i = 0; i < VD_DTYPE_LIMIT; i++)
+        if (source->before[i].n_tensors > 0 && vd_dtype_get(i)->block > 1)
+            return true;
+    return false;
+}
+
 /* Whether what follows the cuts is calibrated too. */
 static bool reads_text(const vd_compress_options *rest)
 {
@@ -81,13 +136,14 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
                        const vd_compress_options *rest, vd_stage_result *ret_result, vd_err *err)
 {
     vd_stage_result result = {0};
-    vd_compress_result source_only = {0};
+    vd_compress_result source_only = {0}, pruned = {0};
     between now = {.fd = -1};
     char *folder = NULL;
     vd_status st = VD_OK;
-    if (o->n_cuts > 0)
+    bool staged = o->n_cuts > 0 || o->recover.run != NULL;
+    if (staged)
         st = count_before(source, target, &source_only, err);
-    if (st == VD_OK && o->n_cuts > 0)
+    if (st == VD_OK && staged)
         st = vd_compress_folder(target, &folder, err);
     vd_structured_options options = {.calib = rest->calib, .score = o->score,
                                      .multiple = o->multiple, .uniform = o->uniform,
@@ -103,14 +159,28 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
     vd_compress_options last = *rest;
     if (o->n_cuts > 0 && !reads_text(rest))
         last.calib = (vd_calib_options){0};
+    if (st == VD_OK && o->recover.run != NULL) {
+        between next = {.fd = -1};
+        st = recover(source, now.fd >= 0 ? now.path : source, folder, &o->recover, &last,
+                     is_quantized(&source_only), &next, &pruned, err);
+        between_done(&now);
+        now = next;
+        last.edit = (vd_edit_options){0};
+    }
     if (st == VD_OK)
         st = (o->sparse ? vd_compress_run_sparse : vd_compress_run)(
             now.fd >= 0 ? now.path : source, target, &last, &result.compress, err);
-    if (st == VD_OK && o->n_cuts > 0) {
+    if (st == VD_OK && staged) {
         vd_compress_result *r = &result.compress;
         memcpy(r->before, source_only.before, sizeof(r->before));
         r->file_bytes_before = source_only.file_bytes_before;
         r->n_calib_tokens = VD_MAX(r->n_calib_tokens, result.cut[0].n_calib_tokens);
+        if (o->recover.run != NULL) {
+            r->n_edited = pruned.n_edited;
+            r->n_zeros_before = pruned.n_zeros_before;
+            r->n_zeros_after = pruned.n_zeros_after;
+            r->n_calib_tokens = VD_MAX(r->n_calib_tokens, pruned.n_calib_tokens);
+        }
     }
     between_done(&now);
     vd_free(folder);

@@ -1,12 +1,15 @@
 /*
  * stage.h - structured cuts, then the rest of a compression, in one go.
  *
- * Each cut writes a model; the next stage reads it. What lies between is a file that has lost its
- * name before anybody reads it, beside the target: nothing of it remains, however the run ends.
+ * Each cut writes a model; the next stage reads it. So does a recovery by training (recover.h).
+ * What lies between is a file that has lost its name before anybody reads it, beside the target:
+ * nothing of it remains, however the run ends. (A program that trains reads and writes by names;
+ * those two files remain where this process is killed.)
  */
 #ifndef VD_COMPRESS_STRUCTURED_STAGE_H
 #define VD_COMPRESS_STRUCTURED_STAGE_H
 
+#include "compress/recover.h"
 #include "compress/sparse_file.h"
 #include "compress/structured/structured.h"
 
@@ -20,6 +23,7 @@ typedef struct vd_stage_options {
     bool score_said; /* it is not the default */
     size_t multiple;
     bool uniform;
+    vd_recover recover; /* of what was cut and pruned, before it is quantized; {0}: nothing is */
 } vd_stage_options;
 
 typedef struct vd_stage_result {
