@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -101,6 +102,22 @@ static bool on_imatrix(vd_compress_args *a, const char *text)
 static bool on_save_imatrix(vd_compress_args *a, const char *text)
 {
     a->options.save_imatrix = text;
+    return true;
+}
+
+static bool on_awq(vd_compress_args *a, const char *text)
+{
+    double alpha = -1;
+    char *end = NULL;
+    a->options.awq = true;
+    if (strcmp(text, "auto") != 0) {
+        alpha = strtod(text, &end);
+        if (end == text || *end != '\0' || !(alpha >= 0 && alpha <= 1)) {
+            vd_cli_misuse("compress", "--awq is '%s', expected auto or 0 to 1", text);
+            return false;
+        }
+    }
+    a->options.awq_alpha = alpha;
     return true;
 }
 
@@ -278,6 +295,7 @@ static const option_row rows[] = {
     {"imatrix", 0, true, on_imatrix},
     {"save-imatrix", 0, true, on_save_imatrix},
     {"quant", 0, true, on_quant},
+    {"awq", 0, true, on_awq},
     {"gptq", 0, false, on_gptq},
     {"pure", 0, false, on_pure},
     {"tensor-type", 0, true, on_tensor_type},
@@ -361,6 +379,8 @@ static bool check(int argc, const vd_compress_args *a)
                 "makes small";
     else if (o->gptq && (!has_text || !quants))
         wrong = "--gptq is a way to --quant and needs a text: --calib FILE";
+    else if (o->awq && ((!has_text && o->imatrix == NULL) || !quants))
+        wrong = "--awq is a way to --quant and needs --calib or --imatrix";
     else if (calibrated && !has_text &&
              (o->imatrix == NULL || vd_prune_needs_gram(o->edit.prune.method)))
         wrong = "this way of pruning needs a text: --calib FILE";

@@ -49,6 +49,9 @@ const char vd_compress_help[] =
     "                      Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come out byte for byte as there.\n"
     "                      Without it every tensor keeps its type. With --calib or --imatrix\n"
     "                      values count by what they are multiplied with\n"
+    "  --awq ALPHA         with either: columns that read large inputs are scaled up, and what\n"
+    "                      gives those inputs down, by their size to the power ALPHA, 0 to 1, or\n"
+    "                      auto: the best for each. llama, qwen2, qwen3, gemma\n"
     "  --gptq              with --calib: codes column by column, each making up for those before\n"
     "                      it. Not for experts and IQ3_S, which get what --calib alone gives\n"
     "  --pure              no mixture: every matrix of the one type\n";

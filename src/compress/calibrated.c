@@ -29,8 +29,8 @@ void vd_calibrated_forget(vd_calibrated *c)
 }
 
 /* The factor of these inputs, made once. */
-static vd_status find_obs(vd_calibrated *c, vd_moments *m, bool by_size, const vd_obs **ret,
-                          vd_err *err)
+static vd_status find_obs(vd_calibrated *c, vd_moments *m, bool by_size, const float *scale,
+                          const vd_obs **ret, vd_err *err)
 {
     for (size_t i = 0; i < c->n_known; i++)
         if (c->known[i].of == m && c->known[i].by_size == by_size) {
@@ -38,7 +38,7 @@ static vd_status find_obs(vd_calibrated *c, vd_moments *m, bool by_size, const v
             return VD_OK;
         }
     vd_obs obs;
-    vd_status st = vd_obs_init(c->linalg, m->gram, m->n, damping, by_size, &obs, err);
+    vd_status st = vd_obs_init(c->linalg, m->gram, m->n, damping, by_size, scale, &obs, err);
     if (st != VD_OK)
         return st;
     if (c->n_known == VD_COUNT(c->known))
@@ -145,7 +145,7 @@ static vd_status prune_and_repair(vd_calibrated *c, const vd_prune *prune, vd_mo
     double *wide = NULL;
     const vd_obs *obs = NULL;
     vd_obs_options options = {.prune = *prune, .mask = gone};
-    vd_status st = find_obs(c, m, false, &obs, err);
+    vd_status st = find_obs(c, m, false, NULL, &obs, err);
     if (st == VD_OK)
         st = widen(w, n, &wide, err);
     if (st == VD_OK)
@@ -157,13 +157,13 @@ static vd_status prune_and_repair(vd_calibrated *c, const vd_prune *prune, vd_mo
 }
 
 vd_status vd_calibrated_round(vd_calibrated *c, const vd_grid *grid, bool keep_zeros,
-                              vd_moments *m, float *w, size_t n_rows, unsigned char *rows,
-                              size_t row_bytes, vd_err *err)
+                              vd_moments *m, const float *scale, float *w, size_t n_rows,
+                              unsigned char *rows, size_t row_bytes, vd_err *err)
 {
     size_t n = n_rows * m->n;
     double *wide = NULL;
     const vd_obs *obs = NULL;
-    vd_status st = find_obs(c, m, true, &obs, err);
+    vd_status st = find_obs(c, m, true, scale, &obs, err);
     if (st == VD_OK)
         st = widen(w, n, &wide, err);
     if (st == VD_OK)

@@ -38,10 +38,11 @@ VD_NODISCARD vd_status vd_calibrated_prune(vd_calibrated *calibrated, const vd_p
                                            vd_moments *moments, float *w, size_t n_rows,
                                            vd_err *err);
 /* GPTQ: w[n_rows, moments->n], encoded to `rows` before, becomes what the better codes mean that
- * are put there. The moments have a gram of some tokens. VD_ERR_NOMEM, VD_ERR_FORMAT. */
+ * are put there. scale[n]: w is of inputs divided by it, the same for all that read these moments;
+ * NULL: as they are. The moments have a gram of some tokens. VD_ERR_NOMEM, VD_ERR_FORMAT. */
 VD_NODISCARD vd_status vd_calibrated_round(vd_calibrated *calibrated, const vd_grid *grid,
-                                           bool keep_zeros, vd_moments *moments, float *w,
-                                           size_t n_rows, unsigned char *rows, size_t row_bytes,
-                                           vd_err *err);
+                                           bool keep_zeros, vd_moments *moments,
+                                           const float *scale, float *w, size_t n_rows,
+                                           unsigned char *rows, size_t row_bytes, vd_err *err);
 
 #endif

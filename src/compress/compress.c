@@ -33,7 +33,8 @@ static bool is_copied(const job *j, const vd_mix_entry *entry)
 static bool is_layered(const job *j, const vd_mix_entry *entry)
 {
     return j->layered != NULL && entry->in_layer &&
-           (vd_layered_walks(j->layered) || vd_prune_is_calibrated(j->options->edit.prune.method));
+           (vd_layered_walks(j->layered) || j->awq != NULL ||
+            vd_prune_is_calibrated(j->options->edit.prune.method));
 }
 
 static vd_status report(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
@@ -122,6 +123,27 @@ static vd_status prepare_edit(job *j, const vd_gguf_tensor *tensor, const vd_pie
     return st;
 }
 
+static vd_awq_scale scale_of(const job *j, const vd_gguf_tensor *tensor)
+{
+    return j->awq != NULL ? vd_awq_find(j->awq, tensor->name) : (vd_awq_scale){NULL, NULL, NULL};
+}
+
+/* A norm whose outputs are divided: f32, one row. */
+static vd_status scale_norm(job *j, const vd_gguf_tensor *tensor, vd_err *err)
+{
+    size_t n = (size_t)tensor->dim[0];
+    vd_awq_scale scale = {.column = scale_of(j, tensor).norm};
+    float *values = NULL;
+    vd_status st = vd_alloc_array(n, sizeof(*values), "a norm", &values, err);
+    if (st == VD_OK) {
+        memcpy(values, tensor->data, n * sizeof(*values));
+        vd_awq_apply(scale, values, 1, n, true);
+        st = vd_job_put(j, values, n * sizeof(*values), err);
+    }
+    vd_free(values);
+    return st == VD_OK ? report(j, tensor, tensor->n_bytes, err) : st;
+}
+
 /* As convert_rows for a whole matrix of F32, its codes by GPTQ where that can be. */
 static vd_status convert_rounded(job *j, const vd_gguf_tensor *tensor, vd_piece *p, float *values,
                                  vd_err *err)
@@ -138,8 +160,9 @@ static vd_status convert_rounded(job *j, const vd_gguf_tensor *tensor, vd_piece 
     if (st == VD_OK)
         st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
     if (st == VD_OK)
-        st = vd_layered_round(j->layered, tensor->name, p->to, values, n_experts,
-                              n_rows / n_experts, p->n_cols, rows, p->dst_bytes, &rounded, err);
+        st = vd_layered_round(j->layered, tensor->name, p->to, scale_of(j, tensor).column,
+                              values, n_experts, n_rows / n_experts, p->n_cols, rows,
+                              p->dst_bytes, &rounded, err);
     vd_piece back = {.from = p->to, .to = VD_DTYPE_F32, .src = rows, .values = values,
                      .n_rows = n_rows, .n_cols = p->n_cols, .src_bytes = p->dst_bytes,
                      .scratch = p->scratch, .count = p->count};
@@ -173,6 +196,8 @@ static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p,
     if (st == VD_OK)
         st = vd_layered_prune(j->layered, tensor->name, values, n_experts, n_rows / n_experts,
                               p->n_cols, err);
+    if (st == VD_OK && j->awq != NULL)
+        vd_awq_apply(scale_of(j, tensor), values, n_rows, p->n_cols, false);
     p->from = VD_DTYPE_F32;
     p->src = (const unsigned char *)values;
     p->src_bytes = p->n_cols * sizeof(*values);
@@ -182,6 +207,9 @@ static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p,
         st = j->options->gptq ? convert_rounded(j, tensor, p, values, err)
                               : convert_rows(j, tensor, p, err);
     atomic_store(&p->n_zeros_before, atomic_load(&whole.n_zeros_before));
+    /* The layers behind are computed with the norms as they were. */
+    if (st == VD_OK && j->awq != NULL)
+        vd_awq_apply(scale_of(j, tensor), values, n_rows, p->n_cols, true);
     if (st == VD_OK)
         return vd_layered_keep(j->layered, tensor->name, values, err);
     vd_free(values);
@@ -196,6 +224,9 @@ static vd_status find_weights(job *j, const vd_gguf_tensor *tensor, vd_piece *p,
     if (j->layered == NULL)
         return VD_OK;
     vd_status st = vd_layered_importance(j->layered, tensor->name, n_experts, p->n_cols, ret, err);
+    const float *s = scale_of(j, tensor).column;
+    for (size_t i = 0; st == VD_OK && *ret != NULL && s != NULL && i < p->n_cols; i++)
+        (*ret)[i] /= s[i] * s[i];
     p->weights = st == VD_OK ? *ret : NULL;
     p->rows_per_weights = rows_of(tensor) / n_experts;
     j->n_weighted += p->weights != NULL;
@@ -401,6 +432,8 @@ static vd_status open_layers(job *j, const char *source, const char *target, vd_
     vd_free(folder);
     if (st == VD_OK && o->imatrix != NULL)
         st = check_imatrix(j, err);
+    if (st == VD_OK && o->awq)
+        st = vd_awq_create(j->gguf, j->entries, j->n_entries, o->awq_alpha, j->pool, &j->awq, err);
     if (st == VD_OK && o->save_imatrix != NULL)
         st = vd_imatrix_create(&j->saved, err);
     return st;
@@ -456,6 +489,15 @@ static vd_status run_imatrix(job *j, const char *source, vd_compress_result *ret
     return st;
 }
 
+/* The scales of the layer, which its norm needs before its matrices. */
+static vd_status enter_awq(job *j, const vd_mix_entry *entry, vd_err *err)
+{
+    if (j->awq == NULL || entry->layer < 0)
+        return VD_OK;
+    vd_status st = vd_layered_enter(j->layered, (size_t)entry->layer, err);
+    return st == VD_OK ? vd_awq_enter(j->awq, j->layered, (size_t)entry->layer, err) : st;
+}
+
 static vd_status run(job *j, const char *source, const char *target,
                      vd_compress_result *ret_result, vd_err *err)
 {
@@ -479,6 +521,10 @@ static vd_status run(job *j, const char *source, const char *target,
         if (st == VD_OK)
             st = save_importance(j, entry, err);
         if (st == VD_OK)
+            st = enter_awq(j, entry, err);
+        if (st == VD_OK && scale_of(j, entry->tensor).norm != NULL)
+            st = scale_norm(j, entry->tensor, err);
+        else if (st == VD_OK)
             st = is_copied(j, entry) ? copy_tensor(j, entry->tensor, err)
                                      : convert_tensor(j, entry, err);
         if (entry->tensor->stored == NULL) /* else it was expanded, into memory */
@@ -534,6 +580,7 @@ out:
     st = vd_job_say_kept(&j, st, err);
     vd_job_keep_end(&j, st == VD_OK);
     vd_gguf_out_free(j.out);
+    vd_awq_free(j.awq);
     vd_layered_free(j.layered);
     vd_imatrix_free(j.saved);
     vd_pool_free(j.pool);

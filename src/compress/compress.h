@@ -32,6 +32,8 @@ typedef struct vd_compress_options {
      * instead an importance file, which is enough for VD_PRUNE_WANDA (NULL: none). */
     vd_calib_options calib;
     const char *imatrix;
+    bool awq;                 /* columns scaled (awq.h); needs calib or imatrix */
+    double awq_alpha;         /* below 0: searched for */
     bool gptq;                /* codes by GPTQ where there is X^T X and a grid; needs calib */
     const char *save_imatrix; /* what the matrices read of the text goes there; NULL: nowhere */
     size_t n_threads; /* 0: one per core */

@@ -3,6 +3,7 @@
 #define VD_COMPRESS_COMPRESS_INTERNAL_H
 
 #include "base/pool.h"
+#include "compress/awq.h"
 #include "compress/compress.h"
 #include "compress/layered.h"
 #include "compress/resume.h"
@@ -20,6 +21,7 @@ typedef struct vd_compress_job {
     vd_layered *layered;  /* NULL: nothing is calibrated */
     size_t n_layer;       /* of the layers that it computes */
     uint64_t done, total; /* bytes of the source; with `layered`, chunks of the text and layers */
+    vd_awq *awq;          /* NULL: nothing is scaled */
     vd_imatrix *saved;    /* to be written; NULL: nobody wants it */
     size_t n_weighted;
     uint64_t n_edited, n_zeros_before, n_zeros_after;

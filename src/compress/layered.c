@@ -206,9 +206,9 @@ vd_status vd_layered_prune(vd_layered *l, vd_str name, float *values, size_t n_e
     return st;
 }
 
-vd_status vd_layered_round(vd_layered *l, vd_str name, uint32_t to, float *values,
-                           size_t n_experts, size_t n_rows, size_t n_cols, unsigned char *rows,
-                           size_t row_bytes, bool *ret_rounded, vd_err *err)
+vd_status vd_layered_round(vd_layered *l, vd_str name, uint32_t to, const float *scale,
+                           float *values, size_t n_experts, size_t n_rows, size_t n_cols,
+                           unsigned char *rows, size_t row_bytes, bool *ret_rounded, vd_err *err)
 {
     const vd_grid *grid = vd_grid_of(to);
     vd_moments *m = moments_of(l, name, 0, n_cols);
@@ -216,7 +216,7 @@ vd_status vd_layered_round(vd_layered *l, vd_str name, uint32_t to, float *value
     if (grid == NULL || n_experts != 1 || m == NULL || m->gram == NULL || m->n_tokens == 0)
         return VD_OK;
     vd_status st = vd_calibrated_round(&l->calibrated, grid, l->prune.method != VD_PRUNE_NONE, m,
-                                       values, n_rows, rows, row_bytes, err);
+                                       scale, values, n_rows, rows, row_bytes, err);
     *ret_rounded = st == VD_OK;
     l->n_rounded += st == VD_OK;
     return st;

@@ -63,11 +63,12 @@ VD_NODISCARD vd_status vd_layered_prune(vd_layered *layered, vd_str name, float 
                                         vd_err *err);
 /* GPTQ of the matrix, whose new rows [n_experts * n_rows, row_bytes] of type `to` the encoder has
  * made: better codes, where there is a grid (grid.h) and X^T X is known, not so of experts; values
- * become what GPTQ makes of them. *ret_rounded: whether there was. */
+ * become what GPTQ makes of them. scale[n_cols]: the matrix's new inputs are divided by it, NULL:
+ * they are not. *ret_rounded: whether there was. */
 VD_NODISCARD vd_status vd_layered_round(vd_layered *layered, vd_str name, uint32_t to,
-                                        float *values, size_t n_experts, size_t n_rows,
-                                        size_t n_cols, unsigned char *rows, size_t row_bytes,
-                                        bool *ret_rounded, vd_err *err);
+                                        const float *scale, float *values, size_t n_experts,
+                                        size_t n_rows, size_t n_cols, unsigned char *rows,
+                                        size_t row_bytes, bool *ret_rounded, vd_err *err);
 vd_layered_report vd_layered_report_of(const vd_layered *layered);
 /* What has become of it; taken over (vd_free). */
 VD_NODISCARD vd_status vd_layered_keep(vd_layered *layered, vd_str name, float *values,

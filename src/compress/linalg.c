@@ -13,6 +13,9 @@
 typedef void (*syrk_fn)(const char *uplo, const char *trans, const int *n, const int *k,
                         const double *alpha, const double *a, const int *lda, const double *beta,
                         double *c, const int *ldc);
+typedef void (*syrk_f32_fn)(const char *uplo, const char *trans, const int *n, const int *k,
+                            const float *alpha, const float *a, const int *lda, const float *beta,
+                            float *c, const int *ldc);
 typedef void (*gemm_fn)(const char *transa, const char *transb, const int *m, const int *n,
                         const int *k, const double *alpha, const double *a, const int *lda,
                         const double *b, const int *ldb, const double *beta, double *c,
@@ -22,6 +25,7 @@ typedef void (*potr_fn)(const char *uplo, const int *n, double *a, const int *ld
 struct vd_linalg {
     void *library[2]; /* the second: LAPACK, where it is not in the first */
     syrk_fn syrk;
+    syrk_f32_fn syrk_f32;
     gemm_fn gemm;
     potr_fn factor, invert;
 };
@@ -36,17 +40,19 @@ static void *find(const vd_linalg *l, const char *name)
     return NULL;
 }
 
-/* Whether all four are there. */
+/* Whether all five are there. */
 static bool open_libraries(vd_linalg *l, const char *blas, const char *lapack)
 {
     l->library[0] = dlopen(blas, RTLD_NOW | RTLD_LOCAL);
     l->library[1] = lapack != NULL ? dlopen(lapack, RTLD_NOW | RTLD_LOCAL) : NULL;
     /* A pointer to an object becomes one to a function: POSIX allows it for dlsym. */
     *(void **)&l->syrk = find(l, "dsyrk_");
+    *(void **)&l->syrk_f32 = find(l, "ssyrk_");
     *(void **)&l->gemm = find(l, "dgemm_");
     *(void **)&l->factor = find(l, "dpotrf_");
     *(void **)&l->invert = find(l, "dpotri_");
-    return l->syrk != NULL && l->gemm != NULL && l->factor != NULL && l->invert != NULL;
+    return l->syrk != NULL && l->syrk_f32 != NULL && l->gemm != NULL &&
+           l->factor != NULL && l->invert != NULL;
 }
 
 static void close_libraries(vd_linalg *l)
@@ -92,6 +98,14 @@ void vd_linalg_gram(const vd_linalg *l, double *h, size_t n, const double *x, si
     const double one = 1;
     if (n > 0 && t > 0)
         l->syrk("U", "N", &order, &k, &one, x, &order, &one, h, &order);
+}
+
+void vd_linalg_gram_f32(const vd_linalg *l, float *h, size_t n, const float *x, size_t t)
+{
+    const int order = (int)n, k = (int)t;
+    const float one = 1, zero = 0;
+    if (n > 0 && t > 0)
+        l->syrk_f32("U", "N", &order, &k, &one, x, &order, &zero, h, &order);
 }
 
 void vd_linalg_mirror(double *h, size_t n)

@@ -15,42 +15,42 @@
 enum { BLOCK = 128 };
 static const double damping_most = 1e4 * (1 - 1e-9); /* powers of ten are not exact */
 
-static double diagonal_mean(const double *gram, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += gram[i * n + i];
-    return n > 0 ? sum / (double)n : 0;
-}
-
 static size_t column_of(const vd_obs *obs, size_t i)
 {
     return obs->order != NULL ? obs->order[i] : i;
 }
 
+typedef struct inputs {
+    const double *gram;
+    const float *scale;
+} inputs;
+
 /* gram's value for the i-th and j-th column in order; inputs that were always zero count as one. */
-static double gram_at(const vd_obs *obs, const double *gram, size_t i, size_t j)
+static double gram_at(const vd_obs *obs, const inputs *in, size_t i, size_t j)
 {
     size_t row = column_of(obs, i), col = column_of(obs, j);
-    return row == col && obs->dead[row] ? 1 : gram[row * obs->n + col];
+    if (row == col && obs->dead[row])
+        return 1;
+    double value = in->gram[row * obs->n + col];
+    return in->scale != NULL ? value / ((double)in->scale[row] * (double)in->scale[col]) : value;
 }
 
 /* upper = the factor of (gram + add)^-1; whether there is one. */
-static bool try_factor(const vd_linalg *linalg, const double *gram, double add, const vd_obs *obs)
+static bool try_factor(const vd_linalg *linalg, const inputs *in, double add, const vd_obs *obs)
 {
     size_t n = obs->n;
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++)
-            obs->upper[i * n + j] = gram_at(obs, gram, i, j) + (i == j ? add : 0);
+            obs->upper[i * n + j] = gram_at(obs, in, i, j) + (i == j ? add : 0);
     return vd_linalg_invert(linalg, obs->upper, n) && vd_linalg_upper_factor(linalg, obs->upper, n);
 }
 
 /* Where even that fails: the columns know nothing of each other. */
-static void factor_diagonal(const double *gram, double add, const vd_obs *obs)
+static void factor_diagonal(const inputs *in, double add, const vd_obs *obs)
 {
     memset(obs->upper, 0, obs->n * obs->n * sizeof(*obs->upper));
     for (size_t i = 0; i < obs->n; i++)
-        obs->upper[i * obs->n + i] = 1 / sqrt(gram_at(obs, gram, i, i) + add);
+        obs->upper[i * obs->n + i] = 1 / sqrt(gram_at(obs, in, i, i) + add);
 }
 
 typedef struct sized {
@@ -66,52 +66,61 @@ static int by_falling_size(const void *a, const void *b)
     return x->column < y->column ? -1 : 1;
 }
 
-static vd_status make_order(const double *gram, size_t n, size_t **ret_order, vd_err *err)
+static double diagonal_mean(const vd_obs *obs, const inputs *in)
 {
+    double sum = 0;
+    for (size_t i = 0; i < obs->n; i++)
+        sum += gram_at(obs, in, i, i);
+    return obs->n > 0 ? sum / (double)obs->n : 0;
+}
+
+static vd_status make_order(const vd_obs *obs, const inputs *in, size_t **ret_order, vd_err *err)
+{
+    size_t n = obs->n, *order = NULL;
     sized *all = NULL;
     vd_status st = vd_alloc_array(n, sizeof(*all), "an order", &all, err);
     if (st == VD_OK)
-        st = vd_alloc_array(n, sizeof(**ret_order), "an order", ret_order, err);
+        st = vd_alloc_array(n, sizeof(*order), "an order", &order, err);
     if (st == VD_OK) {
         for (size_t i = 0; i < n; i++)
-            all[i] = (sized){gram[i * n + i], i};
+            all[i] = (sized){gram_at(obs, in, i, i), i};
         qsort(all, n, sizeof(*all), by_falling_size);
         for (size_t i = 0; i < n; i++)
-            (*ret_order)[i] = all[i].column;
+            order[i] = all[i].column;
+        *ret_order = order;
     }
     vd_free(all);
     return st;
 }
 
 vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping, bool by_size,
-                      vd_obs *ret_obs, vd_err *err)
+                      const float *scale, vd_obs *ret_obs, vd_err *err)
 {
+    const inputs in = {gram, scale};
     vd_obs obs = {.n = n, .damping = damping};
     vd_linalg_mirror(gram, n);
     for (size_t i = 0; i < n * n; i++)
         if (!isfinite(gram[i]))
             return VD_FAIL(err, VD_ERR_FORMAT, "the inputs %zu and %zu of a product are no "
                            "numbers to work with", i / n, i % n);
-    size_t n_all, n_dead = 0;
+    size_t n_all;
     if (!vd_mul_size(n, n, &n_all))
         return VD_FAIL(err, VD_ERR_NOMEM, "a matrix of %zu by %zu is too large", n, n);
     vd_status st = vd_alloc_array(n_all, sizeof(double), "an inverse", &obs.upper, err);
     if (st == VD_OK)
         st = vd_alloc_array(n, sizeof(bool), "dead inputs", &obs.dead, err);
+    for (size_t i = 0; st == VD_OK && i < n; i++)
+        obs.dead[i] = gram[i * n + i] == 0;
     if (st == VD_OK && by_size)
-        st = make_order(gram, n, &obs.order, err);
+        st = make_order(&obs, &in, &obs.order, err);
     if (st != VD_OK) {
         vd_obs_done(&obs);
         return st;
     }
-    for (size_t i = 0; i < n; i++) {
-        obs.dead[i] = gram[i * n + i] == 0;
-        n_dead += obs.dead[i];
-    }
-    double mean = diagonal_mean(gram, n) + (n > 0 ? (double)n_dead / (double)n : 0);
-    while (!try_factor(linalg, gram, obs.damping * mean, &obs)) {
+    double mean = diagonal_mean(&obs, &in);
+    while (!try_factor(linalg, &in, obs.damping * mean, &obs)) {
         if (obs.damping >= damping_most) {
-            factor_diagonal(gram, damping * mean, &obs);
+            factor_diagonal(&in, damping * mean, &obs);
             obs.diagonal = true;
             break;
         }

@@ -82,6 +82,7 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
         vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
                           .seq = w->seqs, .input = input, .input_ctx = w, .part = &part};
         vd_forward_run(w->forward, &batch);
+        vd_walk_add_grams(w);
         if (!all_finite(part.x, ctx * c))
             st = VD_FAIL(err, VD_ERR_FORMAT, "layer %zu computes what is no number", w->layer);
         else if (w->options.progress != NULL &&
@@ -158,14 +159,9 @@ static vd_status embed(vd_walk *w, vd_err *err)
 static vd_status make_buffers(vd_walk *w, vd_err *err)
 {
     const vd_hparams *hp = &w->model->hp;
-    size_t ctx = w->calib.ctx, n_ff = VD_MAX(hp->n_ff, VD_MAX(hp->moe.n_ff, hp->moe.n_ff_shared));
-    size_t widest = VD_MAX(VD_MAX(hp->n_embd, n_ff), hp->n_head * hp->head_dim), n_wide;
-    if (!vd_mul_size(ctx, widest, &n_wide))
-        return VD_FAIL(err, VD_ERR_LIMIT, "chunks of %zu tokens are too long", ctx);
+    size_t ctx = w->calib.ctx;
     w->n_slots = SLOT_EXPERTS + 2 * hp->moe.n_experts;
     vd_status st = vd_alloc_array(w->n_slots, sizeof(*w->slot), "moments", &w->slot, err);
-    if (st == VD_OK)
-        st = vd_alloc_array(n_wide, sizeof(double), "an input", &w->wide, err);
     if (st == VD_OK)
         st = vd_alloc_array(ctx, sizeof(*w->pos), "positions", &w->pos, err);
     if (st == VD_OK)
@@ -237,7 +233,9 @@ void vd_walk_free(vd_walk *w)
         vd_kv_seq_done(w->kv, &w->seq);
     vd_kv_free(w->kv);
     vd_free(w->slot);
-    vd_free(w->wide);
+    for (size_t i = 0; i < SLOT_EXPERTS; i++)
+        vd_free(w->kept[i].x);
+    vd_free(w->gram);
     vd_free(w->pos);
     vd_free(w->seqs);
     vd_free(w->experts);

@@ -32,7 +32,12 @@ struct vd_walk {
     bool passed;             /* x is behind the layer already */
     vd_moments *slot;        /* [n_slots] */
     size_t n_slots;
-    double *wide;            /* [ctx, widest] one input in double precision */
+    struct {                 /* inputs of the chunk, until the pass over it is done */
+        float *x;            /* [ctx, width] */
+        size_t n;
+    } kept[SLOT_EXPERTS];
+    float *gram;             /* [width, width] of one of them */
+    size_t gram_width;
     changed *changes;
     vd_layer now;            /* the layer with those */
     vd_ffn *experts;         /* [E] of it, or NULL */
@@ -45,6 +50,8 @@ VD_NODISCARD vd_status vd_walk_prepare_moments(vd_walk *walk, vd_err *err);
 /* Adds what a product reads to the moments: a vd_input_fn, ctx the walk. */
 void vd_walk_on_input(void *ctx, const vd_dense *dense, const float *x, size_t n, size_t width,
                       size_t ld_x);
+/* X^T X of the inputs of a chunk; after its pass, so that BLAS has the processor for itself. */
+void vd_walk_add_grams(vd_walk *walk);
 /* The changed values of a layer that is over. */
 void vd_walk_drop_changes(vd_walk *walk);
 

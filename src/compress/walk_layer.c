@@ -1,6 +1,7 @@
 /* walk_layer.c - see walk.h: what the products of a layer read, and the values of its matrices. */
 #include "compress/walk_internal.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -51,7 +52,7 @@ static void each_dense(vd_layer *layer, size_t n_experts, dense_fn fn, void *ctx
 static vd_status prepare_slot(vd_walk *w, size_t index, size_t n, vd_err *err)
 {
     vd_moments *m = &w->slot[index];
-    size_t n_all;
+    size_t n_all, n_kept;
     bool gram = w->options.gram && index < SLOT_EXPERTS;
     m->n_tokens = 0;
     if (m->square != NULL && m->n == n) {
@@ -63,11 +64,22 @@ static vd_status prepare_slot(vd_walk *w, size_t index, size_t n, vd_err *err)
     vd_free(m->square);
     vd_free(m->gram);
     *m = (vd_moments){.n = n};
-    if (!vd_mul_size(n, n, &n_all))
+    if (!vd_mul_size(n, n, &n_all) || !vd_mul_size(n, w->calib.ctx, &n_kept))
         return VD_FAIL(err, VD_ERR_LIMIT, "inputs of %zu values are too wide", n);
     vd_status st = vd_alloc_array(n, sizeof(double), "moments", &m->square, err);
     if (st == VD_OK && gram)
         st = vd_alloc_array(n_all, sizeof(double), "moments", &m->gram, err);
+    if (st != VD_OK || !gram)
+        return st;
+    vd_free(w->kept[index].x);
+    w->kept[index].x = NULL;
+    st = vd_alloc_array(n_kept, sizeof(float), "inputs", &w->kept[index].x, err);
+    if (st == VD_OK && n > w->gram_width) {
+        vd_free(w->gram);
+        w->gram = NULL;
+        w->gram_width = n;
+        st = vd_alloc_array(n_all, sizeof(float), "moments", &w->gram, err);
+    }
     return st;
 }
 
@@ -102,12 +114,27 @@ void vd_walk_on_input(void *ctx, const vd_dense *dense, const float *x, size_t n
         for (size_t i = 0; i < width; i++) {
             double value = (double)x[t * ld_x + i];
             m->square[i] += value * value;
-            if (m->gram != NULL)
-                w->wide[t * width + i] = value;
         }
     m->n_tokens += n;
-    if (m->gram != NULL)
-        vd_linalg_gram(w->linalg, m->gram, width, w->wide, n);
+    if (m->gram == NULL)
+        return;
+    assert(w->kept[index].n + n <= w->calib.ctx);
+    for (size_t t = 0; t < n; t++)
+        memcpy(w->kept[index].x + w->kept[index].n++ * width, x + t * ld_x, width * sizeof(*x));
+}
+
+void vd_walk_add_grams(vd_walk *w)
+{
+    for (size_t slot = 0; slot < SLOT_EXPERTS; slot++) {
+        vd_moments *m = &w->slot[slot];
+        if (w->kept[slot].n == 0)
+            continue;
+        vd_linalg_gram_f32(w->linalg, w->gram, m->n, w->kept[slot].x, w->kept[slot].n);
+        for (size_t i = 0; i < m->n; i++)
+            for (size_t k = 0; k <= i; k++)
+                m->gram[i * m->n + k] += (double)w->gram[i * m->n + k];
+        w->kept[slot].n = 0;
+    }
 }
 
 vd_status vd_walk_prepare_moments(vd_walk *w, vd_err *err)

@@ -236,7 +236,7 @@ const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t
         st = vd_pool_create(2, &pool, &err);
     if (st == VD_OK) {
         vd_linalg_gram(linalg, gram, n, x, t);
-        st = vd_obs_init(linalg, gram, n, 0.01, false, &obs, &err);
+        st = vd_obs_init(linalg, gram, n, 0.01, false, NULL, &obs, &err);
     }
     if (st == VD_OK)
         st = vd_obs_run(linalg, pool, &obs, &options, w, n_rows, &err);
@@ -275,7 +275,7 @@ const char *test_gptq(const double *x, size_t t, double *w, size_t n_rows, size_
                 row[i] = (float)w[r * n + i];
             vd_encode_row((vd_dtype)dtype, row, mean, rows + r * row_bytes, n);
         }
-        st = vd_obs_init(linalg, gram, n, 0.01, by_size != 0, &obs, &err);
+        st = vd_obs_init(linalg, gram, n, 0.01, by_size != 0, NULL, &obs, &err);
     }
     if (st == VD_OK)
         st = vd_gptq_run(linalg, pool, &obs, vd_grid_of(dtype), keep_zeros != 0, w, n_rows, rows,

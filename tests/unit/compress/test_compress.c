@@ -149,6 +149,8 @@ static void nor_does_one_of_a_calibration(void **state)
     assert_true(result.n_weighted > 0);
     options.save_imatrix = NULL;
     options.gptq = repairs;
+    options.awq = true;
+    options.awq_alpha = -1;
     fail_every_allocation(&options, 3);
     options = (vd_compress_options){.type = options.type, .n_threads = 1, .imatrix = saved,
                                     .edit.prune = {.method = VD_PRUNE_WANDA, .keep = 0.5}};
@@ -171,7 +173,7 @@ static void damping_grows_until_there_is_an_inverse(void **state)
         skip();
     for (size_t i = 0; i < VD_COUNT(cases); i++) {
         double gram[4] = {1, 0, cases[i].corner, 1}, d = cases[i].damping;
-        assert_int_equal(vd_obs_init(linalg, gram, 2, 0.01, i == 1, &obs, &err), VD_OK);
+        assert_int_equal(vd_obs_init(linalg, gram, 2, 0.01, i == 1, NULL, &obs, &err), VD_OK);
         assert_true(fabs(obs.damping / d - 1) < 1e-9);
         assert_int_equal(obs.diagonal, cases[i].diagonal);
         /* U^T U = (H + damping)^-1, or of the diagonal alone */
@@ -181,7 +183,7 @@ static void damping_grows_until_there_is_an_inverse(void **state)
         vd_obs_done(&obs);
     }
     double bad[4] = {1, 0, NAN, 1};
-    assert_int_equal(vd_obs_init(linalg, bad, 2, 0.01, false, &obs, &err), VD_ERR_FORMAT);
+    assert_int_equal(vd_obs_init(linalg, bad, 2, 0.01, false, NULL, &obs, &err), VD_ERR_FORMAT);
     vd_linalg_close(linalg);
 }
 
