@@ -201,6 +201,49 @@ def test_weights_trained_to_few_values_are_kept_exactly(encode, name, codes):
     assert np.array_equal(raw, llama_cpp.encode_rows(ALL[name], x))
 
 
+FEW = {"TQ1_0": 256, "TQ2_0": 256, "Q2_0": 64, "Q1_0": 128}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_weights_trained_to_few_values_are_kept_whatever_they_count(encode, name):
+    rng = np.random.default_rng(3)
+    scale = rng.uniform(0.01, 1, (ROWS, 1)).astype(np.float16).astype(np.float32)
+    x = rng.choice([-1, 1] if name == "Q1_0" else [-1, 0, 1], (ROWS, 512)) * scale
+    w = np.exp(3 * rng.standard_normal(512))
+    w[::7] = 0
+    assert np.array_equal(encode(ALL[name], x, w), encode(ALL[name], x))
+
+
+def least_error(name, x, w):
+    """Of one block, over all scales; of Q2_0 over many, both signs of each."""
+    size = np.abs(x)
+    if name == "Q1_0":
+        return (w * (size - (w * size).sum() / w.sum()) ** 2).sum()
+    if name == "Q2_0":
+        scales = size.max() * np.geomspace(0.05, 1.5, 3000)
+        scales = np.concatenate([scales, -scales])[:, None]
+        return (w * (x - scales * np.clip(np.rint(x / scales), -1, 2)) ** 2).sum(axis=1).min()
+    order = np.argsort(-size)
+    fall = np.cumsum((w * size)[order]) ** 2 / np.cumsum(w[order])
+    return (w * x**2).sum() - fall.max()
+
+
+@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_few_values_have_the_scale_of_least_error(encode, name, weighted):
+    rng = np.random.default_rng(12)
+    x = rng.standard_t(4, (24, FEW[name])).astype(np.float32)
+    w = np.exp(rng.standard_normal(FEW[name])) if weighted else np.ones(FEW[name])
+    raw = encode(ALL[name], x, w if weighted else None)
+    left = x - llama_cpp.decode_blocks(ALL[name], raw).reshape(x.shape).astype(np.float64)
+    least = np.array([least_error(name, row, w) for row in x.astype(np.float64)])
+    error = (w * left**2).sum(axis=1)
+    assert (error >= 0.995 * least).all()
+    if name != "Q2_0":
+        assert (error <= 1.0001 * least).all()
+    assert error.sum() <= 1.005 * least.sum()
+
+
 @pytest.mark.parametrize("kind", ["twice", "minus twice"])
 def test_q2_0_uses_its_fourth_value_on_either_side(encode, kind):
     rng = np.random.default_rng(4)

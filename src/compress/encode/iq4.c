@@ -13,8 +13,8 @@ static const float levels[] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                1,    13,   25,  38,  53,  69,  89,  113};
 
 static const vd_scale_family family = {.sub = SUB, .s_min = -32, .s_max = 31, .low = -127,
-                                       .high = 113, .levels = levels, .step = 6, .n_windows = 2,
-                                       .n_starts = 3};
+                                       .high = 113, .levels = levels, .step = 6, .below = 3,
+                                       .n_ranges = 2, .n_windows = 2, .n_starts = 3};
 
 static unsigned code_of(float level)
 {

@@ -2,7 +2,8 @@
 #include "compress/encode/scales.h"
 
 static const vd_scale_family family = {.sub = 16, .s_min = -32, .s_max = 31, .low = -4, .high = 3,
-                                       .step = 0.4f, .n_windows = 2, .n_starts = 3};
+                                       .step = 0.4f, .below = 3, .n_ranges = 2,
+                                       .n_windows = 2, .n_starts = 3};
 
 VD_ENCODER(vd_encode_q3_k)
 {

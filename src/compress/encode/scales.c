@@ -2,8 +2,8 @@
  * scales.c - the search of scales.h, coordinate descent as in affine.c.
  *
  * (1) For each sub-block alone the best real scale of either sign: levels reach further on one
- * side. Eight scales to each side of both are tried at once, refitted by least squares, and the
- * values rounded anew. (2) d so that the largest of those fits the range of S. (3) For each
+ * side. Eight scales for each end of the levels are tried at once, refitted by least squares, and
+ * the values rounded anew. (2) d so that the largest of those fits the range of S. (3) For each
  * sub-block the best S around both, by the true error. (4) d by least squares for the S and levels
  * chosen, rounded to f16. (3) and (4) repeat while the error falls, from several d of step (2).
  */
@@ -11,7 +11,7 @@
 
 #include "kernels/kernels.h"
 
-enum { PASSES = 4, LLOYD = 1, HALF = VD_FIT_LANES / 2, RANGES = 2, BELOW = 3 };
+enum { PASSES = 4, LLOYD = 1, HALF = VD_FIT_LANES / 2 };
 
 typedef struct part {
     const float *x, *w;
@@ -46,10 +46,10 @@ static void best_alone(const vd_kernels *k, const vd_scale_family *f, part *p)
         extreme = fabsf(p->x[i]) > fabsf(extreme) ? p->x[i] : extreme;
     if (extreme == 0.0f)
         return;
-    for (int range = 0; range < RANGES; range++) {
+    for (int range = 0; range < f->n_ranges; range++) {
         for (int j = 0; j < VD_FIT_LANES; j++) {
             float end = j < HALF ? f->low : f->high;
-            float steps = f->step * (float)(j % HALF + HALF * range - BELOW);
+            float steps = f->step * (float)(j % HALF + HALF * range - f->below);
             fit.inverse[j] = (end < 0.0f ? end - steps : end + steps) / extreme;
         }
         for (int pass = 0; pass <= LLOYD; pass++) {
@@ -173,7 +173,7 @@ void vd_scale_search(const vd_scale_family *f, const float *x, const float *give
 float vd_scale_single(const vd_scale_family *f, const float *x, const float *w, float *ret_level)
 {
     part p = {.x = x, .w = w};
-    float best = INFINITY, best_d = 0, level[32];
+    float best = INFINITY, best_d = 0, level[64];
     best_alone(vd_kernels_get(), f, &p);
     for (int side = 0; side < 2; side++) {
         float d = side == 0 ? p.positive : p.negative;

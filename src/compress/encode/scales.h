@@ -9,11 +9,13 @@
 #include "compress/encode/super.h"
 
 typedef struct vd_scale_family {
-    int sub;             /* values per sub-block: 16 or 32 */
+    int sub;             /* values per sub-block: 16 or 32; of a single block up to 64 */
     int s_min, s_max;    /* of S, either sign */
     float low, high;     /* the extreme levels */
     const float *levels; /* the VD_FIT_LEVELS levels, or NULL: all whole numbers */
     float step;          /* of the search for a scale, in levels */
+    int below;           /* how many of its steps are below an extreme level, */
+    int n_ranges;        /* of so many times eight in all */
     int n_windows;       /* of the search for S, sixteen each: 1 or 2 */
     int n_starts;        /* of d: 1 to 5 */
 } vd_scale_family;

@@ -15,8 +15,10 @@ static float stored_min(float value)
     return vd_round_f16(vd_clamp(value, -65504.0f, 65504.0f));
 }
 
-static const vd_scale_family symmetric_16 = {.sub = SUB, .low = -8, .high = 7, .step = 0.3f};
-static const vd_scale_family symmetric_32 = {.sub = SUB, .low = -16, .high = 15, .step = 0.4f};
+static const vd_scale_family symmetric_16 = {.sub = SUB, .low = -8, .high = 7,
+                                             .step = 0.3f, .below = 3, .n_ranges = 2};
+static const vd_scale_family symmetric_32 = {.sub = SUB, .low = -16, .high = 15,
+                                             .step = 0.4f, .below = 3, .n_ranges = 2};
 static const vd_affine_family affine_16 = {.sub = SUB, .top = 15, .step = 0.1f};
 static const vd_affine_family affine_32 = {.sub = SUB, .top = 31, .step = 0.1f};
 
