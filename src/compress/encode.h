@@ -22,7 +22,8 @@ float vd_encode_max(vd_dtype dtype);
 
 /* n values, a multiple of the block, all finite and none above vd_encode_max, to n / block blocks.
  * w[n]: how much the square of each value's error counts, finite and not negative; NULL: as the
- * type's file says. Where nothing is searched for (floats, Q8_0) and in MXFP4 w changes nothing. dst need not be aligned. */
+ * type's file says. Where nothing is searched for (floats, Q8_0) and in MXFP4 w changes
+ * nothing. dst need not be aligned. */
 void vd_encode_row(vd_dtype dtype, const float *x, const float *w, void *dst, size_t n);
 
 /* Threads of a pool flush denormals to zero, which changes scales: each thread that encodes does so

@@ -11,8 +11,8 @@
  * others.
  *
  * For Q1_0 the best scale is the weighted mean of all magnitudes (Rastegari et al., XNOR-Net,
- * 2016); where all count alike that is llama.cpp's. Q2_0 knows a fourth value, twice the scale, on one
- * side: both sides are searched (scales.h).
+ * 2016); where all count alike that is llama.cpp's. Q2_0 knows a fourth value, twice the scale, on
+ * one side: both sides are searched (scales.h).
  */
 #include <math.h>
 #include <stdlib.h>
