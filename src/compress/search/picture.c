@@ -92,17 +92,17 @@ static double nice_step(double span, double n)
 static void draw_axes(const frame *f, const char *what, vd_buf *out)
 {
     double step = nice_step(f->high_x - f->low_x, 7);
-    for (double mb = ceil(f->low_x / step) * step; mb <= f->high_x; mb += step) {
-        double x = x_of(f, mb);
+    long first = lround(ceil(f->low_x / step)), last = lround(floor(f->high_x / step));
+    for (long i = first; i <= last; i++) {
+        double x = x_of(f, (double)i * step);
         vd_buf_printf(out, "<path class=\"grid\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" "
                       "text-anchor=\"middle\">%g</text>\n", x, TOP, BOTTOM, x, BOTTOM + 20,
-                      round(mb / step) * step);
+                      (double)i * step);
     }
-    for (double power = f->low_y; power <= f->high_y; power++) {
-        double y = y_of(f, pow(10, power));
+    for (long i = lround(f->low_y); i <= lround(f->high_y); i++) {
+        double nats = pow(10, (double)i), y = y_of(f, nats);
         vd_buf_printf(out, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" "
-                      "text-anchor=\"end\">%g</text>\n", LEFT, y, RIGHT, LEFT - 8, y + 4,
-                      pow(10, power));
+                      "text-anchor=\"end\">%g</text>\n", LEFT, y, RIGHT, LEFT - 8, y + 4, nats);
     }
     vd_buf_printf(out, "<path class=\"axis\" fill=\"none\" d=\"M%d %dV%dH%d\"/>\n"
                   "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">file size, megabytes</text>\n"
