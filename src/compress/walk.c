@@ -75,7 +75,7 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
     vd_status st = vd_alloc_array(ctx * c, sizeof(float), "a chunk", &scratch, err);
     for (size_t i = 0; st == VD_OK && i < n_all; i++) {
         float *x = w->x + i * ctx * c;
-        if (!keep)
+        if (!keep || w->options.passed != NULL)
             memcpy(scratch, x, ctx * c * sizeof(float));
         vd_model_part part = {.first = w->layer, .end = w->layer + 1, .layer = &w->now,
                               .x = keep ? x : scratch};
@@ -83,6 +83,8 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
                           .seq = w->seqs, .input = input, .input_ctx = w, .part = &part};
         vd_forward_run(w->forward, &batch);
         vd_walk_add_grams(w);
+        if (keep && w->options.passed != NULL)
+            w->options.passed(w->options.passed_ctx, w->layer, scratch, x, ctx);
         if (!all_finite(part.x, ctx * c))
             st = VD_FAIL(err, VD_ERR_FORMAT, "layer %zu computes what is no number", w->layer);
         else if (w->options.progress != NULL &&

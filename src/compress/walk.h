@@ -38,6 +38,10 @@ typedef struct vd_walk_options {
     /* As vd_compress_options.progress: called between chunks; false ends it. */
     bool (*progress)(void *ctx, size_t layer, size_t done, size_t total);
     void *ctx;
+    /* What n tokens [n, C] were before a layer and behind it, when vd_walk_next has them pass: a
+     * chunk at a time. NULL: nobody asks. */
+    void (*passed)(void *ctx, size_t layer, const float *in, const float *out, size_t n);
+    void *passed_ctx;
 } vd_walk_options;
 
 /* path: the model. pool and linalg (NULL without `gram`) are borrowed. */

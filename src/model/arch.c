@@ -11,6 +11,7 @@ static const vd_arch *const architectures[] = {
     &vd_arch_llama,
     &vd_arch_bert,
     &vd_arch_command_r,
+    &vd_arch_deci,
     &vd_arch_gemma2,
     &vd_arch_gemma3,
     &vd_arch_gpt2,

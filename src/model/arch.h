@@ -16,6 +16,7 @@ typedef struct vd_arch {
 
 extern const vd_arch vd_arch_bert;
 extern const vd_arch vd_arch_command_r;
+extern const vd_arch vd_arch_deci;
 extern const vd_arch vd_arch_gemma2;
 extern const vd_arch vd_arch_gemma3;
 extern const vd_arch vd_arch_gpt2;

@@ -34,10 +34,10 @@ static void store_position(vd_worker *w, size_t index, size_t token, size_t head
     vd_forward *f = w->f;
     const vd_hparams *hp = &w->m->hp;
     const vd_layer *layer = &w->m->layer[index];
-    size_t d = hp->head_dim, group = hp->n_head / hp->n_kv_head;
+    size_t d = hp->head_dim, group = layer->n_head / layer->n_kv_head;
     for (size_t h = head * group; h < (head + 1) * group; h++)
-        prepare_head(w, layer, &layer->q_norm, h, token, f->q + (token * hp->n_head + h) * d);
-    float *key = f->k + (token * hp->n_kv_head + head) * d;
+        prepare_head(w, layer, &layer->q_norm, h, token, f->q + (token * layer->n_head + h) * d);
+    float *key = f->k + (token * layer->n_kv_head + head) * d;
     prepare_head(w, layer, &layer->k_norm, head, token, key);
     size_t pos = w->pass->batch->pos[token];
     size_t page = w->pass->batch->seq[token]->page[pos / VD_KV_PAGE_TOKENS];
@@ -45,7 +45,7 @@ static void store_position(vd_worker *w, size_t index, size_t token, size_t head
                 pos % VD_KV_PAGE_TOKENS * vd_kv_row_stride(f->kv);
     vd_dtype dtype = vd_kv_dtype(f->kv);
     w->kn->store_kv(dtype, key, vd_kv_keys(f->kv, index, head) + at, d);
-    w->kn->store_kv(dtype, f->v + (token * hp->n_kv_head + head) * d,
+    w->kn->store_kv(dtype, f->v + (token * layer->n_kv_head + head) * d,
                     vd_kv_values(f->kv, index, head) + at, d);
 }
 
@@ -55,13 +55,14 @@ static void attend(vd_worker *w, size_t index, size_t token, size_t n, size_t he
     vd_forward *f = w->f;
     const vd_hparams *hp = &w->m->hp;
     const vd_batch *batch = w->pass->batch;
-    size_t d = hp->head_dim, group = hp->n_head / hp->n_kv_head;
-    size_t at = (token * hp->n_head + head * group) * d;
+    const vd_layer *layer = &w->m->layer[index];
+    size_t d = hp->head_dim, group = layer->n_head / layer->n_kv_head;
+    size_t at = (token * layer->n_head + head * group) * d;
     vd_attn args = {
         .q = f->q + at,
         .out = f->attn + at,
         .n_q = n,
-        .ld_q = hp->n_head * d,
+        .ld_q = layer->n_head * d,
         .n_group = group,
         .head_dim = d,
         .k_base = vd_kv_keys(f->kv, index, head),
@@ -72,7 +73,7 @@ static void attend(vd_worker *w, size_t index, size_t token, size_t n, size_t he
         .page_tokens = VD_KV_PAGE_TOKENS,
         .n_kv = f->n_kv[token + n - 1],
         .causal = !hp->block.encoder,
-        .window = w->m->layer[index].local ? hp->window : 0,
+        .window = layer->local ? hp->window : 0,
         .kv_dtype = vd_kv_dtype(f->kv),
         .scale = hp->attn_scale,
         .softcap = hp->attn_softcap,
@@ -84,8 +85,7 @@ static void attend(vd_worker *w, size_t index, size_t token, size_t n, size_t he
 /* Norms over all heads of a token together. */
 static void norm_widths(vd_worker *w, const vd_layer *layer)
 {
-    const vd_hparams *hp = &w->m->hp;
-    size_t q = hp->n_head * hp->head_dim, k = hp->n_kv_head * hp->head_dim, begin, end;
+    size_t d = w->m->hp.head_dim, q = layer->n_head * d, k = layer->n_kv_head * d, begin, end;
     vd_pool_range(w->n_tokens, 1, w->thread, w->n_threads, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         vd_pass_norm_row(w, &layer->q_norm, w->f->q + t * q, w->f->q + t * q, q);
@@ -96,41 +96,41 @@ static void norm_widths(vd_worker *w, const vd_layer *layer)
 
 /* Whether n tokens of a sequence go by attn_many: weights or a cache in f32 are there for not being
  * rounded. */
-static bool takes_many(const vd_worker *w, size_t layer, size_t n)
+static bool takes_many(const vd_worker *w, size_t index, size_t n)
 {
-    const vd_hparams *hp = &w->m->hp;
+    const vd_layer *layer = &w->m->layer[index];
     return w->kn->attn_many != NULL && w->m->precision == VD_PRECISION_FAST &&
            vd_kv_dtype(w->f->kv) != VD_DTYPE_F32 &&
-           w->m->layer[layer].q.weight.dtype != VD_DTYPE_F32 && n >= VD_ATTN_MANY_FROM &&
-           hp->n_head / hp->n_kv_head <= VD_ATTN_MANY_ROWS;
+           layer->q.weight.dtype != VD_DTYPE_F32 && n >= VD_ATTN_MANY_FROM &&
+           layer->n_head / layer->n_kv_head <= VD_ATTN_MANY_ROWS;
 }
 
 /* The tokens of a sequence go in blocks of nearly the same size, as large as the kernel takes.
  * (block, KV head) pairs go round the threads, so that long and short ones mix. */
-static void attend_blocks(vd_worker *w, size_t layer)
+static void attend_blocks(vd_worker *w, size_t index)
 {
-    const vd_hparams *hp = &w->m->hp;
+    const vd_layer *layer = &w->m->layer[index];
     const vd_kv_seq *const *seq = w->pass->batch->seq;
-    size_t group = hp->n_head / hp->n_kv_head, item = 0;
+    size_t group = layer->n_head / layer->n_kv_head, item = 0;
     for (size_t first = 0, end; first < w->n_tokens; first = end) {
         for (end = first + 1; end < w->n_tokens && seq[end] == seq[first];)
             end++;
         size_t n = end - first;
-        bool many = takes_many(w, layer, n);
+        bool many = takes_many(w, index, n);
         size_t most = VD_MAX((many ? VD_ATTN_MANY_ROWS : VD_ATTN_ROWS) / group, (size_t)1);
         size_t n_blocks = (n + most - 1) / most;
         for (size_t b = 0; b < n_blocks; b++) {
             size_t from = first + n * b / n_blocks, to = first + n * (b + 1) / n_blocks;
-            for (size_t head = 0; head < hp->n_kv_head; head++)
+            for (size_t head = 0; head < layer->n_kv_head; head++)
                 if (item++ % w->n_threads == w->thread)
-                    attend(w, layer, from, to - from, head, many);
+                    attend(w, index, from, to - from, head, many);
         }
     }
 }
 
 void vd_pass_attention(vd_worker *w, size_t layer)
 {
-    size_t n_heads = w->m->hp.n_kv_head, n_items = w->n_tokens * n_heads;
+    size_t n_heads = w->m->layer[layer].n_kv_head, n_items = w->n_tokens * n_heads;
     if (w->m->hp.block.qk_norm == VD_QK_NORM_WIDTH)
         norm_widths(w, &w->m->layer[layer]);
     for (size_t i = w->thread; i < n_items; i += w->n_threads) {

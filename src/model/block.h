@@ -69,6 +69,7 @@ typedef struct vd_block {
     bool gate_in_up; /* ffn_up.weight holds the gate's rows, then its own */
     vd_need experts; /* many feed-forwards, of which a router chooses some for each token */
     bool expert_sum; /* the weights of the chosen ones are divided by their sum */
+    bool uneven; /* layers may have different numbers of heads and neurons */
     bool shared_expert; /* one more that every token passes, times a sigmoid of its own */
 } vd_block;
 

@@ -32,7 +32,7 @@ static void run_layer(vd_worker *w, size_t index, const vd_layer *layer)
         vd_pass_ffn_hidden(w, &layer->ffn, &act, 0);
     vd_pool_barrier(f->pool);
     vd_pass_attention(w, index);
-    act = vd_pass_input(w, f->attn, w->n_tokens, hp->n_head * hp->head_dim, NULL,
+    act = vd_pass_input(w, f->attn, w->n_tokens, layer->n_head * hp->head_dim, NULL,
                         vd_pass_width(w));
     vd_pass_product(w, &layer->o, &act, f->y);
     vd_pass_add(w, f->y, &layer->attn_out_norm, &layer->attn_sum_norm);

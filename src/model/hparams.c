@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/fail.h"
 
 enum { KEY_MAX = 160 };
@@ -83,22 +84,68 @@ static vd_status require_u32(const vd_gguf *gguf, const char *arch, const char *
     return st;
 }
 
+/* One number for all layers or a list with one each, which may differ only where the architecture
+ * says so. Absent: ret[] stays as it is. *ret_most: the largest of ret[]. */
+static vd_status read_sizes(const vd_gguf *gguf, const char *arch, const char *suffix, size_t max,
+                            const vd_hparams *hp, uint32_t ret[], size_t *ret_most, vd_err *err)
+{
+    char key[KEY_MAX];
+    make_key(key, arch, suffix);
+    const vd_gguf_kv *kv = vd_gguf_find(gguf, key);
+    size_t value = 0;
+    vd_status st = VD_OK;
+    if (kv != NULL && kv->type != VD_GGUF_TYPE_ARRAY)
+        st = vd_hparams_u32(gguf, arch, suffix, 1, max, &value, err);
+    else if (kv != NULL && kv->n_items != hp->n_layer)
+        st = VD_FAIL(err, VD_ERR_FORMAT, "%s has %llu items for %zu layers", key,
+                     (unsigned long long)kv->n_items, hp->n_layer);
+    for (size_t i = 0; st == VD_OK && kv != NULL && i < hp->n_layer; i++) {
+        uint64_t item = value;
+        if (kv->type == VD_GGUF_TYPE_ARRAY && (!vd_gguf_item_u64(kv, i, &item) || item < 1 ||
+                                               item > max))
+            return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s: item %zu is no number from 1 to %zu", key,
+                           i, max);
+        ret[i] = (uint32_t)item;
+        if (ret[i] != ret[0] && !hp->block.uneven)
+            return VD_FAIL(err, VD_ERR_UNSUPPORTED, "%s: layers of %s are all of one size", key,
+                           arch);
+    }
+    for (size_t i = 0; st == VD_OK && i < hp->n_layer; i++)
+        *ret_most = VD_MAX(*ret_most, ret[i]);
+    if (st == VD_OK && *ret_most == 0)
+        st = VD_FAIL(err, VD_ERR_FORMAT, "metadata key %s is missing", key);
+    return st;
+}
+
+/* Heads and neurons of each layer. */
+static vd_status read_layers(const vd_gguf *gguf, const char *arch, vd_hparams *hp, vd_err *err)
+{
+    uint32_t heads[VD_HPARAMS_LAYERS_MAX] = {0}, kv_heads[VD_HPARAMS_LAYERS_MAX],
+             n_ff[VD_HPARAMS_LAYERS_MAX] = {0};
+    vd_status st = read_sizes(gguf, arch, "feed_forward_length", VD_HPARAMS_WIDTH_MAX, hp, n_ff,
+                              &hp->n_ff, err);
+    if (st == VD_OK)
+        st = read_sizes(gguf, arch, "attention.head_count", VD_HPARAMS_HEADS_MAX, hp, heads,
+                        &hp->n_head, err);
+    memcpy(kv_heads, heads, sizeof(heads));
+    if (st == VD_OK)
+        st = read_sizes(gguf, arch, "attention.head_count_kv", VD_HPARAMS_HEADS_MAX, hp, kv_heads,
+                        &hp->n_kv_head, err);
+    for (size_t i = 0; st == VD_OK && i < hp->n_layer; i++) {
+        if (heads[i] % kv_heads[i] != 0)
+            return VD_FAIL(err, VD_ERR_FORMAT, "%s.attention.head_count is %u, no multiple of "
+                           "head_count_kv (%u)", arch, heads[i], kv_heads[i]);
+        hp->sizes[i] = (struct vd_layer_sizes){heads[i], kv_heads[i], n_ff[i]};
+    }
+    return st;
+}
+
 static vd_status read_heads(const vd_gguf *gguf, const char *arch, vd_hparams *hp, vd_err *err)
 {
-    vd_status st = require_u32(gguf, arch, "attention.head_count", VD_HPARAMS_HEADS_MAX,
-                               &hp->n_head, err);
+    vd_status st = read_layers(gguf, arch, hp, err);
     if (st != VD_OK)
         return st;
-    hp->n_kv_head = hp->n_head;
-    st = vd_hparams_u32(gguf, arch, "attention.head_count_kv", 1, VD_HPARAMS_HEADS_MAX,
-                        &hp->n_kv_head, err);
-    if (st != VD_OK)
-        return st;
-    if (hp->n_head % hp->n_kv_head != 0)
-        return VD_FAIL(err, VD_ERR_FORMAT,
-                       "%s.attention.head_count is %zu, no multiple of head_count_kv (%zu)", arch,
-                       hp->n_head, hp->n_kv_head);
-    hp->head_dim = hp->n_embd / hp->n_head;
+    hp->head_dim = hp->n_embd / hp->sizes[0].n_head;
     st = vd_hparams_u32(gguf, arch, "attention.key_length", 2, VD_HPARAMS_HEAD_DIM_MAX,
                         &hp->head_dim, err);
     if (st != VD_OK)
@@ -139,8 +186,6 @@ vd_status vd_hparams_read(const vd_gguf *gguf, const char *arch, const vd_block 
         require_u32(gguf, arch, "block_count", VD_HPARAMS_LAYERS_MAX, &hp.n_layer, err);
     if (st == VD_OK)
         st = require_u32(gguf, arch, "embedding_length", VD_HPARAMS_WIDTH_MAX, &hp.n_embd, err);
-    if (st == VD_OK)
-        st = require_u32(gguf, arch, "feed_forward_length", VD_HPARAMS_WIDTH_MAX, &hp.n_ff, err);
     if (st == VD_OK)
         st = require_u32(gguf, arch, "context_length", UINT32_MAX, &hp.ctx_train, err);
     if (st == VD_OK)

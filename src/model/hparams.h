@@ -41,7 +41,11 @@ typedef struct vd_moe_params {
 
 typedef struct vd_hparams {
     vd_block block;
-    size_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, ctx_train;
+    size_t n_layer, n_embd, n_head, n_kv_head, head_dim, n_ff, n_vocab, ctx_train; /* heads and
+                            neurons: the most of any layer */
+    struct vd_layer_sizes {
+        uint32_t n_head, n_kv_head, n_ff;
+    } sizes[VD_HPARAMS_LAYERS_MAX]; /* [n_layer] of each; all alike but in block.uneven */
     vd_moe_params moe;
     float norm_eps;
     float embed_scale;   /* embeddings are multiplied by it */

@@ -41,6 +41,7 @@ typedef struct vd_layer {
     vd_dense router;                     /* [E, C] where there are experts */
     vd_ffn *expert;                      /* [E], or NULL */
     const float *shared_gate;            /* [C] where the shared expert has a gate */
+    size_t n_head, n_kv_head;
     bool local;                          /* looks through the sliding window */
     bool rotated;                        /* queries and keys turn with their position */
 } vd_layer;

@@ -44,11 +44,11 @@ static vd_status load_norms(vd_loader *loader, int i, vd_layer *layer, vd_err *e
         return st;
     size_t d = hp->head_dim, q_rows = 1, k_rows = 1, q_cols = d, k_cols = d;
     if (block->qk_norm == VD_QK_NORM_HEADS) {
-        q_rows = hp->n_head;
-        k_rows = hp->n_kv_head;
+        q_rows = layer->n_head;
+        k_rows = layer->n_kv_head;
     } else if (block->qk_norm == VD_QK_NORM_WIDTH) {
-        q_cols = hp->n_head * d;
-        k_cols = hp->n_kv_head * d;
+        q_cols = layer->n_head * d;
+        k_cols = layer->n_kv_head * d;
     }
     st = load_norm(loader, i, "attn_q_norm", q_cols, q_rows, VD_NEVER, &layer->q_norm, err);
     if (st == VD_OK)
@@ -60,7 +60,7 @@ static vd_status load_norms(vd_loader *loader, int i, vd_layer *layer, vd_err *e
 static vd_status load_qkv(vd_loader *loader, int i, vd_layer *layer, vd_err *err)
 {
     const vd_hparams *hp = &loader->model->hp;
-    size_t q = hp->n_head * hp->head_dim, kv = hp->n_kv_head * hp->head_dim;
+    size_t q = layer->n_head * hp->head_dim, kv = layer->n_kv_head * hp->head_dim;
     struct {
         const char *base;
         size_t first_row, n_rows;
@@ -94,6 +94,8 @@ static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
     const vd_hparams *hp = &loader->model->hp;
     vd_layer *layer = &loader->model->layer[index];
     int i = (int)index;
+    layer->n_head = hp->sizes[index].n_head;
+    layer->n_kv_head = hp->sizes[index].n_kv_head;
     layer->local = hp->local[index];
     layer->rotated = hp->block.rotation != VD_ROTATION_NONE &&
                      (hp->no_rope_period == 0 || (index + 1) % hp->no_rope_period != 0);
@@ -101,7 +103,7 @@ static vd_status load_layer(vd_loader *loader, size_t index, vd_err *err)
     if (st == VD_OK)
         st = load_qkv(loader, i, layer, err);
     if (st == VD_OK)
-        st = vd_loader_dense(loader, i, "attn_output", hp->n_head * hp->head_dim, hp->n_embd,
+        st = vd_loader_dense(loader, i, "attn_output", layer->n_head * hp->head_dim, hp->n_embd,
                              hp->block.o_bias, &layer->o, err);
     if (st == VD_OK)
         st = vd_weights_load_ffn(loader, i, layer, err);

@@ -3,7 +3,7 @@
 
 static vd_status load_gate_in_up(vd_loader *loader, int i, vd_ffn *ffn, vd_err *err)
 {
-    size_t c = loader->model->hp.n_embd, f = loader->model->hp.n_ff;
+    size_t c = loader->model->hp.n_embd, f = loader->model->hp.sizes[i].n_ff;
     const vd_gguf_tensor *tensor = NULL;
     vd_status st = vd_loader_tensor(loader, i, "ffn_up", "weight", c, 2 * f, &tensor, err);
     if (st == VD_OK)
@@ -18,7 +18,7 @@ static vd_status load_gate_in_up(vd_loader *loader, int i, vd_ffn *ffn, vd_err *
 static vd_status load_ffn(vd_loader *loader, int i, vd_ffn *ffn, vd_err *err)
 {
     const vd_hparams *hp = &loader->model->hp;
-    size_t c = hp->n_embd, f = hp->n_ff;
+    size_t c = hp->n_embd, f = hp->sizes[i].n_ff;
     vd_need bias = hp->block.ffn_bias;
     vd_status st = VD_OK;
     if (hp->block.gate_in_up)

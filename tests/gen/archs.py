@@ -27,6 +27,7 @@ class Arch:
     expert_sum: bool = False  # the weights of the chosen ones are divided by their sum
     shared_expert: bool = False
     parallel: bool = False
+    uneven: bool = False  # layers may differ in heads and neurons
     tied: bool = False  # no output.weight
     window_pattern: int = 0  # every n-th layer sees everything, the others a window; 0: all do
     window_optional: bool = False  # a file without attention.sliding_window has none
@@ -40,6 +41,9 @@ class Arch:
 ARCHS = {
     "llama": Arch(
         "Llama, Mistral, Mixtral, SmolLM2, TinyLlama", maybe_bias="qof", expert_sum=True
+    ),
+    "deci": Arch(
+        "DeciLM, Nemotron-NAS, Llamas with parts cut out", maybe_bias="qof", uneven=True
     ),
     "gemma2": Arch(
         "Gemma 2",

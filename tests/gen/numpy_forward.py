@@ -48,7 +48,8 @@ class Model:
         self.n_embd, self.n_layer = self.key("embedding_length"), self.key("block_count")
         self.n_head = self.key("attention.head_count")
         self.n_kv_head = self.key("attention.head_count_kv", self.n_head)
-        self.head_dim = self.key("attention.key_length", self.n_embd // self.n_head)
+        first = self.n_head[0] if isinstance(self.n_head, list) else self.n_head
+        self.head_dim = self.key("attention.key_length", self.n_embd // first)
         rms = self.arch.norm == "rms"
         self.eps = self.key("attention.layer_norm_rms_epsilon" if rms else
                             "attention.layer_norm_epsilon")
@@ -125,10 +126,15 @@ class Model:
             return False
         return pattern[layer] if isinstance(pattern, list) else layer % pattern != pattern - 1
 
+    def heads(self, at):
+        """How many for queries, for keys and values; a list in the metadata has them by layer."""
+        layer = int(at.split(".")[1])
+        return (n[layer] if isinstance(n, list) else n for n in (self.n_head, self.n_kv_head))
+
     def queries_keys_values(self, x, at):
         """Three arrays [T, heads * D]."""
         if at + "attn_qkv.weight" in self.w:
-            q, kv = self.n_head * self.head_dim, self.n_kv_head * self.head_dim
+            q, kv = (n * self.head_dim for n in self.heads(at))
             return np.split(self.dense(x, at + "attn_qkv"), [q, q + kv], axis=1)
         return (self.dense(x, at + f"attn_{letter}") for letter in "qkv")
 
@@ -136,11 +142,12 @@ class Model:
         """x [T, C] normed."""
         at, n, local = f"blk.{layer}.", len(x), self.is_local(layer)
         q, k, v = self.queries_keys_values(x, at)
+        n_head, n_kv_head = self.heads(at)
         by_head = self.arch.qk_norm != "width"
-        q = self.norm(q, at + "attn_q_norm", self.n_head if by_head else None)
-        k = self.norm(k, at + "attn_k_norm", self.n_kv_head if by_head else None)
-        q = q.reshape(n, self.n_head, self.head_dim)
-        k, v = (u.reshape(n, self.n_kv_head, self.head_dim) for u in (k, v))
+        q = self.norm(q, at + "attn_q_norm", n_head if by_head else None)
+        k = self.norm(k, at + "attn_k_norm", n_kv_head if by_head else None)
+        q = q.reshape(n, n_head, self.head_dim)
+        k, v = (u.reshape(n, n_kv_head, self.head_dim) for u in (k, v))
         period = self.no_rope_period
         if self.rotated and not (period and (layer + 1) % period == 0):
             rope = self.rope_long if self.rope_long and n > self.orig_ctx else self.rope
@@ -149,9 +156,9 @@ class Model:
         far = np.arange(n)[:, None] - np.arange(n)[None, :]  # how far back key j lies from query i
         hidden = (far < 0) | ((far >= self.window) if local else False)
         hidden &= not self.arch.encoder
-        out = np.empty((n, self.n_head, self.head_dim))
-        for h in range(self.n_head):
-            g = h // (self.n_head // self.n_kv_head)
+        out = np.empty((n, n_head, self.head_dim))
+        for h in range(n_head):
+            g = h // (n_head // n_kv_head)
             score = cap(q[:, h] @ k[:, g].T * self.attn_scale, self.attn_softcap)
             out[:, h] = softmax(np.where(hidden, -np.inf, score)) @ v[:, g]
         return self.dense(out.reshape(n, -1), at + "attn_output")

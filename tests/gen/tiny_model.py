@@ -82,6 +82,9 @@ class Config:
     n_kv_head: int = 2
     head_dim: int = 0  # 0: n_embd / n_head
     n_ff: int = 96
+    # deci: neurons of each layer, and KV heads with n_head / n_kv_head query heads each
+    layer_ff: object = None
+    layer_groups: object = None
     n_expert: int = 0  # 0: as the architecture has them; a llama with experts is a Mixtral
     n_expert_used: int = 0
     n_ctx: int = 256
@@ -128,6 +131,8 @@ class Config:
             self.n_kv_head = self.n_head  # llama.cpp knows no other
         if arch.experts and not self.n_expert:
             self.n_expert, self.n_expert_used = arch.experts
+        if self.layer_ff or self.layer_groups:
+            self.n_layer = len(self.layer_ff or self.layer_groups)
         self.head_dim = self.head_dim or self.n_embd // self.n_head
         self.rope_base = self.rope_base or arch.rope_base
 
@@ -202,16 +207,17 @@ class Builder:
         w.add_context_length(c.n_ctx)
         w.add_embedding_length(c.n_embd)
         w.add_block_count(c.n_layer)
-        w.add_feed_forward_length(c.n_ff)
-        w.add_head_count(c.n_head)
-        w.add_head_count_kv(c.n_kv_head)
+        w.add_feed_forward_length(c.layer_ff or c.n_ff)
+        group = c.n_head // c.n_kv_head
+        w.add_head_count([n * group for n in c.layer_groups] if c.layer_groups else c.n_head)
+        w.add_head_count_kv(c.layer_groups or c.n_kv_head)
         if self.arch.norm == "rms":
             w.add_layer_norm_rms_eps(self.arch.eps)
         else:
             w.add_layer_norm_eps(self.arch.eps)
         if self.arch.rotation:
             w.add_rope_freq_base(c.rope_base)
-        if c.arch.startswith("gemma") or c.head_dim * c.n_head != c.n_embd:
+        if c.arch.startswith(("gemma", "deci")) or c.head_dim * c.n_head != c.n_embd:
             w.add_key_length(c.head_dim)
             w.add_value_length(c.head_dim)
         if c.arch == "llama":
@@ -267,6 +273,9 @@ class Builder:
     def attention(self, at):
         c, arch, wide = self.config, self.arch, self.config.n_embd**-0.5
         q, kv = c.n_head * c.head_dim, c.n_kv_head * c.head_dim
+        if c.layer_groups:
+            kv = c.layer_groups[int(at.split(".")[1])] * c.head_dim
+            q = kv * c.n_head // c.n_kv_head
         if c.fused_qkv:
             self.dense(at + "attn_qkv", q + 2 * kv, c.n_embd, 1.2 * wide, "q")
         else:
@@ -287,6 +296,7 @@ class Builder:
     def feed_forward(self, at):
         c, wide = self.config, self.config.n_embd**-0.5
         small = c.ffn_share if "gelu" in self.arch.ffn and "output" not in self.arch.norm_at else 1
+        n_ff = c.layer_ff[int(at.split(".")[1])] if c.layer_ff else c.n_ff
         if c.n_expert:
             self.experts(at)
             return
@@ -295,9 +305,9 @@ class Builder:
             self.matrix(at + "ffn_down.weight", c.n_embd, c.n_ff, c.n_ff**-0.5)
             return
         if self.arch.ffn != "gelu alone":
-            self.dense(at + "ffn_gate", c.n_ff, c.n_embd, wide, "f")
-        self.dense(at + "ffn_up", c.n_ff, c.n_embd, wide, "f")
-        self.dense(at + "ffn_down", c.n_embd, c.n_ff, small * c.n_ff**-0.5, "f")
+            self.dense(at + "ffn_gate", n_ff, c.n_embd, wide, "f")
+        self.dense(at + "ffn_up", n_ff, c.n_embd, wide, "f")
+        self.dense(at + "ffn_down", c.n_embd, n_ff, small * n_ff**-0.5, "f")
 
     def experts(self, at):
         c, wide, n = self.config, self.config.n_embd**-0.5, self.config.n_expert

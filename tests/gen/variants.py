@@ -34,6 +34,12 @@ VARIANTS = {
         "experts": {"n_expert": 8, "n_expert_used": 2},
         "experts-q4_k": {"n_expert": 4, "n_expert_used": 3, "type": "Q4_K"},
     },
+    "deci": {
+        "plain": {},
+        "uneven": {"layer_ff": [96, 32, 160], "layer_groups": [2, 1, 3]},
+        "uneven-biases": {"layer_ff": [64, 96], "bias": True, "tied": True},
+        "uneven-fused": {"layer_groups": [1, 2], "fused_qkv": True},
+    },
     "gemma3": {
         "plain": {},
         "one-kv-head": {"n_kv_head": 1, "head_dim": 32},

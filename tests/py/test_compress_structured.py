@@ -23,7 +23,8 @@ MODELS = {
     "llama-biases": {"arch": "llama", "bias": True, "fused_qkv": True, "tied": True},
     "gemma2": {}, "gemma3": {}, "gpt2": {}, "starcoder2": {"bias": True}, "granite": {},
     "command-r": {},
-    "smollm3": {}, "phi3": {}, "qwen2": {"tied": True}, "qwen3": {}, "olmo2": {"window": 0},
+    "smollm3": {}, "deci": {},
+    "phi3": {}, "qwen2": {"tied": True}, "qwen3": {}, "olmo2": {"window": 0},
 }
 
 
@@ -88,7 +89,7 @@ def agree(verdant, path, tmp_path, theirs=True):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_without_some_neurons_means_the_same_everywhere(verdant, models, cut, tmp_path,
                                                                 name):
-    target, said = cut(models(name), "--prune", "neurons:0.6")
+    target, said = cut(models(name), "--prune", "neurons:0.6", "--uniform")
     small = agree(verdant, target, tmp_path)
     assert small.key("feed_forward_length") == 64
     assert small.w["blk.1.ffn_down.weight"].shape == (64, 64)
@@ -151,7 +152,17 @@ def go_by_activation(x, w, size, n_gone):
     return set(np.argsort(costs)[:n_gone])
 
 
-def go_by_obs(x, w, size, n_gone):
+def costs_of(x, w, score, n_gone):
+    """What the neurons cost in the order in which they go, none less than the one before."""
+    if score == "activation":
+        costs = np.sort(np.sum(x * x, axis=0) * np.sum(w * w, axis=0))[:n_gone]
+    else:
+        costs = []
+        go_by_obs(x, w, 1, n_gone, costs)
+    return np.maximum.accumulate(costs)
+
+
+def go_by_obs(x, w, size, n_gone, ret_costs=None):
     """ZipLM (Kurtic et al. 2023): the unit that costs least goes, all others make up for it."""
     w, inverse, left = w.copy(), np.linalg.inv(damped(x.T @ x)), list(range(w.shape[1] // size))
 
@@ -162,6 +173,8 @@ def go_by_obs(x, w, size, n_gone):
         blocks = [inverse[np.ix_(at(u), at(u))] for u in left]
         costs = [np.trace(w[:, at(u)] @ np.linalg.inv(b) @ w[:, at(u)].T)
                  for u, b in zip(left, blocks)]
+        if ret_costs is not None:
+            ret_costs.append(min(costs))
         unit = left.pop(int(np.argmin(costs)))
         g = at(unit)
         factor = np.linalg.inv(inverse[np.ix_(g, g)]) @ inverse[g]
@@ -183,7 +196,8 @@ def repaired(x, w, stay):
 def test_what_costs_least_goes_and_the_rest_makes_up_for_it(verdant, models, cut, text, name, what,
                                                             score):
     source = models(name, n_kv_head=4)
-    path, _ = cut(source, "--prune", f"{what}:0.7", "--score", score, "--multiple", "1")
+    path, _ = cut(source, "--prune", f"{what}:0.7", "--score", score, "--multiple", "1",
+                  "--uniform")
     old, new = Listening(source), numpy_forward.Model(path)
     chunks = chunks_of(verdant, source, text)
     for layer in range(old.n_layer):
@@ -216,6 +230,81 @@ def test_what_costs_least_goes_and_the_rest_makes_up_for_it(verdant, models, cut
         old.w[base + ".weight"] = masked
 
 
+@pytest.mark.parametrize("score", ["activation", "obs"])
+def test_neurons_go_where_they_cost_least(verdant, models, cut, text, tmp_path, score):
+    """The cheapest of all layers, each measured by the stream behind its layer; none loses more
+    than twice the share. Such a model is a deci."""
+    source = models("llama", n_layer=3)
+    path, said = cut(source, "--prune", "neurons:0.75", "--multiple", "2", "--score", score)
+    old, small = Listening(source), agree(verdant, path, tmp_path)
+    heard = old.listen(chunks_of(verdant, source, text))
+    costs, streams = [], [0, 0, 0]
+    for ids in chunks_of(verdant, source, text):
+        x = old.embed(ids)
+        for layer in range(3):
+            x = old.block(x, layer)
+            streams[layer] += np.sum(x * x)
+    for layer in range(3):
+        x, w = heard[f"blk.{layer}.ffn_down"], old.w[f"blk.{layer}.ffn_down.weight"]
+        costs.append(costs_of(x, w, score, 48) / streams[layer])
+    gone = [0, 0, 0]
+    for _ in range(3 * 24 // 2):
+        steps = [c[g:g + 2].sum() if g < 48 else np.inf for c, g in zip(costs, gone)]
+        gone[int(np.argmin(steps))] += 2
+    assert small.name == "deci" and len(set(gone)) > 1
+    assert small.key("feed_forward_length") == [96 - g for g in gone]
+    assert small.key("attention.head_count") == [4, 4, 4]
+    assert said["cut"][0]["after"] == 3 * 72
+
+
+def test_a_deci_is_cut_again_and_stays_one(verdant, models, cut, tmp_path):
+    path, _ = cut(models("deci", layer_ff=[96, 160], layer_groups=[2, 4]), "--prune", "heads:0.5",
+                  "--prune", "neurons:0.75")
+    small = agree(verdant, path, tmp_path)
+    assert small.key("attention.head_count_kv") == [1, 2]
+    assert sum(small.key("feed_forward_length")) == 192
+
+
+# ---- layers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "qwen2", "gemma3"])
+def test_layers_that_change_least_go(verdant, models, cut, text, tmp_path, name):
+    """Men et al. 2024, ShortGPT: 1 - E[cos] of the residual stream before and behind."""
+    source = models(name, n_layer=8 if name == "gemma3" else 5)
+    old = numpy_forward.Model(source)
+    change = np.zeros(old.n_layer)
+    for ids in chunks_of(verdant, source, text):
+        x = old.embed(ids)
+        for layer in range(old.n_layer):
+            y = old.block(x, layer)
+            change[layer] -= np.sum(x * y, axis=1) @ (
+                1 / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1))
+            x = y
+    keep = 0.75 if name == "gemma3" else 0.6  # its sixth layer has no window
+    stay = sorted(np.argsort(-change)[:round(keep * old.n_layer)])
+    local = [old.is_local(layer) for layer in range(old.n_layer)]
+    if [local[layer] for layer in stay] != local[:len(stay)]:
+        done = verdant("compress", source, "-o", tmp_path / "x.gguf", "--prune", f"layers:{keep}",
+                       "--calib", text, "--calib-ctx", CTX, "--calib-chunks", CHUNKS)
+        assert done.returncode == 1 and "pattern" in done.stderr
+        return
+    path, said = cut(source, "--prune", f"layers:{keep}")
+    small = agree(verdant, path, tmp_path)
+    assert small.n_layer == len(stay) == said["cut"][0]["after"]
+    for new, layer in enumerate(stay):
+        np.testing.assert_array_equal(small.w[f"blk.{new}.ffn_down.weight"],
+                                      old.w[f"blk.{layer}.ffn_down.weight"])
+
+
+def test_lists_by_layer_lose_what_the_layers_lose(verdant, models, cut, tmp_path):
+    path, _ = cut(models("deci", layer_ff=[96, 32, 160], layer_groups=[2, 1, 3]), "--prune",
+                  "layers:0.7")
+    small = agree(verdant, path, tmp_path)
+    rows = [small.w[f"blk.{i}.ffn_up.weight"].shape[0] for i in range(2)]
+    assert small.key("feed_forward_length") == rows and rows != [96, 96]
+
+
 def test_a_quantized_model_keeps_its_types_but_for_what_was_repaired(models, cut):
     path, _ = cut(models("llama", type="Q8_0"), "--prune", "neurons:0.6")
     kinds = {t.name: t.tensor_type.name for t in GGUFReader(path).tensors}
@@ -225,7 +314,7 @@ def test_a_quantized_model_keeps_its_types_but_for_what_was_repaired(models, cut
 
 def test_cuts_and_quantization_follow_each_other_in_one_command(verdant, models, cut, tmp_path):
     path, said = cut(models("llama"), "--prune", "heads:0.5", "--prune", "neurons:0.6", "--prune",
-                     "wanda:0.5", "--quant", "Q8_0")
+                     "wanda:0.5", "--quant", "Q8_0", "--uniform")
     assert [c["what"] for c in said["cut"]] == ["heads", "neurons"]
     assert said["sparsity_edited"] == pytest.approx(0.5, abs=0.01)
     assert said["before"].keys() == {"F32"} and "Q8_0" in said["after"]
@@ -241,7 +330,8 @@ def test_cuts_and_quantization_follow_each_other_in_one_command(verdant, models,
 
 @pytest.mark.parametrize("what, says", [
     ("neurons:0", "nothing"), ("neurons:1.5", "between 0 and 1"), ("neurons", "between 0 and 1"),
-    ("heads:x", "between 0 and 1"), ("neurons:0x1", "between 0 and 1"),
+    ("heads:x", "between 0 and 1"), ("layers:", "between 0 and 1"),
+    ("neurons:0x1", "between 0 and 1"),
 ])
 def test_a_share_that_makes_no_sense_is_misuse(verdant, models, text, tmp_path, what, says):
     done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--prune", what,
@@ -257,7 +347,7 @@ def test_a_cut_needs_a_text(verdant, models, tmp_path):
 @pytest.mark.parametrize("arch, what, says", [
     ("qwen3moe", "neurons:0.5", "experts"), ("bert", "neurons:0.5", "encoder"),
     ("olmo2", "heads:0.5", "all heads together"), ("qwen2", "heads:0.5", "other engines"),
-    ("llama", "neurons:0.999", "everything"),
+    ("llama", "neurons:0.999", "everything"), ("llama", "layers:0.9", "everything"),
 ])
 def test_what_cannot_be_cut_is_said(verdant, text, tmp_path, arch, what, says):
     tiny_model.write_model(tmp_path / "m.gguf", arch=arch, vocab="bpe", n_ctx=64)

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "compress/structured/keys.h"
+#include "compress/structured/share.h"
 
 /* The list that is cut, and the matrix that reads it. */
 static vd_kept *list_of(vd_cut_session *s, size_t layer)
@@ -99,6 +100,80 @@ static vd_status set_scene(vd_cut_session *s, vd_walk *walk, size_t layer, scene
     sc->units.w = sc->w;
     return st;
 }
+
+/* ---- how many of each layer -------------------------------------------------------------------*/
+
+typedef struct energies {
+    size_t n_embd;
+    double *square; /* [n_layer] of the residual stream behind each layer */
+} energies;
+
+static void add_squares(void *ctx, size_t layer, const float *in, const float *out, size_t n)
+{
+    energies *e = ctx;
+    for (size_t i = 0; i < n * e->n_embd; i++)
+        e->square[layer] += (double)out[i] * (double)out[i];
+}
+
+static vd_status rate_layer(vd_cut_session *s, vd_walk *walk, size_t i, vd_share_layer *layer,
+                            vd_err *err)
+{
+    scene sc = {0};
+    size_t *order = NULL;
+    vd_status st = vd_walk_gather(walk, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(layer->n_most, sizeof(*order), "units", &order, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(layer->n_most, sizeof(*layer->cost), "units", &layer->cost, err);
+    if (st == VD_OK)
+        st = set_scene(s, walk, i, &sc, err);
+    if (st == VD_OK)
+        st = vd_units_rank(&sc.units, s->options->score, layer->n_most, order, layer->cost, err);
+    if (st == VD_OK)
+        st = vd_walk_next(walk, err);
+    vd_free(sc.w);
+    vd_free(order);
+    return st;
+}
+
+/* A pass over the model as it is: what the units of each layer cost decides how many go. No layer
+ * loses more than twice its share. */
+static vd_status plan_uneven(vd_cut_session *s, vd_err *err)
+{
+    size_t n = s->plan.n_layer, n_gone = 0;
+    size_t step = vd_cut_plan_multiple(list_of(s, 0)->n_all, s->cut->keep, s->options->multiple);
+    energies e = {.n_embd = s->plan.hp.n_embd};
+    vd_share_layer *layers = NULL;
+    vd_walk *walk = NULL;
+    vd_status st = vd_alloc_array(n, sizeof(*e.square), "layers", &e.square, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(n, sizeof(*layers), "layers", &layers, err);
+    s->n_passes = 2;
+    if (st == VD_OK)
+        st = vd_session_walk(s, (vd_session_ear){true, add_squares, &e}, &walk, err);
+    for (size_t i = 0; st == VD_OK && i < n; i++) {
+        const vd_kept *kept = list_of(s, i); /* counts are those of plan_uniform */
+        size_t gone = kept->n_all - kept->n, left = VD_MIN(step, kept->n_all);
+        layers[i].n_units = kept->n_all;
+        layers[i].n_most = VD_MIN(2 * gone, kept->n_all - left);
+        n_gone += gone;
+        st = rate_layer(s, walk, i, &layers[i], err);
+        layers[i].energy = e.square[i];
+    }
+    vd_walk_free(walk);
+    if (st == VD_OK)
+        st = vd_share_out(layers, n, n_gone, step, err);
+    for (size_t i = 0; st == VD_OK && i < n; i++)
+        list_of(s, i)->n = list_of(s, i)->n_all - layers[i].n_gone;
+    for (size_t i = 0; layers != NULL && i < n; i++)
+        vd_free(layers[i].cost);
+    vd_free(layers);
+    vd_free(e.square);
+    s->pass = 1;
+    return st;
+}
+
+/* ---- the cut ----------------------------------------------------------------------------------*/
 
 static vd_status choose(vd_cut_session *s, const scene *sc, vd_kept *kept, vd_err *err)
 {
@@ -188,8 +263,12 @@ vd_status vd_inner_run(vd_cut_session *s, vd_err *err)
     vd_status st = check(s, err);
     if (st == VD_OK)
         st = plan_uniform(s, err);
+    /* Not heads: a layer's own error says too little of what their loss does (README.md). */
+    if (st == VD_OK && !s->options->uniform && s->cut->kind == VD_STRUCTURED_NEURONS &&
+        vd_keys_can_be_uneven(&s->plan))
+        st = plan_uneven(s, err);
     if (st == VD_OK)
-        st = vd_session_walk(s, true, &walk, err);
+        st = vd_session_walk(s, (vd_session_ear){.gram = true}, &walk, err);
     if (st == VD_OK)
         st = vd_shrink_begin(s->shrink, NULL, 0, err);
     for (size_t i = 0; st == VD_OK && i < s->plan.n_layer; i++)

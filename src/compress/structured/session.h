@@ -18,9 +18,17 @@ typedef struct vd_cut_session {
     size_t pass, n_passes; /* over the text, for the progress */
 } vd_cut_session;
 
+/* What is wanted of a walk. */
+typedef struct vd_session_ear {
+    bool gram;
+    /* As vd_walk_options.passed, with its ctx. */
+    void (*passed)(void *ctx, size_t layer, const float *in, const float *out, size_t n);
+    void *passed_ctx;
+} vd_session_ear;
+
 /* A walk over the source. */
-VD_NODISCARD vd_status vd_session_walk(vd_cut_session *session, bool gram, vd_walk **ret_walk,
-                                       vd_err *err);
+VD_NODISCARD vd_status vd_session_walk(vd_cut_session *session, vd_session_ear ear,
+                                       vd_walk **ret_walk, vd_err *err);
 /* The values of a matrix in double precision, [n_rows, n_cols]; freed by the caller. */
 VD_NODISCARD vd_status vd_session_values(const vd_gguf_tensor *tensor, double **ret_values,
                                          vd_err *err);

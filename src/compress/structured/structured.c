@@ -11,10 +11,12 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "compress/structured/inner.h"
+#include "compress/structured/layers.h"
 
 static const char *const names[] = {
     [VD_STRUCTURED_NEURONS] = "neurons",
     [VD_STRUCTURED_HEADS] = "heads",
+    [VD_STRUCTURED_LAYERS] = "layers",
 };
 
 const char *vd_structured_name(vd_structured_kind kind)
@@ -57,14 +59,16 @@ static bool on_walk(void *ctx, size_t layer, size_t done, size_t total)
                        s->n_passes * all, (vd_str){note, (size_t)n});
 }
 
-vd_status vd_session_walk(vd_cut_session *s, bool gram, vd_walk **ret_walk, vd_err *err)
+vd_status vd_session_walk(vd_cut_session *s, vd_session_ear ear, vd_walk **ret_walk,
+                          vd_err *err)
 {
     const vd_gguf_tensor *embed = vd_gguf_find_tensor(s->plan.gguf, "token_embd.weight");
-    vd_walk_options options = {.calib = s->options->calib, .gram = gram,
-                               .folder = s->options->folder, .progress = on_walk, .ctx = s};
+    vd_walk_options options = {.calib = s->options->calib, .gram = ear.gram,
+                               .folder = s->options->folder, .progress = on_walk, .ctx = s,
+                               .passed = ear.passed, .passed_ctx = ear.passed_ctx};
     options.embed_dtype = embed != NULL ? embed->dtype : VD_DTYPE_F32;
     vd_status st = VD_OK;
-    if (gram && s->linalg == NULL)
+    if (ear.gram && s->linalg == NULL)
         st = vd_linalg_open(&s->linalg, err);
     if (st == VD_OK)
         st = vd_walk_open(s->source, &options, s->pool, s->linalg, ret_walk, err);
@@ -124,7 +128,7 @@ static vd_status run(vd_cut_session *s, vd_err *err)
     if (st == VD_OK)
         st = vd_shrink_open(&s->plan, s->target, s->pool, &s->shrink, err);
     if (st == VD_OK)
-        st = vd_inner_run(s, err);
+        st = s->cut->kind == VD_STRUCTURED_LAYERS ? vd_layers_run(s, err) : vd_inner_run(s, err);
     if (st == VD_OK)
         st = vd_shrink_commit(s->shrink, err);
     return st;
