@@ -129,10 +129,12 @@ static double on_joules(void *ctx)
     return joules_of(w);
 }
 
-static vd_status search(vd_compress_args *a, const char *path, watch *w, int *ret_status,
-                        vd_err *err)
+/* What was made stays, also where its picture or comparing it fails. */
+static vd_status search(vd_compress_args *a, const vd_compare_input *input, const char *path,
+                        watch *w, int *ret_status, vd_err *err)
 {
     vd_search_result result;
+    vd_compare compare;
     uint64_t begin = vd_now_ns();
     a->search.calib = a->options.calib;
     a->search.imatrix = a->options.imatrix;
@@ -146,9 +148,17 @@ static vd_status search(vd_compress_args *a, const char *path, watch *w, int *re
     vd_progress_done(&w->progress);
     if (st != VD_OK)
         return st;
-    vd_search_cost cost = {(double)(vd_now_ns() - begin) * 1e-9, joules_of(w), &w->last, w->gap};
-    *ret_status = vd_compress_print_search(a, &result, &cost);
+    vd_search_cost cost = {(double)(vd_now_ns() - begin) * 1e-9, joules_of(w), &w->last, w->gap,
+                           NULL};
     st = vd_compress_draw_search(a, &result, err);
+    if (st == VD_OK && a->compare.text != NULL) {
+        st = vd_compare_run(&a->compare, input, path, a->target, &compare, err);
+        if (st == VD_OK)
+            cost.compare = &compare;
+        else
+            vd_err_prefix(err, "%s is written, but cannot be compared", a->target);
+    }
+    *ret_status = vd_compress_print_search(a, &result, &cost);
     vd_search_result_done(&result);
     return st;
 }
@@ -182,7 +192,7 @@ static int compress_main(int argc, char **argv)
     if (a.recover != NULL)
         a.stage.recover = (vd_recover){vd_recover_by_program, &program};
     if (st == VD_OK && a.searches) {
-        st = search(&a, path, &w, &status, &err);
+        st = search(&a, &input, path, &w, &status, &err);
     } else if (st == VD_OK) {
         uint64_t begin = vd_now_ns();
         st = vd_stage_run(path, a.target, &a.stage, &a.options, &result, &err);

@@ -338,9 +338,7 @@ static const char *check_search(const vd_compress_args *a)
                "FILE to go by errors of weights alone";
     if (o->calib.path == NULL && a->search.target.loss != 0)
         return "a loss is measured on a text: --calib FILE";
-    return a->compare.text != NULL ? "--compare is not for --target: compare the file afterwards "
-                                     "with verdant eval --against"
-                                   : NULL;
+    return NULL;
 }
 
 /* When all options are read. */

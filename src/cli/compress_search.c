@@ -48,6 +48,12 @@ static json_t *target_json(const vd_target *t)
     return all;
 }
 
+static vd_compare_cost cost_of(const vd_search_result *r, const vd_search_cost *c)
+{
+    return (vd_compare_cost){.bytes_before = r->source_bytes, .bytes_after = r->chosen.file_bytes,
+                             .joules = c->joules, .seconds = c->seconds};
+}
+
 static int print_json(const vd_compress_args *a, const vd_search_result *r,
                       const vd_search_cost *c)
 {
@@ -69,6 +75,9 @@ static int print_json(const vd_compress_args *a, const vd_search_result *r,
         (json_int_t)r->n_tokens, "scored_tokens", (json_int_t)r->n_scored, "resumed",
         (json_int_t)r->n_resumed, "chosen", point_json(r, &r->chosen), "front", front, "tensors",
         tensors, "seconds", c->seconds, "energy", energy);
+    vd_compare_cost cost = cost_of(r, c);
+    if (all != NULL && c->compare != NULL)
+        json_object_set_new(all, "compare", vd_compare_json(c->compare, &cost));
     return vd_cli_put_json("compress", all);
 }
 
@@ -121,6 +130,9 @@ static int print_table(const vd_compress_args *a, const vd_search_result *r,
         printf("resumed  %zu measurements were there already\n", r->n_resumed);
     printf("time     %.1f s, %.1f J (%s, +- %.0f %%)%s\n", c->seconds, c->joules,
            c->reading->method, c->reading->uncertainty_pct, c->gap ? ", incomplete" : "");
+    vd_compare_cost cost = cost_of(r, c);
+    if (c->compare != NULL)
+        vd_compare_print(c->compare, &cost);
     return VD_EXIT_OK;
 }
 

@@ -10,6 +10,7 @@ typedef struct vd_search_cost {
     double seconds, joules;
     const vd_reading *reading; /* method and uncertainty of `joules` */
     bool gap;                  /* some of the energy went unseen */
+    const vd_compare *compare; /* NULL: before and after were not compared */
 } vd_search_cost;
 
 /* Returns the exit status. */

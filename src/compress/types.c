@@ -165,9 +165,9 @@ bool vd_types_find(vd_types *types, vd_str name, bool may_change, vd_dtype *ret_
     rule *found = NULL;
     if (vd_strmap_get(&types->name, name.data, name.n, &place))
         found = &types->rule[place];
-    for (rule *one = types->rule; found == NULL && one != NULL && one < types->rule + types->n; one++)
-        if (matches(one, name))
-            found = one;
+    for (size_t i = 0; found == NULL && types->rule != NULL && i < types->n; i++)
+        if (matches(&types->rule[i], name))
+            found = &types->rule[i];
     if (found == NULL || !may_change)
         return false;
     found->used = true;

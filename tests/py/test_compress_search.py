@@ -402,6 +402,13 @@ def test_a_text_too_short_and_the_model_itself(verdant, tiny, text, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"short.txt"}
 
 
+def test_before_and_after_in_one_result(search, likely, text):
+    result, target = search("bpw=6", "--compare", likely, "--compare-ctx", CTX, "--compare-chunks",
+                            4)
+    compare = result["compare"]
+    assert compare["kl_mean"] > 0 and compare["before"]["ppl"] > 0 and compare["after"]["ppl"] > 0
+
+
 # ---- the picture and the table -------------------------------------------------------------------
 
 def test_the_picture_shows_the_front(search, tmp_path):

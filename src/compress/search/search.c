@@ -145,6 +145,12 @@ static vd_status open_search(vd_search *s, vd_search_result *result, vd_err *err
     if (st == VD_OK && s->probe != NULL)
         st = vd_probe_save_squares(s->probe, s->imatrix, err);
     if (st == VD_OK)
+        st = vd_search_name(s, ".search.gguf", &path, err);
+    if (st == VD_OK)
+        unlink(path); /* of a search that was killed while it was timed */
+    vd_free(path);
+    path = NULL;
+    if (st == VD_OK)
         st = vd_search_name(s, ".search", &path, err);
     if (st == VD_OK) {
         describe(s, about, sizeof(about));
