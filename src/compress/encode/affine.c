@@ -41,18 +41,18 @@ typedef struct lines {
     float scale[VD_FIT_LANES], min[VD_FIT_LANES], gain[VD_FIT_LANES];
 } lines;
 
-/* By least squares with min >= 0. */
+/* By least squares with min >= 0. One division a lane: they are what this costs. */
 static void fit_lines(const part *p, const vd_fit *fit, lines *ret)
 {
     for (int j = 0; j < VD_FIT_LANES; j++) {
         float q = fit->q[j], xq = fit->xq[j], qq = fit->qq[j];
-        float wqq = p->w_sum * qq, det = wqq - q * q;
-        float scale = (p->w_sum * xq - p->x_sum * q) / det;
-        float min = (q * xq - qq * p->x_sum) / det;
-        bool both = det > 1e-6f * wqq && min >= 0.0f;
-        min = both ? min : 0.0f;
-        scale = both ? scale : xq / qq;
-        scale = qq > 0.0f && scale > 0.0f ? scale : 0.0f;
+        float wqq = p->w_sum * qq, det = wqq - q * q, min_det = q * xq - qq * p->x_sum;
+        bool both = det > 1e-6f * wqq && min_det >= 0.0f;
+        float divisor = both ? det : qq;
+        float in = divisor > 0.0f ? 1.0f / divisor : 0.0f;
+        float scale = (both ? p->w_sum * xq - p->x_sum * q : xq) * in;
+        float min = (both ? min_det : 0.0f) * in;
+        scale = scale > 0.0f ? scale : 0.0f;
         ret->scale[j] = scale;
         ret->min[j] = min;
         ret->gain[j] = scale > 0.0f ? scale * xq - min * p->x_sum : 0.0f;
@@ -109,7 +109,7 @@ static void best_alone(const vd_kernels *k, const vd_affine_family *f, part *p)
             k->fit_sums(&fit);
             fit_lines(p, &fit, &l);
             take_best(&fit, &l, &gain, p);
-            for (int j = 0; j < VD_FIT_LANES; j++) {
+            for (int j = 0; pass < LLOYD && j < VD_FIT_LANES; j++) {
                 fit.inverse[j] = l.scale[j] > 0.0f ? 1.0f / l.scale[j] : 0.0f;
                 fit.shift[j] = l.min[j];
             }
