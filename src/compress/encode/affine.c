@@ -15,7 +15,7 @@
 
 #include "kernels/kernels.h"
 
-enum { PASSES = 4, LLOYD = 2, RANGES = 2, REACH = 4, WINDOWS = 3 };
+enum { PASSES = 4, LLOYD = 2, RANGES = 2, REACH = 5, WINDOWS = 5 };
 static const float range_step = 0.7f; /* in q: how much narrower the second range is */
 
 /* Offsets of S and M, the nearest first; windows of VD_FIT_LANES. */
@@ -24,7 +24,10 @@ static const int8_t offsets[WINDOWS * VD_FIT_LANES][2] = {
     {0, -2}, {0, 2}, {-2, -1}, {-2, 1}, {2, -1}, {2, 1}, {-1, -2}, {-1, 2}, {1, -2}, {1, 2},
     {-3, 0}, {3, 0}, {-2, -2}, {-2, 2}, {2, -2}, {2, 2}, {-3, -1}, {-3, 1}, {3, -1}, {3, 1},
     {0, -3}, {0, 3}, {-1, -3}, {-1, 3}, {1, -3}, {1, 3}, {-3, -2}, {-3, 2}, {3, -2}, {3, 2},
-    {-2, -3}, {-2, 3}, {2, -3}, {2, 3}, {-4, 0}, {4, 0}, {-4, -1},
+    {-2, -3}, {-2, 3}, {2, -3}, {2, 3}, {-4, 0}, {4, 0}, {-4, -1}, {-4, 1}, {4, -1}, {4, 1},
+    {-3, -3}, {-3, 3}, {3, -3}, {3, 3}, {0, -4}, {0, 4}, {-4, -2}, {-4, 2}, {4, -2}, {4, 2},
+    {-1, -4}, {-1, 4}, {1, -4}, {1, 4}, {-2, -4}, {-2, 4}, {2, -4}, {2, 4}, {-5, 0}, {5, 0},
+    {-5, -1}, {-5, 1}, {5, -1}, {5, 1}, {-4, -3}, {-4, 3}, {4, -3}, {4, 3}, {-3, -4},
 };
 
 /* One sub-block and what is known of its best fit so far. */
@@ -236,7 +239,7 @@ static void descend(const vd_kernels *k, const vd_affine_family *f, part *parts,
     for (int pass = 0; pass < PASSES; pass++) {
         vd_affine_block b = {.d = vd_round_f16(d), .dmin = vd_round_f16(dmin)};
         for (int i = 0; i < n; i++) {
-            b.error += choose(k, f, pass == 0 ? f->n_windows : 1, b.d, b.dmin, &parts[i]);
+            b.error += choose(k, f, pass == 0 ? f->n_windows : (f->n_windows + 1) / 2, b.d, b.dmin, &parts[i]);
             b.s[i] = parts[i].s;
             b.m[i] = parts[i].m;
         }

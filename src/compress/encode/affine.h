@@ -13,7 +13,7 @@ typedef struct vd_affine_family {
     int s_max;      /* of S and M */
     float top;      /* the largest q */
     float step;     /* of the search for a scale, in q */
-    int n_windows;  /* of the search for S and M, sixteen pairs each: 1 to 3 */
+    int n_windows;  /* of the search for S and M, sixteen pairs each: 1 to 5 */
     int n_starts;   /* of d: 1 to 3 */
     bool by_size;   /* without given weights w is that of vd_size_weights, else rms + |x| */
 } vd_affine_family;

@@ -58,7 +58,7 @@ VD_ENCODER(vd_encode_q4_k)
 VD_ENCODER(vd_encode_q5_k)
 {
     static const vd_affine_family family = {.sub = 32, .s_max = 63, .top = 31, .step = 0.2f,
-                                            .n_windows = 3, .n_starts = 1};
+                                            .n_windows = 5, .n_starts = 1};
     for (size_t b = 0; b < n_blocks; b++, x += VD_SUPER, w = vd_next(w, VD_SUPER), dst += 176) {
         vd_affine_block block;
         vd_affine_search(&family, x, w, &block);

@@ -3,7 +3,7 @@
 
 static const vd_scale_family family = {.sub = 16, .s_min = -128, .s_max = 127, .low = -32,
                                        .high = 31, .step = 0.5f, .below = 3, .n_ranges = 2,
-                                       .n_windows = 2, .n_starts = 1};
+                                       .n_windows = 6, .n_starts = 1};
 
 VD_ENCODER(vd_encode_q6_k)
 {

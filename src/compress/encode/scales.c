@@ -108,9 +108,8 @@ static float choose(const vd_kernels *k, const vd_scale_family *f, int n_windows
         near[0] = near[1] = p->negative == 0.0f ? near[0] : near[1];
     for (int window = 0; window < n_windows; window++) {
         for (int j = 0; j < VD_FIT_LANES; j++) {
-            /* -3..4, then 5..8 and -4..-7 */
-            int to = j % HALF - HALF / 2 + 1;
-            to = window == 0 ? to : to > 0 ? to + HALF / 2 : to - HALF / 2;
+            int to = j % HALF - HALF / 2 + 1, further = window * HALF / 2;
+            to = to > 0 ? to + further : to - further; /* -3..4, then 5..8 and -4..-7 .. */
             s[j] = vd_clamp(near[j / HALF] + (float)to, least, most);
             fit.scale[j] = d * s[j];
             fit.inverse[j] = fit.scale[j] != 0.0f ? 1.0f / fit.scale[j] : 0.0f;

@@ -16,7 +16,7 @@ typedef struct vd_scale_family {
     float step;          /* of the search for a scale, in levels */
     int below;           /* how many of its steps are below an extreme level, */
     int n_ranges;        /* of so many times eight in all */
-    int n_windows;       /* of the search for S, sixteen each: 1 or 2 */
+    int n_windows;       /* of the search for S, sixteen each: 1 to 8 */
     int n_starts;        /* of d: 1 to 5 */
 } vd_scale_family;
 
