@@ -385,7 +385,7 @@ static bool check(int argc, const vd_compress_args *a)
     else if (!calibrated && !quants && !a->searches && !imatrix_alone &&
              (has_text || o->imatrix != NULL))
         wrong = "nothing here is calibrated: --calib and --imatrix are for --quant, and --prune "
-                "wanda, sparsegpt, obs, neurons, heads or layers";
+                "wanda, sparsegpt, obs, neurons, heads, layers or width";
     else if (!has_text && (o->calib.ctx != 0 || o->calib.n_chunks != 0))
         wrong = "--calib-ctx and --calib-chunks say how to read a text: --calib FILE";
     else if (a->compare.text == NULL &&

@@ -26,6 +26,7 @@ const char vd_compress_help[] =
     "                        neurons:0.75    of each feed-forward; repairs ffn_down\n"
     "                        heads:0.75      KV heads with their query heads; attn_output\n"
     "                        layers:0.9      whole layers, those that change least\n"
+    "                        width:0.9       channels of all layers; what reads them\n"
     "  --score S           which neurons and heads go: obs (default), those that the others can\n"
     "                      best make up for, one after the other; or activation, those that add\n"
     "                      least\n"
@@ -50,15 +51,15 @@ const char vd_compress_help[] =
     "                      are those that llama.cpp's quantizer chooses for the same TYPE, and\n"
     "                      Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 come out byte for byte as there.\n"
     "                      Without it every tensor keeps its type. With --calib or --imatrix\n"
-    "                      values count by what they are multiplied with\n"
+    "                      values count by what they are multiplied with\n";
+
+const char vd_compress_help_more[] =
     "  --awq ALPHA         with either: columns that read large inputs are scaled up, and what\n"
     "                      gives those inputs down, by their size to the power ALPHA, 0 to 1, or\n"
     "                      auto: the best for each. llama, qwen2, qwen3, gemma\n"
     "  --gptq              with --calib: codes column by column, each making up for those before\n"
     "                      it. Not for experts and IQ3_S, which get what --calib alone gives\n"
-    "  --pure              no mixture: every matrix of the one type\n";
-
-const char vd_compress_help_more[] =
+    "  --pure              no mixture: every matrix of the one type\n"
     "  --tensor-type P=TYPE\n"
     "                      matrices whose name holds the regular expression P get TYPE, a type\n"
     "                      of tensors (Q6_K, not Q4_K_M), whatever --quant says; may be repeated,\n"

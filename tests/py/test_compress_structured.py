@@ -305,6 +305,51 @@ def test_lists_by_layer_lose_what_the_layers_lose(verdant, models, cut, tmp_path
     assert small.key("feed_forward_length") == rows and rows != [96, 96]
 
 
+# ---- width -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["llama", "llama-biases", "deci", "granite", "smollm3", "qwen3"])
+def test_a_narrower_model_means_the_same_everywhere(verdant, models, cut, tmp_path, name):
+    path, said = cut(models(name), "--prune", "width:0.5")
+    small = agree(verdant, path, tmp_path)
+    old = numpy_forward.Model(models(name))
+    assert small.n_embd == 32 and small.head_dim == old.head_dim and small.n_head == old.n_head
+    assert said["cut"] == [{"what": "width", "keep": 0.5, "before": 64, "after": 32}]
+
+
+def test_the_channels_that_are_read_least_go(verdant, models, cut, text):
+    """By what they add to each matrix that reads them, as a share of its output; the matrices are
+    fitted to what they gave, and norms take the mean share of the squares that stays."""
+    source = models("llama")
+    path, _ = cut(source, "--prune", "width:0.75", "--multiple", "1")
+    old, new = Listening(source), numpy_forward.Model(path)
+    chunks = chunks_of(verdant, source, text)
+    heard = old.listen(chunks)
+    heard["output"] = np.concatenate([old.norm(old.hidden(ids), "output_norm") for ids in chunks])
+    norms = {"output": "output_norm"}
+    for layer in range(old.n_layer):
+        norms |= {f"blk.{layer}.attn_{c}": f"blk.{layer}.attn_norm" for c in "qkv"}
+        norms |= {f"blk.{layer}.ffn_{c}": f"blk.{layer}.ffn_norm" for c in ("gate", "up")}
+    rating = np.zeros(old.n_embd)
+    for base in norms:
+        own = np.sum(heard[base] ** 2, axis=0) * np.sum(old.w[base + ".weight"] ** 2, axis=0)
+        rating += own / own.sum()
+    stay = np.sort(np.argsort(rating)[16:])
+    embed = old.w["token_embd.weight"]
+    np.testing.assert_array_equal(new.w["token_embd.weight"], embed[:, stay])
+    for base, norm in norms.items():
+        x, w = heard[base], old.w[base + ".weight"]
+        theirs = repaired(x, w, stay)
+        # The first layer reads few different rows of the embeddings: H is nearly singular.
+        assert np.abs(new.w[base + ".weight"] - theirs).max() < 1e-3 * np.abs(theirs).max(), base
+        weight = old.w[norm + ".weight"]
+        squares = np.sum((x / weight) ** 2, axis=0)
+        scale = np.sqrt(64 / 48 * squares[stay].sum() / squares.sum())
+        np.testing.assert_allclose(new.w[norm + ".weight"], weight[stay] * scale, rtol=1e-5)
+    np.testing.assert_array_equal(new.w["blk.1.ffn_down.weight"],
+                                  old.w["blk.1.ffn_down.weight"][stay])
+
+
 def test_a_quantized_model_keeps_its_types_but_for_what_was_repaired(models, cut):
     path, _ = cut(models("llama", type="Q8_0"), "--prune", "neurons:0.6")
     kinds = {t.name: t.tensor_type.name for t in GGUFReader(path).tensors}
@@ -345,7 +390,8 @@ def test_a_cut_needs_a_text(verdant, models, tmp_path):
 
 
 @pytest.mark.parametrize("arch, what, says", [
-    ("qwen3moe", "neurons:0.5", "experts"), ("bert", "neurons:0.5", "encoder"),
+    ("qwen3moe", "neurons:0.5", "experts"), ("gpt2", "width:0.5", "width of gpt2"),
+    ("llama", "width:0.99", "everything"), ("bert", "neurons:0.5", "encoder"),
     ("olmo2", "heads:0.5", "all heads together"), ("qwen2", "heads:0.5", "other engines"),
     ("llama", "neurons:0.999", "everything"), ("llama", "layers:0.9", "everything"),
 ])

@@ -12,8 +12,7 @@ static const char per_layer_arch[] = "deci";
 
 /* A key of the architecture whose value is new. */
 typedef enum counted {
-    BLOCK_COUNT, WIDTH, NEURONS, HEADS, KV_HEADS, KEY_LENGTH, VALUE_LENGTH, ROTATED, NORM_EPS,
-    N_COUNTED
+    BLOCK_COUNT, WIDTH, NEURONS, HEADS, KV_HEADS, KEY_LENGTH, VALUE_LENGTH, ROTATED, N_COUNTED
 } counted;
 
 static const char *const suffixes[N_COUNTED] = {
@@ -25,7 +24,6 @@ static const char *const suffixes[N_COUNTED] = {
     [KEY_LENGTH] = "attention.key_length",
     [VALUE_LENGTH] = "attention.value_length",
     [ROTATED] = "rope.dimension_count",
-    [NORM_EPS] = "attention.layer_norm_rms_epsilon",
 };
 
 static bool is(vd_str text, const char *other)
@@ -164,12 +162,7 @@ static vd_status put_key(const vd_cut_plan *p, vd_gguf_out *out, const vd_gguf_k
         return VD_FAIL(err, VD_ERR_LIMIT, "metadata key %.*s is too long", (int)kv->key.n,
                        kv->key.data);
     snprintf(key, sizeof(key), "%s.%.*s", new_arch(p), (int)rest.n, rest.data);
-    if (is(rest, suffixes[NORM_EPS]) && p->width.n < p->width.n_all) {
-        /* The mean of squares is over fewer channels: see width.c. */
-        vd_gguf_out_f32(out, key, p->hp.norm_eps * (float)p->width.n_all / (float)p->width.n);
-        return VD_OK;
-    }
-    for (size_t i = 0; i < NORM_EPS; i++)
+    for (size_t i = 0; i < N_COUNTED; i++)
         if (is(rest, suffixes[i])) {
             put_count(p, out, (counted)i);
             written[i] = true;
@@ -193,7 +186,7 @@ vd_status vd_keys_write(const vd_cut_plan *p, vd_gguf_out *out, vd_err *err)
                        p->arch->name);
     for (size_t i = 0; st == VD_OK && i < vd_gguf_n_kv(p->gguf); i++)
         st = put_key(p, out, vd_gguf_kv_at(p->gguf, i), written, err);
-    for (size_t i = 0; st == VD_OK && i < NORM_EPS; i++)
+    for (size_t i = 0; st == VD_OK && i < N_COUNTED; i++)
         if (!written[i] && is_needed(p, (counted)i))
             put_count(p, out, (counted)i);
     return st;

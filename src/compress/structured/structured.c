@@ -12,11 +12,13 @@
 #include "base/fail.h"
 #include "compress/structured/inner.h"
 #include "compress/structured/layers.h"
+#include "compress/structured/width.h"
 
 static const char *const names[] = {
     [VD_STRUCTURED_NEURONS] = "neurons",
     [VD_STRUCTURED_HEADS] = "heads",
     [VD_STRUCTURED_LAYERS] = "layers",
+    [VD_STRUCTURED_WIDTH] = "width",
 };
 
 const char *vd_structured_name(vd_structured_kind kind)
@@ -128,7 +130,9 @@ static vd_status run(vd_cut_session *s, vd_err *err)
     if (st == VD_OK)
         st = vd_shrink_open(&s->plan, s->target, s->pool, &s->shrink, err);
     if (st == VD_OK)
-        st = s->cut->kind == VD_STRUCTURED_LAYERS ? vd_layers_run(s, err) : vd_inner_run(s, err);
+        st = s->cut->kind == VD_STRUCTURED_LAYERS  ? vd_layers_run(s, err)
+             : s->cut->kind == VD_STRUCTURED_WIDTH ? vd_width_run(s, err)
+                                                   : vd_inner_run(s, err);
     if (st == VD_OK)
         st = vd_shrink_commit(s->shrink, err);
     return st;

@@ -51,7 +51,8 @@ static int count_files(void)
 
 static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
 {
-    static const vd_structured_kind kinds[] = {VD_STRUCTURED_NEURONS, VD_STRUCTURED_HEADS};
+    static const vd_structured_kind kinds[] = {VD_STRUCTURED_NEURONS, VD_STRUCTURED_HEADS,
+                                                VD_STRUCTURED_LAYERS, VD_STRUCTURED_WIDTH};
     vd_linalg *linalg = NULL;
     if (vd_linalg_open(&linalg, NULL) != VD_OK)
         skip();
