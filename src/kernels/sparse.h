@@ -59,6 +59,14 @@ static inline const uint8_t *vd_sparse_group(const void *packed, size_t g)
     return (const uint8_t *)packed + (size_t)((const uint32_t *)packed)[g] * 64;
 }
 
+/* Bytes of its blocks on the average, rounded up to lines of 64: what to fetch ahead for each. */
+static inline size_t vd_sparse_block_bytes(const void *packed, size_t g, size_t n_cols)
+{
+    const uint32_t *index = packed;
+    size_t n_blocks = n_cols / VD_BLOCK;
+    return (index[g + 1] - index[g] + n_blocks - 1) / n_blocks * 64;
+}
+
 /* Bytes of a row group's dense form, VD_LAYOUT_Q8. */
 static inline size_t vd_sparse_dense_bytes(size_t n_cols)
 {

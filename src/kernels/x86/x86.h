@@ -45,6 +45,10 @@ void vd_avx512_linear_packed(int layout, const void *packed, size_t n_rows, size
 /* The same for many tokens; linear_packed hands over to it. */
 void vd_avx512_linear_many(int layout, const void *packed, size_t n_cols, const vd_act *act,
                            float *y, size_t ld_y, size_t begin, size_t end);
+/* sparse_linear of the table for 3 tokens and more, rows no wider than VD_SPARSE_MANY_COLS. */
+enum { VD_SPARSE_MANY_COLS = 224 * 32 };
+void vd_avx512vbmi2_sparse_many(const void *packed, size_t n_cols, const vd_act *act, float *y,
+                                size_t ld_y, size_t begin, size_t end);
 /* panel_direct of the table. */
 void vd_avx512bf16_direct(const vd_weight *weight, const vd_panel *args, size_t begin, size_t end,
                           void *scratch);

@@ -7,30 +7,16 @@
  * expanding from memory is slow on Zen 4. Only the address of the next values waits for the ones
  * before, for a count of bits.
  */
-#include <immintrin.h>
-#include <string.h>
-
-#include "kernels/sparse.h"
 #include "kernels/x86/x86.h"
 
 #include "kernels/x86/avx512/few.inc"
 
-/* The registers of the block at `stream`; returns where the next block begins. */
-INLINE const uint8_t *load_block(const uint8_t *stream, __m512i w[8])
-{
-    const __m512i zero = _mm512_set1_epi8(-128);
-    const uint8_t *value = stream + VD_SPARSE_HEAD;
-    for (int v = 0; v < VD_SPARSE_QUADS; v++) {
-        uint64_t mask;
-        memcpy(&mask, stream + 8 * v, sizeof mask);
-        w[v] = _mm512_mask_expand_epi8(zero, _cvtu64_mask64(mask), _mm512_loadu_si512(value));
-        value += __builtin_popcountll(mask);
-    }
-    return value;
-}
+#include "kernels/x86/avx512vbmi2/expand.inc"
 
-/* 16 rows against n_t tokens. lines: of a block at most, on the average, rounded up. */
-INLINE void tile(bool wide, size_t n_t, const uint8_t *stream, size_t n_cols, size_t lines,
+enum { MOST = 16 }; /* tokens; more repay the dense form */
+
+/* 16 rows against n_t tokens. fetch: how many bytes of a block are fetched ahead. */
+INLINE void tile(bool wide, size_t n_t, const uint8_t *stream, size_t n_cols, size_t fetch,
                  const vd_act *act, float *y, size_t ld_y, __mmask16 rows)
 {
     __m512 sum[TOKENS];
@@ -38,11 +24,10 @@ INLINE void tile(bool wide, size_t n_t, const uint8_t *stream, size_t n_cols, si
         sum[i] = _mm512_setzero_ps();
     for (size_t b = 0; b < n_cols / VD_BLOCK; b++) {
         __m512i w[8];
-        for (size_t line = 0; line < lines; line++)
-            _mm_prefetch((const char *)stream + AHEAD + 64 * line, _MM_HINT_T0);
-        const scales s = {.d = {_mm512_cvtph_ps(
-            _mm256_loadu_si256((const __m256i *)(stream + 8 * VD_SPARSE_QUADS)))}};
-        stream = load_block(stream, w);
+        for (size_t line = 0; line < fetch; line += 64)
+            _mm_prefetch((const char *)stream + AHEAD + line, _MM_HINT_T0);
+        scales s;
+        stream = load_sparse(stream, w, &s);
         for (size_t i = 0; i < n_t; i++) {
             const activations x = activations_at(wide, act, i, b);
             sum[i] = add_block(VD_LAYOUT_Q8, wide, w, &s, &x, sum[i]);
@@ -55,26 +40,38 @@ INLINE void tile(bool wide, size_t n_t, const uint8_t *stream, size_t n_cols, si
 INLINE void tiles(bool wide, const void *packed, size_t n_cols, const vd_act *act, float *y,
                   size_t ld_y, size_t begin, size_t end)
 {
-    const uint32_t *index = packed;
     for (size_t n = begin; n < end; n += VD_GROUP) {
-        size_t g = n / VD_GROUP, n_lines = index[g + 1] - index[g], n_blocks = n_cols / VD_BLOCK;
-        size_t lines = (n_lines + n_blocks - 1) / n_blocks;
+        size_t fetch = vd_sparse_block_bytes(packed, n / VD_GROUP, n_cols);
         __mmask16 rows = end - n >= VD_GROUP ? 0xffff : (__mmask16)((1u << (end - n)) - 1);
-        const uint8_t *stream = vd_sparse_group(packed, g);
+        const uint8_t *stream = vd_sparse_group(packed, n / VD_GROUP);
         if (act->n_rows == 2)
-            tile(wide, 2, stream, n_cols, lines, act, y + n, ld_y, rows);
+            tile(wide, 2, stream, n_cols, fetch, act, y + n, ld_y, rows);
         else
-            tile(wide, 1, stream, n_cols, lines, act, y + n, ld_y, rows);
+            tile(wide, 1, stream, n_cols, fetch, act, y + n, ld_y, rows);
     }
 }
 
-static void sparse_linear(const void *packed, size_t n_cols, const vd_act *act, float *y,
-                          size_t ld_y, size_t begin, size_t end)
+static void few(const void *packed, size_t n_cols, const vd_act *act, float *y, size_t ld_y,
+                size_t begin, size_t end)
 {
     if (act->q_low != NULL)
         tiles(true, packed, n_cols, act, y, ld_y, begin, end);
     else
         tiles(false, packed, n_cols, act, y, ld_y, begin, end);
+}
+
+static void sparse_linear(const void *packed, size_t n_cols, const vd_act *act, float *y,
+                          size_t ld_y, size_t begin, size_t end)
+{
+    if (act->n_rows > TOKENS && n_cols <= VD_SPARSE_MANY_COLS) {
+        vd_avx512vbmi2_sparse_many(packed, n_cols, act, y, ld_y, begin, end);
+        return;
+    }
+    for (size_t t = 0; t < act->n_rows; t += TOKENS) {
+        size_t next = act->n_rows - t < TOKENS ? act->n_rows : t + TOKENS;
+        vd_act part = vd_act_rows(act, t, next);
+        few(packed, n_cols, &part, y + t * ld_y, ld_y, begin, end);
+    }
 }
 
 static void sparse_expand(const uint8_t *stream, size_t n_cols, uint8_t *group)
@@ -86,7 +83,8 @@ static void sparse_expand(const uint8_t *stream, size_t n_cols, uint8_t *group)
         uint8_t *q = group + vd_layout_q_at(info, b);
         for (size_t line = 0; line < 8; line++)
             _mm_prefetch((const char *)stream + AHEAD + 64 * line, _MM_HINT_T0);
-        stream = load_block(stream, w);
+        scales s;
+        stream = load_sparse(stream, w, &s);
         for (size_t v = 0; v < 8; v++)
             _mm512_store_si512(q + 64 * v, w[v]);
         _mm256_store_si256((__m256i *)(group + vd_layout_s_at(info, b)), d);
@@ -99,5 +97,5 @@ void vd_avx512vbmi2_fill(vd_kernels *k)
     k->sparse_keep = 0.6f;
     k->sparse_expand = sparse_expand;
     k->sparse_linear = sparse_linear;
-    k->sparse_tokens = TOKENS;
+    k->sparse_tokens = MOST;
 }
