@@ -182,7 +182,11 @@ vd_status vd_compress_run_sparse(const char *source, const char *target,
         return st;
     /* The same name in every run: what an interrupted one has kept lies beside it. */
     snprintf(dense, n, "%s.dense", target);
-    st = vd_compress_run(source, dense, options, &result, err);
+    if (access(dense, F_OK) == 0)
+        st = VD_FAIL(err, VD_ERR_ARG, "%s is in the way: the dense weights go there meanwhile",
+                     dense);
+    else
+        st = vd_compress_run(source, dense, options, &result, err);
     if (st == VD_OK) {
         st = vd_gguf_open(dense, NULL, &gguf, err);
         (void)unlink(dense); /* it is mapped */

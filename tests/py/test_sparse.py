@@ -207,7 +207,11 @@ def test_what_cannot_be_sparse_is_refused(verdant, pruned, tmp_path):
     assert done.returncode == 1 and "is the model itself" in done.stderr
     done = verdant("compress", pruned("0.5"), "-o", "/dev/null", "--sparse")
     assert done.returncode == 1 and "no ordinary file" in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["dense.gguf"]
+    (tmp_path / "out.gguf.dense").write_text("mine")
+    done = verdant("compress", pruned("0.5"), "-o", target, "--sparse")
+    assert done.returncode == 1 and "is in the way" in done.stderr
+    assert (tmp_path / "out.gguf.dense").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dense.gguf", "out.gguf.dense"]
 
 
 def spoiled(stored, tmp_path, change):

@@ -12,6 +12,8 @@
 #include "base/checked.h"
 #include "compress/compress.h"
 #include "compress/obs.h"
+#include "compress/sparse_file.h"
+#include "model/gguf_sparse.h"
 #include "tiny_model.h"
 
 static char directory[64], source[96], target[96];
@@ -80,8 +82,12 @@ static void every_type_gives_a_file_that_opens(void **state)
     }
 }
 
+typedef vd_status (*run_fn)(const char *source, const char *target,
+                            const vd_compress_options *options, vd_compress_result *ret_result,
+                            vd_err *err);
+
 /* n_files: in the folder before. */
-static void fail_every_allocation(const vd_compress_options *options, int n_files)
+static void fail_every_allocation_of(run_fn run, const vd_compress_options *options, int n_files)
 {
     uint64_t before = vd_alloc_stats_get().n_live;
     vd_status st = VD_ERR_NOMEM;
@@ -91,7 +97,7 @@ static void fail_every_allocation(const vd_compress_options *options, int n_file
         vd_compress_result result = {.n_values = 7};
         vd_err err = {0};
         vd_alloc_fail_at((uint64_t)k);
-        st = vd_compress_run(source, target, options, &result, &err);
+        st = run(source, target, options, &result, &err);
         vd_alloc_fail_at(0);
         assert_int_equal(vd_alloc_stats_get().n_live, before);
         if (st != VD_OK) {
@@ -103,6 +109,53 @@ static void fail_every_allocation(const vd_compress_options *options, int n_file
     }
     assert_int_equal(st, VD_OK);
     assert_true(k > 10);
+}
+
+static void fail_every_allocation(const vd_compress_options *options, int n_files)
+{
+    fail_every_allocation_of(vd_compress_run, options, n_files);
+}
+
+/* The dense rows of every sparse tensor, whatever fails. */
+static void expand_with_failures(const vd_gguf *dense)
+{
+    vd_status st = VD_ERR_NOMEM;
+    for (int k = 1; st != VD_OK && k < 2000; k++) {
+        uint64_t before = vd_alloc_stats_get().n_live;
+        vd_gguf *gguf = NULL;
+        vd_err err = {0};
+        vd_alloc_fail_at((uint64_t)k);
+        st = vd_gguf_open(target, NULL, &gguf, &err);
+        if (st == VD_OK)
+            st = vd_gguf_expand(gguf, &err);
+        vd_alloc_fail_at(0);
+        for (size_t i = 0; st == VD_OK && i < vd_gguf_n_tensors(dense); i++) {
+            const vd_gguf_tensor *a = vd_gguf_tensor_at(dense, i), *b = vd_gguf_tensor_at(gguf, i);
+            assert_int_equal(a->n_bytes, b->n_bytes);
+            assert_memory_equal(a->data, b->data, a->n_bytes);
+        }
+        assert_int_equal(st == VD_OK, err.message[0] == '\0');
+        vd_gguf_free(gguf);
+        assert_int_equal(vd_alloc_stats_get().n_live, before);
+    }
+    assert_int_equal(st, VD_OK);
+}
+
+static void sparse_files_neither_and_hold_the_dense_weights(void **state)
+{
+    vd_compress_options options = {.type = vd_filetype_find("Q8_0"),
+                                   .n_threads = 1,
+                                   .edit.prune = {.method = VD_PRUNE_MAGNITUDE, .keep = 0.5}};
+    vd_compress_result result;
+    vd_gguf *dense = NULL;
+    char path[96];
+    fail_every_allocation_of(vd_compress_run_sparse, &options, 1);
+    snprintf(path, sizeof(path), "%s/dense.gguf", directory);
+    assert_int_equal(vd_compress_run(source, path, &options, &result, NULL), VD_OK);
+    assert_int_equal(vd_gguf_open(path, NULL, &dense, NULL), VD_OK);
+    expand_with_failures(dense);
+    vd_gguf_free(dense);
+    unlink(path);
 }
 
 static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
@@ -226,6 +279,7 @@ int main(void)
         cmocka_unit_test(names_are_found_in_any_case),
         cmocka_unit_test(every_type_gives_a_file_that_opens),
         cmocka_unit_test(any_failed_allocation_leaves_no_file_and_no_memory),
+        cmocka_unit_test(sparse_files_neither_and_hold_the_dense_weights),
         cmocka_unit_test(nor_does_one_of_a_calibration),
         cmocka_unit_test(damping_grows_until_there_is_an_inverse),
         cmocka_unit_test(a_share_is_met_to_the_weight_and_never_leaves_nothing),
