@@ -112,7 +112,8 @@ static vd_status write_tensor(job *j, const vd_gguf_tensor *t, size_t sparse_byt
     if (packed == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu bytes of sparse weights",
                        sparse_bytes);
-    vd_sparse_pack(VD_DTYPE_Q8_0, t->data, rows_of(t), (size_t)t->dim[0], packed);
+    vd_sparse_pack(vd_kernels_get(), VD_DTYPE_Q8_0, t->data, rows_of(t), (size_t)t->dim[0],
+                   packed);
     vd_status st = vd_gguf_out_data(j->out, packed, sparse_bytes, err);
     vd_free(packed);
     return st;

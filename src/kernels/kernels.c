@@ -28,6 +28,7 @@ static const vd_kernels plain = {
     .packed_bytes = vd_layout_bytes,
     .pack = vd_layout_pack,
     .linear_packed = vd_ref_linear_packed,
+    .sparse_pack = vd_ref_sparse_pack,
     .sparse_expand = vd_ref_sparse_expand,
     .panel_from = {SIZE_MAX, SIZE_MAX, SIZE_MAX},
     .panel_act_bytes = SIZE_MAX,

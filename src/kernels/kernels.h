@@ -217,6 +217,9 @@ struct vd_kernels {
     /* Sparse weights, see sparse.h. The largest share of weights that are not zero with which the
      * level takes that form, so that decoding gains; 0: never. */
     float sparse_keep;
+    /* 32 columns of n_rows rows (1..16) of Q8_0, which lie row_bytes apart, to a block; returns
+     * where it ends. May write 64 bytes behind that. */
+    uint8_t *(*sparse_pack)(const uint8_t *src, size_t row_bytes, size_t n_rows, uint8_t *block);
     /* The stream of a row group to its dense form, VD_LAYOUT_Q8. May read 64 bytes behind it. */
     void (*sparse_expand)(const uint8_t *stream, size_t n_cols, uint8_t *group);
     /* Rows [begin, end) and up to sparse_tokens rows of act, to the bits of linear_packed on the

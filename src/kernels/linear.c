@@ -51,7 +51,7 @@ vd_status vd_weight_prepare(const vd_kernels *k, vd_precision precision, vd_dtyp
             return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu bytes of packed %s weights",
                            weight.packed_bytes, vd_dtype_name(dtype));
         if (weight.layout == VD_LAYOUT_SPARSE) {
-            vd_sparse_pack(dtype, rows, n_rows, n_cols, weight.packed);
+            vd_sparse_pack(k, dtype, rows, n_rows, n_cols, weight.packed);
         } else if (!k->pack(weight.layout, dtype, rows, n_rows, n_cols, weight.packed)) {
             vd_slab_release(weight.packed, weight.slab);
             weight.packed = NULL; /* computed from its rows */

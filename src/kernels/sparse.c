@@ -6,9 +6,9 @@
 #include "base/checked.h"
 #include "kernels/ref/decode.h"
 
-enum { ALIGN = 64, ZERO = 128 /* what a weight of zero is in a Q8 block */ };
+enum { ALIGN = 64 };
 /* Bytes of dense row groups that are made at a time: with the activations they stay in L2. */
-enum { DENSE_BYTES = 384 << 10 };
+enum { DENSE_BYTES = 384 << 10, FEW_TOKENS = 4 };
 
 bool vd_sparse_can(vd_dtype dtype, size_t n_cols)
 {
@@ -61,30 +61,8 @@ size_t vd_sparse_bytes_at(float keep, size_t n_rows, size_t n_cols)
     return bytes < (double)(SIZE_MAX / 2) ? (size_t)bytes : SIZE_MAX;
 }
 
-/* A block of n_rows rows that lie row_bytes apart. Returns where the next one begins. */
-static uint8_t *write_block(const uint8_t *src, size_t row_bytes, size_t n_rows, uint8_t *out)
-{
-    uint8_t *value = out + VD_SPARSE_HEAD;
-    memset(out, 0, VD_SPARSE_HEAD);
-    for (size_t r = 0; r < n_rows; r++)
-        memcpy(out + 8 * VD_SPARSE_QUADS + 2 * r, src + r * row_bytes, 2);
-    for (size_t v = 0; v < VD_SPARSE_QUADS; v++) {
-        uint64_t mask = 0;
-        for (size_t r = 0; r < n_rows; r++) {
-            const uint8_t *q = src + r * row_bytes + 2 + 4 * v;
-            for (size_t i = 0; i < 4; i++) {
-                if (q[i] == 0)
-                    continue;
-                mask |= (uint64_t)1 << (4 * r + i);
-                *value++ = q[i] ^ ZERO;
-            }
-        }
-        memcpy(out + 8 * v, &mask, sizeof mask);
-    }
-    return value;
-}
-
-void vd_sparse_pack(vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols, void *packed)
+void vd_sparse_pack(const vd_kernels *k, vd_dtype dtype, const void *rows, size_t n_rows,
+                    size_t n_cols, void *packed)
 {
     size_t n_blocks = n_cols / VD_BLOCK, n_groups = (n_rows + VD_GROUP - 1) / VD_GROUP;
     size_t block_bytes = vd_dtype_get(dtype)->bytes, row_bytes = n_blocks * block_bytes;
@@ -97,7 +75,7 @@ void vd_sparse_pack(vd_dtype dtype, const void *rows, size_t n_rows, size_t n_co
         size_t n_here = VD_MIN(n_rows - g * VD_GROUP, (size_t)VD_GROUP);
         index[g] = (uint32_t)((size_t)(out - begin) / ALIGN);
         for (size_t b = 0; b < n_blocks; b++)
-            out = write_block(src + b * block_bytes, row_bytes, n_here, out);
+            out = k->sparse_pack(src + b * block_bytes, row_bytes, n_here, out);
         size_t rest = (ALIGN - (size_t)(out - begin) % ALIGN) % ALIGN;
         memset(out, 0, rest);
         out += rest;
@@ -106,9 +84,12 @@ void vd_sparse_pack(vd_dtype dtype, const void *rows, size_t n_rows, size_t n_co
     memset(out, 0, ALIGN);
 }
 
-/* Row groups of the dense form that are made at a time: an even number, for panels take two. */
-static size_t groups_at_a_time(size_t n_cols)
+/* Row groups of the dense form that are made at a time: an even number, for panels take two. Many
+ * tokens prepare themselves anew for each time; few are quicker where the groups are still near. */
+static size_t groups_at_a_time(size_t n_cols, size_t n_tokens)
 {
+    if (n_tokens <= FEW_TOKENS)
+        return 2;
     size_t n = DENSE_BYTES / VD_MAX(vd_sparse_dense_bytes(n_cols), (size_t)1) / 2 * 2;
     return VD_MIN(VD_MAX(n, (size_t)2), (size_t)64);
 }
@@ -126,7 +107,7 @@ void vd_sparse_linear(const vd_kernels *k, const vd_weight *weight, const vd_act
                       size_t ld_y, size_t begin, size_t end, void *scratch, float *dense_scratch)
 {
     size_t n_cols = weight->n_cols, stride = vd_sparse_dense_bytes(n_cols);
-    size_t step = groups_at_a_time(n_cols) * VD_GROUP;
+    size_t step = groups_at_a_time(n_cols, act->n_rows) * VD_GROUP;
     for (size_t n = begin; n < end; n += step) {
         size_t n_rows = VD_MIN(end - n, step);
         vd_weight dense = *weight;

@@ -36,7 +36,8 @@ size_t vd_sparse_bytes(vd_dtype dtype, const void *rows, size_t n_rows, size_t n
 /* What it may take where a share `keep` of the weights is not zero: SIZE_MAX where it overflows. */
 size_t vd_sparse_bytes_at(float keep, size_t n_rows, size_t n_cols);
 /* packed: as many bytes as vd_sparse_bytes said, aligned to 64. */
-void vd_sparse_pack(vd_dtype dtype, const void *rows, size_t n_rows, size_t n_cols, void *packed);
+void vd_sparse_pack(const vd_kernels *k, vd_dtype dtype, const void *rows, size_t n_rows,
+                    size_t n_cols, void *packed);
 
 /* ---- the same bytes in a file (docs/sparse.md), at any alignment ------------------------------*/
 

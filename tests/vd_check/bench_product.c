@@ -133,7 +133,7 @@ static void bench_line(const vd_kernels *k, kind what, vd_dtype dtype, size_t n,
         (what != ROWS && k->layout_for(dtype, n, n_cols) == 0 &&
          (what >= WIDE || dtype == VD_DTYPE_F32 || k->panel_from.rows == SIZE_MAX)))
         return;
-    if (sparse && (dtype != VD_DTYPE_Q8_0 || k->sparse_keep == 0))
+    if (sparse && (dtype != VD_DTYPE_Q8_0 || k->layout_for(dtype, n, n_cols) == 0))
         return;
     table.sparse_keep = sparse ? 1 : 0;
     k = &table;

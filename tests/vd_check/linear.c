@@ -219,7 +219,10 @@ static void one_sparse(const vd_kernels *k, size_t n, size_t n_cols, size_t n_t,
     unsigned char *packed = check_memory_aligned(bytes);
     unsigned char *dense = check_memory_aligned(dense_bytes);
     unsigned char *group = check_memory_aligned(stride);
-    vd_sparse_pack(VD_DTYPE_Q8_0, rows, n, n_cols, packed);
+    vd_sparse_pack(k, VD_DTYPE_Q8_0, rows, n, n_cols, packed);
+    unsigned char *plain = check_memory_aligned(bytes);
+    vd_sparse_pack(vd_kernels_level("c"), VD_DTYPE_Q8_0, rows, n, n_cols, plain);
+    check_expect(memcmp(packed, plain, bytes) == 0, "not packed as plain C does");
     vd_layout_pack(VD_LAYOUT_Q8, VD_DTYPE_Q8_0, rows, n, n_cols, dense);
     for (size_t g = 0; g < n_groups; g++) {
         memset(group, 0, stride);

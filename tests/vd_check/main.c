@@ -67,7 +67,8 @@ static bool same_packed(const vd_kernels *a, const vd_kernels *b)
 
 static bool same_sparse(const vd_kernels *a, const vd_kernels *b)
 {
-    return a->sparse_expand == b->sparse_expand && a->sparse_linear == b->sparse_linear &&
+    return a->sparse_pack == b->sparse_pack && a->sparse_expand == b->sparse_expand &&
+           a->sparse_linear == b->sparse_linear &&
            same_packed(a, b);
 }
 

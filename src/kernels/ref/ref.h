@@ -28,6 +28,7 @@ void vd_ref_fit_errors(vd_fit *fit);
 void vd_ref_linear_packed(int layout, const void *packed, size_t n_rows, size_t n_cols,
                           const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);
 void vd_ref_sparse_expand(const uint8_t *stream, size_t n_cols, uint8_t *group);
+uint8_t *vd_ref_sparse_pack(const uint8_t *src, size_t row_bytes, size_t n_rows, uint8_t *block);
 void vd_ref_round_row(const float *x, uint16_t *b, size_t n);
 void vd_ref_panel_unpack(const vd_weight *weight, size_t n, size_t n_rows, uint16_t *panel);
 void vd_ref_panel_product(const vd_panel *args);

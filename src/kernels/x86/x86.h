@@ -31,6 +31,9 @@ void vd_avx512bf16_fill(vd_kernels *k);
 void vd_amx_fill(vd_kernels *k);
 void vd_amx_emulated_fill(vd_kernels *k); /* over avx512-bf16, for tests */
 
+/* sparse_expand of the table. */
+void vd_avx2_fill_sparse(vd_kernels *k);
+
 /* Packed products of any layout, and those of whole numbers. */
 void vd_avx2_linear(int layout, const void *packed, size_t n_rows, size_t n_cols,
                     const vd_act *act, float *y, size_t ld_y, size_t begin, size_t end);

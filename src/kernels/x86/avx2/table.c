@@ -50,6 +50,7 @@ void vd_avx2_fill(vd_kernels *k)
     k->gelu = op_gelu;
     k->attn = op_attn;
     k->store_kv = op_store_kv;
+    vd_avx2_fill_sparse(k);
     k->fit_sums = op_fit_sums;
     k->fit_errors = op_fit_errors;
 }

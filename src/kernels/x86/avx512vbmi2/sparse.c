@@ -7,6 +7,7 @@
  * expanding from memory is slow on Zen 4. Only the address of the next values waits for the ones
  * before, for a count of bits.
  */
+#include "kernels/ref/ref.h"
 #include "kernels/x86/x86.h"
 
 #include "kernels/x86/avx512/few.inc"
@@ -74,6 +75,30 @@ static void sparse_linear(const void *packed, size_t n_cols, const vd_act *act, 
     }
 }
 
+/* Four bytes of each row, the rows' own distance apart, are gathered: a register of the block. */
+static uint8_t *sparse_pack(const uint8_t *src, size_t row_bytes, size_t n_rows, uint8_t *block)
+{
+    const __m512i row = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __mmask16 rows = (__mmask16)(n_rows < 16 ? (1u << n_rows) - 1 : 0xffff);
+    uint8_t *value = block + VD_SPARSE_HEAD;
+    if (row_bytes > INT32_MAX / 16)
+        return vd_ref_sparse_pack(src, row_bytes, n_rows, block);
+    __m512i at = _mm512_mullo_epi32(row, _mm512_set1_epi32((int)row_bytes));
+    memset(block + 8 * VD_SPARSE_QUADS, 0, 2 * VD_GROUP);
+    for (size_t r = 0; r < n_rows; r++)
+        memcpy(block + 8 * VD_SPARSE_QUADS + 2 * r, src + r * row_bytes, 2);
+    for (size_t v = 0; v < VD_SPARSE_QUADS; v++) {
+        __m512i q = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), rows, at, src + 2 + 4 * v,
+                                                1);
+        uint64_t some = _mm512_test_epi8_mask(q, q);
+        q = _mm512_xor_si512(q, _mm512_set1_epi8(-128));
+        _mm512_storeu_si512(value, _mm512_maskz_compress_epi8(some, q));
+        memcpy(block + 8 * v, &some, sizeof some);
+        value += __builtin_popcountll(some);
+    }
+    return value;
+}
+
 static void sparse_expand(const uint8_t *stream, size_t n_cols, uint8_t *group)
 {
     const vd_layout_info *info = &vd_layout_infos[VD_LAYOUT_Q8];
@@ -95,6 +120,7 @@ void vd_avx512vbmi2_fill(vd_kernels *k)
 {
     k->name = "avx512-vbmi2";
     k->sparse_keep = 0.6f;
+    k->sparse_pack = sparse_pack;
     k->sparse_expand = sparse_expand;
     k->sparse_linear = sparse_linear;
     k->sparse_tokens = MOST;
