@@ -56,10 +56,17 @@ static bool on_prune(vd_compress_args *a, const char *text)
 
 static bool on_score(vd_compress_args *a, const char *text)
 {
-    bool obs = strcmp(text, "obs") == 0, good = obs || strcmp(text, "activation") == 0;
+    static const char *const words[] = {[VD_UNIT_SCORE_OBS] = "obs",
+                                        [VD_UNIT_SCORE_ACTIVATION] = "activation",
+                                        [VD_UNIT_SCORE_OUTPUT] = "output"};
+    bool good = false;
+    for (size_t i = 0; i < VD_COUNT(words); i++)
+        if (strcmp(text, words[i]) == 0) {
+            a->stage.score = (vd_unit_score)i;
+            good = true;
+        }
     if (!good)
-        vd_cli_misuse("compress", "--score is '%s', expected obs or activation", text);
-    a->stage.score = obs ? VD_UNIT_SCORE_OBS : VD_UNIT_SCORE_ACTIVATION;
+        vd_cli_misuse("compress", "--score is '%s', expected obs, activation or output", text);
     a->stage.score_said = true;
     return good;
 }
@@ -341,6 +348,14 @@ static const char *check_search(const vd_compress_args *a)
     return NULL;
 }
 
+static bool cuts_layers(const vd_stage_options *stage)
+{
+    bool all = stage->n_cuts > 0;
+    for (size_t i = 0; i < stage->n_cuts; i++)
+        all = all && stage->cut[i].kind == VD_STRUCTURED_LAYERS;
+    return all;
+}
+
 /* When all options are read. */
 static bool check(int argc, const vd_compress_args *a)
 {
@@ -367,6 +382,8 @@ static bool check(int argc, const vd_compress_args *a)
         wrong = "--recover trains what was cut or pruned: say --prune, a threshold or --clip";
     else if (stage->sparse && a->target == NULL)
         wrong = "--sparse says how to write a file: -o";
+    else if (stage->score == VD_UNIT_SCORE_OUTPUT && !cuts_layers(stage))
+        wrong = "--score output is for --prune layers";
     else if (!cut && (stage->score_said || stage->multiple != 0 || stage->uniform))
         wrong = "--score, --multiple and --uniform say how to cut: --prune neurons or heads";
     else if (o->type == NULL && o->mix.pure)

@@ -297,6 +297,47 @@ def test_layers_that_change_least_go(verdant, models, cut, text, tmp_path, name)
                                       old.w[f"blk.{layer}.ffn_down.weight"])
 
 
+@pytest.mark.parametrize("name", ["llama", "granite"])
+def test_layers_go_without_which_the_text_is_predicted_best(verdant, models, cut, text, tmp_path,
+                                                            name):
+    """One after the other, by the perplexity of the second half of each chunk."""
+    source = models(name, n_layer=5)
+    chunks = chunks_of(verdant, source, text)
+
+    class Without(numpy_forward.Model):
+        def hidden(self, ids):
+            x = self.embed(ids)
+            for layer in self.stay:
+                x = self.block(x, layer)
+            return x
+
+        def loss(self, stay):
+            self.stay, sum_of = stay, 0.0
+            for ids in chunks:
+                rows = self.logits(ids)[CTX // 2:-1]
+                rows -= np.log(np.sum(np.exp(rows), axis=1, keepdims=True))
+                sum_of -= rows[np.arange(len(rows)), ids[CTX // 2 + 1:]].sum()
+            return sum_of
+
+    old = Without(source)
+    stay = list(range(5))
+    for _ in range(2):
+        gone = min(stay, key=lambda layer: old.loss([s for s in stay if s != layer]))
+        stay.remove(gone)
+    path, _ = cut(source, "--prune", "layers:0.6", "--score", "output")
+    small = agree(verdant, path, tmp_path)
+    assert small.n_layer == 3
+    for new, layer in enumerate(stay):
+        np.testing.assert_array_equal(small.w[f"blk.{new}.ffn_down.weight"],
+                                      old.w[f"blk.{layer}.ffn_down.weight"])
+
+
+def test_output_is_a_score_of_layers_alone(verdant, models, text, tmp_path):
+    done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--prune", "heads:0.5",
+                   "--score", "output", "--calib", text)
+    assert done.returncode == 2 and "--prune layers" in done.stderr
+
+
 def test_lists_by_layer_lose_what_the_layers_lose(verdant, models, cut, tmp_path):
     path, _ = cut(models("deci", layer_ff=[96, 32, 160], layer_groups=[2, 1, 3]), "--prune",
                   "layers:0.7")

@@ -1,7 +1,7 @@
 /*
  * layers.c - whole layers cut out: those that change what passes through them least, by the angle
  * between the residual stream before and behind (block influence, 1 - E[cos]; Men et al. 2024,
- * ShortGPT). All are judged in the model as it is.
+ * ShortGPT), all judged in the model as it is; or by their effect on the output (effect.h).
  */
 #include "compress/structured/layers.h"
 
@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/structured/effect.h"
 
 typedef struct influence {
     size_t n_embd;
@@ -88,25 +89,34 @@ static vd_status check_pattern(const vd_cut_plan *p, vd_err *err)
     return VD_OK;
 }
 
+static vd_status choose_by_influence(vd_cut_session *s, size_t n_gone, bool *gone, vd_err *err)
+{
+    rating *ratings = NULL;
+    vd_status st = vd_alloc_array(s->plan.n_layer, sizeof(*ratings), "layers", &ratings, err);
+    if (st == VD_OK)
+        st = judge(s, ratings, err);
+    if (st == VD_OK)
+        qsort(ratings, s->plan.n_layer, sizeof(*ratings), by_influence);
+    for (size_t i = 0; st == VD_OK && i < n_gone; i++)
+        gone[ratings[i].layer] = true;
+    vd_free(ratings);
+    return st;
+}
+
 static vd_status plan_layers(vd_cut_session *s, size_t n_kept, vd_err *err)
 {
     vd_cut_plan *p = &s->plan;
-    rating *ratings = NULL;
-    vd_status st = vd_alloc_array(p->n_layer, sizeof(*ratings), "layers", &ratings, err);
+    size_t n_gone = p->n_layer - n_kept;
+    bool *gone = NULL;
+    vd_status st = vd_alloc_array(p->n_layer, sizeof(*gone), "layers", &gone, err);
     if (st == VD_OK)
-        st = judge(s, ratings, err);
-    if (st == VD_OK) {
-        qsort(ratings, p->n_layer, sizeof(*ratings), by_influence);
-        for (size_t i = 0; i < p->n_layer - n_kept; i++)
-            p->new_layer[ratings[i].layer] = SIZE_MAX;
-        p->n_layer_new = 0;
-        for (size_t i = 0; i < p->n_layer; i++)
-            if (p->new_layer[i] != SIZE_MAX)
-                p->new_layer[i] = p->n_layer_new++;
-        st = check_pattern(p, err);
-    }
-    vd_free(ratings);
-    return st;
+        st = s->options->score == VD_UNIT_SCORE_OUTPUT ? vd_effect_choose(s, n_gone, gone, err)
+                                                       : choose_by_influence(s, n_gone, gone, err);
+    p->n_layer_new = 0;
+    for (size_t i = 0; st == VD_OK && i < p->n_layer; i++)
+        p->new_layer[i] = gone[i] ? SIZE_MAX : p->n_layer_new++;
+    vd_free(gone);
+    return st == VD_OK ? check_pattern(p, err) : st;
 }
 
 vd_status vd_layers_run(vd_cut_session *s, vd_err *err)

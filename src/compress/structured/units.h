@@ -23,7 +23,11 @@
 #include "base/pool.h"
 #include "compress/linalg.h"
 
-typedef enum vd_unit_score { VD_UNIT_SCORE_OBS, VD_UNIT_SCORE_ACTIVATION } vd_unit_score;
+typedef enum vd_unit_score {
+    VD_UNIT_SCORE_OBS,
+    VD_UNIT_SCORE_ACTIVATION,
+    VD_UNIT_SCORE_OUTPUT /* of layers alone: effect.h */
+} vd_unit_score;
 
 typedef struct vd_units {
     const vd_linalg *linalg;

@@ -59,6 +59,8 @@ static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
     vd_linalg_close(linalg);
     for (size_t i = 0; i < VD_COUNT(kinds); i++) {
         vd_stage_options options = {.cut = {{kinds[i], 0.5}}, .n_cuts = 1, .multiple = 1};
+        if (kinds[i] == VD_STRUCTURED_LAYERS)
+            options.score = VD_UNIT_SCORE_OUTPUT;
         vd_compress_options rest = {.type = vd_filetype_find("Q8_0"), .n_threads = 1,
                                     .calib = {.path = text, .ctx = 16}};
         uint64_t before = vd_alloc_stats_get().n_live;
