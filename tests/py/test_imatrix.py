@@ -10,7 +10,7 @@ import activations
 import numpy as np
 import pytest
 from gguf import GGUFReader, GGUFWriter
-from oracles import llama_cpp, tiny_model
+from oracles import llama_cpp, need_peer, tiny_model
 from test_compress_calib import WORDS, chunks_of, values
 
 N_EMBD, N_LAYER, CTX, CHUNKS, EPS = 256, 2, 32, 40, 1e-5
@@ -130,6 +130,7 @@ def quantized(verdant, folder, target, *options, model="tiny"):
 @pytest.mark.parametrize("kind", ["Q4_0", "Q4_K", "IQ4_XS", "Q3_K"])
 def test_each_row_is_encoded_by_what_it_reads(verdant, build, folder, saved, tmp_path, kind):
     """As vd_encode_row does with the file's means; from both forms."""
+    need_peer()  # it knows the blocks' sizes
     from test_encode import encode
     encode = encode.__wrapped__(build)
     number = {"Q4_0": 2, "Q4_K": 12, "IQ4_XS": 23, "Q3_K": 11}[kind]
@@ -149,6 +150,7 @@ def test_each_row_is_encoded_by_what_it_reads(verdant, build, folder, saved, tmp
 
 
 def test_experts_are_encoded_each_by_its_own_tokens(verdant, build, folder, saved, tmp_path):
+    need_peer()
     from test_encode import encode
     encode = encode.__wrapped__(build)
     quantized(verdant, folder, tmp_path / "q.gguf", "--imatrix", saved("moe"), "--quant", "Q4_0",
@@ -181,6 +183,7 @@ def test_wanda_needs_no_more_than_a_file(verdant, folder, saved, tmp_path):
 
 def test_llama_cpp_quantizes_with_the_file(folder, saved, tmp_path):
     """As its command does: sums over counts, handed to llama_model_quantize, which checks sizes."""
+    need_peer()
     mean = {name: means(*found) for name, found in read_gguf(saved()).items()}
     for name, imatrix in ("plain", None), ("weighted", mean):
         llama_cpp.quantize(folder / "tiny.gguf", tmp_path / name, "Q4_K_M", pure=True,
