@@ -1,6 +1,7 @@
 /* units.c - see units.h. */
 #include "compress/structured/units.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 #include "base/fail.h"
 
 /* Of the mean of the diagonal; tenfold while the factorization fails. */
-static const double damping_first = 1e-4, damping_last = 1e2;
+static const double damping_first = 1e-4;
+enum { DAMPINGS = 7 };
 enum { BATCHES = 512 }; /* so many rounds of surgery at most, where units are single columns */
 
 static double mean_diagonal(const double *h, size_t n)
@@ -28,7 +30,8 @@ static vd_status invert_damped(const vd_linalg *linalg, const double *h, double 
     double mean = mean_diagonal(h, n);
     if (!isfinite(mean))
         return VD_FAIL(err, VD_ERR_FORMAT, "what the product reads is not finite");
-    for (double d = damping_first; d <= damping_last; d *= 10) {
+    double d = damping_first;
+    for (int k = 0; k < DAMPINGS; k++, d *= 10) {
         memcpy(inverse, h, n * n * sizeof(*h));
         for (size_t i = 0; i < n; i++)
             inverse[i * n + i] += mean > 0 ? d * mean : 1;
@@ -257,7 +260,7 @@ vd_status vd_units_rank(const vd_units *units, vd_unit_score score, size_t n_gon
 /* ---- repair -----------------------------------------------------------------------------------*/
 
 typedef struct repair {
-    size_t *stay, *go; /* columns */
+    size_t *stay, *go; /* columns; owned */
     size_t n_stay, n_go;
     double *inverse;   /* [n_stay, n_stay] (H_SS + damping)^-1 */
     double *cross;     /* [n_go, n_stay] H_GS */
@@ -270,7 +273,9 @@ static vd_status take_repair(const vd_units *u, const size_t *kept, size_t n_kep
 {
     r->n_stay = n_kept * u->size;
     r->n_go = u->n - r->n_stay;
-    vd_status st = vd_alloc_array(u->n, sizeof(size_t), "columns", &r->stay, err);
+    vd_status st = vd_alloc_array(r->n_stay, sizeof(size_t), "columns", &r->stay, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(r->n_go, sizeof(size_t), "columns", &r->go, err);
     if (st == VD_OK)
         st = vd_alloc_array(r->n_stay * r->n_stay, sizeof(double), "an inverse", &r->inverse, err);
     if (st == VD_OK)
@@ -282,7 +287,6 @@ static vd_status take_repair(const vd_units *u, const size_t *kept, size_t n_kep
     if (st != VD_OK)
         return st;
     size_t n_stay = 0, n_go = 0, next = 0;
-    r->go = r->stay + r->n_stay;
     for (size_t unit = 0; unit < u->n / u->size; unit++) {
         bool stays = next < n_kept && kept[next] == unit;
         next += stays;
@@ -300,6 +304,7 @@ static vd_status take_repair(const vd_units *u, const size_t *kept, size_t n_kep
 static void pick(const double *from, size_t n, const size_t *row, size_t n_rows,
                  const size_t *column, size_t n_columns, double *to)
 {
+    assert(column != NULL);
     for (size_t r = 0; r < n_rows; r++)
         for (size_t c = 0; c < n_columns; c++)
             to[r * n_columns + c] = from[(row != NULL ? row[r] : r) * n + column[c]];
@@ -331,6 +336,7 @@ vd_status vd_units_repair(const vd_units *u, const size_t *kept, size_t n_kept, 
     }
     vd_free(h);
     vd_free(r.stay);
+    vd_free(r.go);
     vd_free(r.inverse);
     vd_free(r.cross);
     vd_free(r.factor);
