@@ -238,8 +238,9 @@ static void descend(const vd_kernels *k, const vd_affine_family *f, part *parts,
     int n = VD_SUPER / f->sub;
     for (int pass = 0; pass < PASSES; pass++) {
         vd_affine_block b = {.d = vd_round_f16(d), .dmin = vd_round_f16(dmin)};
+        int n_windows = pass == 0 ? f->n_windows : (f->n_windows + 1) / 2;
         for (int i = 0; i < n; i++) {
-            b.error += choose(k, f, pass == 0 ? f->n_windows : (f->n_windows + 1) / 2, b.d, b.dmin, &parts[i]);
+            b.error += choose(k, f, n_windows, b.d, b.dmin, &parts[i]);
             b.s[i] = parts[i].s;
             b.m[i] = parts[i].m;
         }
@@ -256,7 +257,8 @@ void vd_affine_search(const vd_affine_family *f, const float *x, const float *gi
                       vd_affine_block *ret)
 {
     const vd_kernels *k = vd_kernels_get();
-    static const float starts[] = {1.0f, 0.93f, 1.07f};
+    enum { STARTS = 3 };
+    static const float starts[STARTS] = {1.0f, 0.93f, 1.07f};
     float w[VD_SUPER], most = 0, most_min = 0;
     part parts[VD_SUBS_MAX], alone[VD_SUBS_MAX];
     memset(ret, 0, sizeof(*ret));
@@ -269,7 +271,7 @@ void vd_affine_search(const vd_affine_family *f, const float *x, const float *gi
         most_min = alone[i].min > most_min ? alone[i].min : most_min;
     }
     ret->error = INFINITY;
-    for (int i = 0; i < f->n_starts; i++) {
+    for (int i = 0; i < f->n_starts && i < STARTS; i++) {
         memcpy(parts, alone, sizeof(parts));
         descend(k, f, parts, most / (float)f->s_max * starts[i], most_min / (float)f->s_max, ret);
     }

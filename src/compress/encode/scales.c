@@ -101,7 +101,7 @@ static float choose(const vd_kernels *k, const vd_scale_family *f, int n_windows
     vd_fit fit = {.x = p->x, .w = p->w, .n = (size_t)f->sub, .low = f->low, .high = f->high,
                   .levels = f->levels};
     float s[VD_FIT_LANES], best = INFINITY, least = (float)f->s_min, most = (float)f->s_max;
-    float id = d != 0.0f ? 1.0f / d : 0.0f, level[32];
+    float id = d != 0.0f ? 1.0f / d : 0.0f, level[32] = {0};
     float near[2] = {vd_round(vd_clamp(p->positive * id, least, most)),
                      vd_round(vd_clamp(p->negative * id, least, most))};
     if (p->negative == 0.0f || p->positive == 0.0f) /* then one of them is a 0 that says nothing */
@@ -172,7 +172,7 @@ void vd_scale_search(const vd_scale_family *f, const float *x, const float *give
 float vd_scale_single(const vd_scale_family *f, const float *x, const float *w, float *ret_level)
 {
     part p = {.x = x, .w = w};
-    float best = INFINITY, best_d = 0, level[64];
+    float best = INFINITY, best_d = 0, level[64] = {0};
     best_alone(vd_kernels_get(), f, &p);
     for (int side = 0; side < 2; side++) {
         float d = side == 0 ? p.positive : p.negative;
