@@ -119,7 +119,7 @@ static void sparse_expand(const uint8_t *stream, size_t n_cols, uint8_t *group)
 void vd_avx512vbmi2_fill(vd_kernels *k)
 {
     k->name = "avx512-vbmi2";
-    k->sparse_keep = 0.6f;
+    k->sparse_keep = 0.7f;
     k->sparse_pack = sparse_pack;
     k->sparse_expand = sparse_expand;
     k->sparse_linear = sparse_linear;
