@@ -19,7 +19,7 @@ const char vd_compress_help[] =
     "                      and with --calib, by what the matrix reads there:\n"
     "                        wanda:0.5       the larger half of each row, times its input's size\n"
     "                        sparsegpt:0.5   and what is left makes up for what goes\n"
-    "                        obs:0.5         Wanda's choice, SparseGPT's repair\n"
+    "                        obs:0.5         Wanda's choice, all that is left makes up\n"
     "                      each of them N:M too (wanda:2:4)\n"
     "                      or, before all that, cut parts out, which leaves a smaller dense\n"
     "                      model; the matrix behind is repaired, and several cuts go in order:\n"

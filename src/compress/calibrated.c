@@ -8,8 +8,10 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/fit.h"
 
 static const double damping = 0.01;
+enum { FIT_STEPS = 16 }; /* of conjugate gradients: more change no perplexity, see docs */
 
 bool vd_prune_is_calibrated(vd_prune_method method)
 {
@@ -138,6 +140,15 @@ static vd_status widen(const float *w, size_t n, double **ret, vd_err *err)
     return st;
 }
 
+/* The gram is as vd_obs_init leaves it: both triangles, 1 where an input was always zero. */
+static double diagonal_mean(const vd_moments *m)
+{
+    double sum = 0;
+    for (size_t i = 0; i < m->n; i++)
+        sum += m->gram[i * m->n + i];
+    return sum / (double)m->n;
+}
+
 static vd_status prune_and_repair(vd_calibrated *c, const vd_prune *prune, vd_moments *m, float *w,
                                   size_t n_rows, const bool *gone, vd_err *err)
 {
@@ -150,6 +161,9 @@ static vd_status prune_and_repair(vd_calibrated *c, const vd_prune *prune, vd_mo
         st = widen(w, n, &wide, err);
     if (st == VD_OK)
         st = vd_obs_run(c->linalg, c->pool, obs, &options, wide, n_rows, err);
+    if (st == VD_OK && prune->method == VD_PRUNE_OBS)
+        st = vd_fit_masked(c->linalg, m->gram, obs->damping * diagonal_mean(m), w, wide, n_rows,
+                           m->n, FIT_STEPS, err);
     for (size_t i = 0; st == VD_OK && i < n; i++)
         w[i] = (float)wide[i];
     vd_free(wide);

@@ -1,7 +1,7 @@
 /*
  * calibrated.h - pruning that looks at what a matrix reads: Wanda (Sun et al. 2024, A Simple and
  * Effective Pruning Approach for Large Language Models), SparseGPT (Frantar and Alistarh 2023), and
- * Wanda's choice with SparseGPT's repair.
+ * Wanda's choice with what is left fitted by least squares.
  */
 #ifndef VD_COMPRESS_CALIBRATED_H
 #define VD_COMPRESS_CALIBRATED_H

@@ -32,7 +32,7 @@ typedef enum vd_prune_method {
                            Connections) */
     VD_PRUNE_WANDA,     /* |w| times the norm of its input, in each row (Sun et al. 2024) */
     VD_PRUNE_SPARSEGPT, /* with what is left making up for it, see obs.h */
-    VD_PRUNE_OBS        /* Wanda's choice, SparseGPT's repair */
+    VD_PRUNE_OBS        /* Wanda's choice; all that is left makes up for it, see fit.h */
 } vd_prune_method;
 
 /* Either a share of each matrix, or N of every M neighbours in a row. */

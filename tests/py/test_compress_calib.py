@@ -133,6 +133,16 @@ def test_wanda_keeps_what_the_paper_keeps(prune, inputs, tiny, how):
             np.testing.assert_array_equal(new[name], x)
 
 
+def best_of_left(x, w, gone):
+    """For each row the weights that are left, so that the output changes least, damped as OBS."""
+    h = x.T.astype(np.float64) @ x
+    h += 0.01 * np.mean(np.diag(h)) * np.eye(len(h))
+    best = np.zeros_like(w)
+    for row, out in enumerate(gone):
+        best[row, ~out] = np.linalg.solve(h[np.ix_(~out, ~out)], (h @ w[row])[~out])
+    return best
+
+
 @pytest.mark.parametrize("method", ["sparsegpt", "obs"])
 def test_what_stays_makes_up_for_what_goes(prune, inputs, tiny, method):
     _, target = prune(f"{method}:0.5")
@@ -140,11 +150,13 @@ def test_what_stays_makes_up_for_what_goes(prune, inputs, tiny, method):
     for name in READS:
         w, x = old[name + ".weight"].astype(np.float64), input_of(before, after, name)
         ours = new[name + ".weight"].astype(np.float64)
-        mask = wanda(old[name + ".weight"], x, keep=0.5) if method == "obs" else None
-        theirs = sweep(x, w, keep=0.5, mask=mask)
+        theirs = sweep(x, w, keep=0.5) if method == "sparsegpt" else best_of_left(x, w, ours == 0)
         plain = np.where(wanda(w, x, keep=0.5), 0, w)
         lost = [np.linalg.norm(x @ (w - v).T) for v in (ours, theirs, plain)]
         assert lost[0] == pytest.approx(lost[1], rel=0.01), name
+        if method == "obs":
+            gone = wanda(old[name + ".weight"], x, keep=0.5)
+            assert np.count_nonzero((ours == 0) != gone) <= 0.001 * w.size, name
         assert lost[0] < 0.95 * lost[2], name
         assert np.mean(ours == 0) == pytest.approx(0.5, abs=0.01), name
 
@@ -266,8 +278,8 @@ def test_interrupted_it_leaves_nothing(build, text, tmp_path):
 
 # Perplexity over that of the dense model, measured once with NumPy for the papers' algorithms; each
 # is met or bettered.
-RATIOS = {"magnitude:0.7": 1.44, "wanda:0.7": 1.27, "sparsegpt:0.7": 1.25, "obs:0.7": 1.195,
-          "magnitude:0.5": 9.7, "wanda:0.5": 5.3, "sparsegpt:0.5": 4.75, "obs:0.5": 4.0}
+RATIOS = {"magnitude:0.7": 1.44, "wanda:0.7": 1.27, "sparsegpt:0.7": 1.25, "obs:0.7": 1.165,
+          "magnitude:0.5": 9.7, "wanda:0.5": 5.3, "sparsegpt:0.5": 4.75, "obs:0.5": 3.4}
 
 
 @pytest.mark.slow
