@@ -21,7 +21,8 @@ def files(tmp_path_factory):
 
 
 OPTIONS = {"obs": ["--prune", "obs:0.5", "--quant", "Q4_0"], "wanda": ["--prune", "wanda:2:4"],
-           "quant": ["--quant", "Q4_K_M"], "gptq": ["--quant", "Q4_K_M", "--gptq"]}
+           "quant": ["--quant", "Q4_K_M"], "gptq": ["--quant", "Q4_K_M", "--gptq"],
+           "awq": ["--quant", "Q4_K_M", "--gptq", "--awq", "auto"]}
 
 
 def command(build, files, target, *options):
