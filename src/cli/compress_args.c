@@ -2,6 +2,7 @@
 #include "cli/compress_args.h"
 
 #include <getopt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -258,6 +259,17 @@ static bool on_compare_limit(vd_compress_args *a, const char *text)
                              &a->compare.n_tasks);
 }
 
+static bool on_drift(vd_compress_args *a, const char *text)
+{
+    char *end = NULL;
+    double value = strtod(text, &end);
+    bool good = end != text && *end == '\0' && value >= 0 && value <= 1;
+    if (!good)
+        vd_cli_misuse("compress", "--drift is '%s', expected a number from 0 to 1", text);
+    a->options.drift = value;
+    return good;
+}
+
 static bool on_keep_every(vd_compress_args *a, const char *text)
 {
     size_t seconds = 0;
@@ -320,10 +332,12 @@ static const option_row rows[] = {
     {"compare-limit", 0, true, on_compare_limit, true},
     {"output", 'o', true, on_output, true},
     {"threads", 't', true, on_threads, true},
+    {"drift", 0, true, on_drift},
     {"keep-every", 0, true, on_keep_every, true},
     {"json", 0, false, on_json, true},
 };
 
+static const double drift_default = 0.5;
 enum { KEEP_EVERY_S = 30, WORK_MAX = 1 << 20 };
 enum { FIRST_ROW = 256 }; /* what getopt gives back for the first row's long name */
 
@@ -403,6 +417,8 @@ static bool check(int argc, const vd_compress_args *a)
              (has_text || o->imatrix != NULL))
         wrong = "nothing here is calibrated: --calib and --imatrix are for --quant, and --prune "
                 "wanda, sparsegpt, obs, neurons, heads, layers or width";
+    else if (!isnan(o->drift) && !o->gptq && !cut && !vd_prune_needs_gram(o->edit.prune.method))
+        wrong = "--drift is for --gptq, --prune obs, sparsegpt, neurons and heads";
     else if (!has_text && (o->calib.ctx != 0 || o->calib.n_chunks != 0))
         wrong = "--calib-ctx and --calib-chunks say how to read a text: --calib FILE";
     else if (a->compare.text == NULL &&
@@ -433,7 +449,7 @@ static const option_row *find_row(int c)
 bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args)
 {
     struct option options[VD_COUNT(rows) + 1] = {{0}};
-    vd_compress_args a = {.options.keep_every_s = KEEP_EVERY_S};
+    vd_compress_args a = {.options = {.keep_every_s = KEEP_EVERY_S, .drift = NAN}};
     bool good = true;
     int c;
     vd_buf_init(&a.work, WORK_MAX);
@@ -449,6 +465,9 @@ bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args)
             vd_buf_printf(&a.work, "--%s=%s\n", row->name, optarg != NULL ? optarg : "");
     }
     good = good && check(argc, &a);
+    bool cuts = a.stage.n_cuts > 0, obs = a.options.edit.prune.method == VD_PRUNE_OBS;
+    if (isnan(a.options.drift))
+        a.options.drift = a.options.gptq || obs || cuts ? drift_default : 0;
     a.model = good ? argv[optind] : NULL;
     if (good && vd_buf_status(&a.work, "the command line", NULL) == VD_OK)
         a.options.work = vd_buf_text(&a.work); /* of the heap, where it stays */

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/drift.h"
 #include "compress/fit.h"
 
 static const double damping = 0.01;
@@ -208,5 +209,26 @@ vd_status vd_calibrated_prune(vd_calibrated *c, const vd_prune *prune, vd_moment
         if (gone[i])
             w[i] = 0;
     vd_free(gone);
+    return st;
+}
+
+/* ---- for inputs that have drifted -------------------------------------------------------------*/
+
+vd_status vd_calibrated_correct(vd_calibrated *c, double strength, vd_moments *m, float *w,
+                                size_t n_rows, vd_err *err)
+{
+    size_t n = n_rows * m->n;
+    double *wide = NULL;
+    const vd_obs *obs = NULL;
+    if (m->cross == NULL || m->gram == NULL || m->n_tokens == 0)
+        return VD_OK;
+    vd_status st = find_obs(c, m, false, NULL, &obs, err);
+    if (st == VD_OK)
+        st = widen(w, n, &wide, err);
+    if (st == VD_OK)
+        st = vd_drift_correct(c->linalg, obs, m->gram, m->cross, strength, wide, n_rows, err);
+    for (size_t i = 0; st == VD_OK && i < n; i++)
+        w[i] = w[i] != 0 ? (float)wide[i] : 0;
+    vd_free(wide);
     return st;
 }

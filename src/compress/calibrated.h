@@ -31,6 +31,12 @@ typedef struct vd_calibrated {
 
 void vd_calibrated_forget(vd_calibrated *calibrated); /* at the end of a layer */
 
+/* w[n_rows, n] for inputs that have drifted (drift.h), `strength` of the way; zeros stay, and all
+ * of it where the moments have no cross. VD_ERR_NOMEM, VD_ERR_FORMAT. */
+VD_NODISCARD vd_status vd_calibrated_correct(vd_calibrated *calibrated, double strength,
+                                             vd_moments *moments, float *w, size_t n_rows,
+                                             vd_err *err);
+
 /* w[n_rows, moments->n] pruned in place. Inputs of which nothing is known (an expert that no token
  * chose) leave magnitudes alone to go by, and where there is no gram, Wanda stands in for what
  * needs it. VD_ERR_NOMEM, VD_ERR_FORMAT. */

@@ -422,7 +422,8 @@ static vd_status open_layers(job *j, const char *source, const char *target, vd_
         .walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j},
         .imatrix = o->imatrix,
         .prune = o->edit.prune,
-        .gptq = o->gptq};
+        .gptq = o->gptq,
+        .drift = o->drift};
     for (size_t i = 0; i < j->n_entries; i++) {
         j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
         if (equals(j->entries[i].tensor->name, "token_embd.weight"))

@@ -7,6 +7,7 @@
 
 struct vd_layered {
     vd_prune prune;
+    double drift;
     vd_linalg *linalg;
     vd_walk *walk;       /* one of the two */
     vd_imatrix *imatrix;
@@ -24,7 +25,9 @@ vd_status vd_layered_open(const char *path, const vd_layered_options *options, v
     if (st != VD_OK)
         return st;
     l->prune = options->prune;
+    l->drift = options->drift;
     walk.gram = vd_prune_needs_gram(options->prune.method) || options->gptq;
+    walk.cross = options->drift > 0;
     if (walk.gram)
         st = vd_linalg_open(&l->linalg, err);
     if (st == VD_OK)
@@ -194,8 +197,11 @@ vd_status vd_layered_prune(vd_layered *l, vd_str name, float *values, size_t n_e
                            size_t n_rows, size_t n_cols, vd_err *err)
 {
     vd_status st = VD_OK;
-    if (!vd_prune_is_calibrated(l->prune.method))
-        return VD_OK;
+    vd_moments *first = moments_of(l, name, 0, n_cols);
+    if (first != NULL && n_experts == 1)
+        st = vd_calibrated_correct(&l->calibrated, l->drift, first, values, n_rows, err);
+    if (st != VD_OK || !vd_prune_is_calibrated(l->prune.method))
+        return st;
     if (l->walk == NULL)
         return prune_by_file(l, name, values, n_experts, n_rows, n_cols, err);
     for (size_t e = 0; st == VD_OK && e < n_experts; e++) {

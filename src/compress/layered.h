@@ -17,6 +17,7 @@ typedef struct vd_layered_options {
     const char *imatrix;  /* an importance file instead of walk.calib; NULL: none */
     vd_prune prune;       /* NONE: only importances are wanted */
     bool gptq;            /* vd_layered_round will be called */
+    double drift;         /* vd_layered_prune corrects for it first, so much of the way; 0: no */
 } vd_layered_options;
 
 /* What a calibration had to do, of which nothing is seen in the new file. */
@@ -56,8 +57,8 @@ VD_NODISCARD vd_status vd_layered_importance(vd_layered *layered, vd_str name, s
 /* The same as an entry of a file to be written; none where nothing is known. */
 VD_NODISCARD vd_status vd_layered_tell(vd_layered *layered, vd_str name, size_t n_experts,
                                        size_t n_cols, vd_imatrix *imatrix, vd_err *err);
-/* values[n_experts, n_rows, n_cols] of the matrix `name`, pruned in place. One that no product
- * reads is pruned by magnitude alone. */
+/* values[n_experts, n_rows, n_cols] of the matrix `name`, corrected and pruned in place. One
+ * that no product reads is pruned by magnitude alone. */
 VD_NODISCARD vd_status vd_layered_prune(vd_layered *layered, vd_str name, float *values,
                                         size_t n_experts, size_t n_rows, size_t n_cols,
                                         vd_err *err);

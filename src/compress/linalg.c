@@ -20,6 +20,10 @@ typedef void (*gemm_fn)(const char *transa, const char *transb, const int *m, co
                         const int *k, const double *alpha, const double *a, const int *lda,
                         const double *b, const int *ldb, const double *beta, double *c,
                         const int *ldc);
+typedef void (*gemm_f32_fn)(const char *transa, const char *transb, const int *m, const int *n,
+                            const int *k, const float *alpha, const float *a, const int *lda,
+                            const float *b, const int *ldb, const float *beta, float *c,
+                            const int *ldc);
 typedef void (*potr_fn)(const char *uplo, const int *n, double *a, const int *lda, int *info);
 
 struct vd_linalg {
@@ -27,6 +31,7 @@ struct vd_linalg {
     syrk_fn syrk;
     syrk_f32_fn syrk_f32;
     gemm_fn gemm;
+    gemm_f32_fn gemm_f32;
     potr_fn factor, invert;
 };
 
@@ -40,7 +45,7 @@ static void *find(const vd_linalg *l, const char *name)
     return NULL;
 }
 
-/* Whether all five are there. */
+/* Whether all are there. */
 static bool open_libraries(vd_linalg *l, const char *blas, const char *lapack)
 {
     l->library[0] = dlopen(blas, RTLD_NOW | RTLD_LOCAL);
@@ -49,10 +54,11 @@ static bool open_libraries(vd_linalg *l, const char *blas, const char *lapack)
     *(void **)&l->syrk = find(l, "dsyrk_");
     *(void **)&l->syrk_f32 = find(l, "ssyrk_");
     *(void **)&l->gemm = find(l, "dgemm_");
+    *(void **)&l->gemm_f32 = find(l, "sgemm_");
     *(void **)&l->factor = find(l, "dpotrf_");
     *(void **)&l->invert = find(l, "dpotri_");
     return l->syrk != NULL && l->syrk_f32 != NULL && l->gemm != NULL &&
-           l->factor != NULL && l->invert != NULL;
+           l->gemm_f32 != NULL && l->factor != NULL && l->invert != NULL;
 }
 
 static void close_libraries(vd_linalg *l)
@@ -106,6 +112,15 @@ void vd_linalg_gram_f32(const vd_linalg *l, float *h, size_t n, const float *x, 
     const float one = 1, zero = 0;
     if (n > 0 && t > 0)
         l->syrk_f32("U", "N", &order, &k, &one, x, &order, &zero, h, &order);
+}
+
+void vd_linalg_cross_f32(const vd_linalg *l, float *c, size_t n, const float *a, const float *b,
+                         size_t t)
+{
+    const int order = (int)n, k = (int)t;
+    const float one = 1, zero = 0;
+    if (n > 0 && t > 0)
+        l->gemm_f32("N", "T", &order, &order, &k, &one, b, &order, a, &order, &zero, c, &order);
 }
 
 void vd_linalg_mirror(double *h, size_t n)

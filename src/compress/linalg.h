@@ -21,6 +21,9 @@ void vd_linalg_close(vd_linalg *linalg); /* NULL is a no-op */
 void vd_linalg_gram(const vd_linalg *linalg, double *h, size_t n, const double *x, size_t t);
 /* The same in f32, h overwritten: of some hundred rows, to be added up in double precision. */
 void vd_linalg_gram_f32(const vd_linalg *linalg, float *h, size_t n, const float *x, size_t t);
+/* c[n, n] = A^T B for a[t, n] and b[t, n]. */
+void vd_linalg_cross_f32(const vd_linalg *linalg, float *c, size_t n, const float *a,
+                         const float *b, size_t t);
 /* The upper triangle becomes the mirror of the lower one. */
 void vd_linalg_mirror(double *h, size_t n);
 /* c[m, n] -= a[m, k] b[k, n]; ld: values from row to row. */

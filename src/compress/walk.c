@@ -20,8 +20,9 @@
 static vd_status map_stream(vd_walk *w, vd_err *err)
 {
     size_t n;
+    size_t n_streams = w->options.cross && w->options.gram ? 2 : 1;
     if (!vd_mul_size(w->calib.n_chunks * w->calib.ctx, w->model->hp.n_embd, &n) ||
-        !vd_mul_size(n, sizeof(float), &w->x_bytes))
+        !vd_mul_size(n, n_streams * sizeof(float), &w->x_bytes))
         return VD_FAIL(err, VD_ERR_LIMIT, "the calibration text is too long");
     const char *folder = w->options.folder;
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -39,6 +40,7 @@ static vd_status map_stream(vd_walk *w, vd_err *err)
         void *map = mmap(NULL, w->x_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
         failed = map == MAP_FAILED ? errno : 0;
         w->x = map == MAP_FAILED ? NULL : map;
+        w->whole = w->x != NULL && n_streams == 2 ? w->x + n : NULL;
     }
     close(fd);
     if (failed != 0)
@@ -67,14 +69,29 @@ static bool all_finite(const float *x, size_t n)
     return true;
 }
 
+/* Chunk i through the layer as it was, if it has not been: what its products read is kept. */
+static void pass_whole(vd_walk *w, size_t i, vd_input_fn input)
+{
+    size_t ctx = w->calib.ctx;
+    vd_model_part part = {.first = w->layer, .end = w->layer + 1,
+                          .layer = &w->model->layer[w->layer],
+                          .x = w->whole + i * ctx * w->model->hp.n_embd};
+    vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
+                      .seq = w->seqs, .input = input, .input_ctx = w, .part = &part};
+    vd_forward_run(w->forward, &batch);
+}
+
 /* All chunks through the layer as it is now; what comes out is kept or not. */
 static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
 {
     size_t ctx = w->calib.ctx, c = w->model->hp.n_embd, n_all = w->calib.n_chunks;
     float *scratch = NULL;
+    bool whole = w->whole != NULL && w->whole_layer == w->layer;
     vd_status st = vd_alloc_array(ctx * c, sizeof(float), "a chunk", &scratch, err);
     for (size_t i = 0; st == VD_OK && i < n_all; i++) {
         float *x = w->x + i * ctx * c;
+        if (whole)
+            pass_whole(w, i, input != NULL ? vd_walk_on_whole_input : NULL);
         if (!keep || w->options.passed != NULL)
             memcpy(scratch, x, ctx * c * sizeof(float));
         vd_model_part part = {.first = w->layer, .end = w->layer + 1, .layer = &w->now,
@@ -92,6 +109,8 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
                                       2 * n_all))
             st = VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written");
     }
+    if (whole)
+        w->whole_layer++;
     vd_free(scratch);
     return st;
 }
@@ -139,25 +158,31 @@ static vd_status encode_embeddings(vd_walk *w, vd_err *err)
     return st;
 }
 
-static vd_status embed(vd_walk *w, vd_err *err)
+static void embed_stream(vd_walk *w, float *x)
 {
-    size_t ctx = w->calib.ctx, c = w->model->hp.n_embd, n_vocab = w->model->hp.n_vocab;
-    for (size_t i = 0; i < w->calib.n_chunks * ctx; i++)
-        if (w->calib.token[i] < 0 || (size_t)w->calib.token[i] >= n_vocab)
-            return VD_FAIL(err, VD_ERR_FORMAT, "the vocabulary has a token %d, the embedding has "
-                           "%zu rows", w->calib.token[i], n_vocab);
-    vd_status st = encode_embeddings(w, err);
-    if (st != VD_OK)
-        return st;
+    size_t ctx = w->calib.ctx, c = w->model->hp.n_embd;
     for (size_t i = 0; i < w->calib.n_chunks; i++) {
-        vd_model_part part = {.embed = true, .x = w->x + i * ctx * c};
+        vd_model_part part = {.embed = true, .x = x + i * ctx * c};
         vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
                           .seq = w->seqs, .part = &part};
         vd_forward_run(w->forward, &batch);
     }
-    return VD_OK;
 }
 
+static vd_status embed(vd_walk *w, vd_err *err)
+{
+    size_t ctx = w->calib.ctx, n_vocab = w->model->hp.n_vocab;
+    for (size_t i = 0; i < w->calib.n_chunks * ctx; i++)
+        if (w->calib.token[i] < 0 || (size_t)w->calib.token[i] >= n_vocab)
+            return VD_FAIL(err, VD_ERR_FORMAT, "the vocabulary has a token %d, the embedding has "
+                           "%zu rows", w->calib.token[i], n_vocab);
+    if (w->whole != NULL)
+        embed_stream(w, w->whole);
+    vd_status st = encode_embeddings(w, err);
+    if (st == VD_OK)
+        embed_stream(w, w->x);
+    return st;
+}
 static vd_status make_buffers(vd_walk *w, vd_err *err)
 {
     const vd_hparams *hp = &w->model->hp;
@@ -227,6 +252,7 @@ void vd_walk_free(vd_walk *w)
     for (size_t i = 0; w->slot != NULL && i < w->n_slots; i++) {
         vd_free(w->slot[i].square);
         vd_free(w->slot[i].gram);
+        vd_free(w->slot[i].cross);
     }
     if (w->x != NULL)
         munmap(w->x, w->x_bytes);
@@ -235,8 +261,10 @@ void vd_walk_free(vd_walk *w)
         vd_kv_seq_done(w->kv, &w->seq);
     vd_kv_free(w->kv);
     vd_free(w->slot);
-    for (size_t i = 0; i < SLOT_EXPERTS; i++)
+    for (size_t i = 0; i < SLOT_EXPERTS; i++) {
         vd_free(w->kept[i].x);
+        vd_free(w->kept[i].whole);
+    }
     vd_free(w->gram);
     vd_free(w->pos);
     vd_free(w->seqs);
@@ -257,7 +285,7 @@ vd_status vd_walk_go_on(vd_walk *w, size_t layer, vd_err *err)
 {
     if (layer >= w->model->hp.n_layer)
         return VD_FAIL(err, VD_ERR_FORMAT, "there is no layer %zu to go on with", layer);
-    w->layer = layer;
+    w->layer = w->whole_layer = layer;
     begin_layer(w);
     return VD_OK;
 }

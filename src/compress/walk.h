@@ -28,11 +28,14 @@ typedef struct vd_moments {
     double *square; /* [n] its diagonal */
     double *gram;   /* [n, n] its lower triangle; NULL where only squares were asked for, and for
                        experts, which are many */
+    double *cross;  /* [n, n] X'^T X, where X' is what the product reads in the model as it was;
+                       NULL where it was not asked for, or there is no gram */
 } vd_moments;
 
 typedef struct vd_walk_options {
     vd_calib_options calib;
     bool gram;           /* also X^T X, by `linalg` */
+    bool cross;          /* with gram: the model as it was is computed too, beside */
     const char *folder;  /* where the unlinked file goes; read by vd_walk_open */
     uint32_t embed_dtype; /* the type that the embeddings will have */
     /* As vd_compress_options.progress: called between chunks; false ends it. */

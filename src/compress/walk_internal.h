@@ -28,13 +28,16 @@ struct vd_walk {
     uint32_t *pos;           /* [ctx] */
     float *x;                /* [n_chunks, ctx, C], mapped */
     size_t x_bytes;
+    float *whole;            /* the same in the model as it was; NULL: not asked for. Mapped too */
+    size_t whole_layer;      /* that it is before */
     size_t layer;
     bool passed;             /* x is behind the layer already */
     vd_moments *slot;        /* [n_slots] */
     size_t n_slots;
     struct {                 /* inputs of the chunk, until the pass over it is done */
         float *x;            /* [ctx, width] */
-        size_t n;
+        float *whole;        /* of the model as it was, or NULL */
+        size_t n, n_whole;
     } kept[SLOT_EXPERTS];
     float *gram;             /* [width, width] of one of them */
     size_t gram_width;
@@ -50,6 +53,9 @@ VD_NODISCARD vd_status vd_walk_prepare_moments(vd_walk *walk, vd_err *err);
 /* Adds what a product reads to the moments: a vd_input_fn, ctx the walk. */
 void vd_walk_on_input(void *ctx, const vd_dense *dense, const float *x, size_t n, size_t width,
                       size_t ld_x);
+/* Keeps what it reads in the model as it was: the same. */
+void vd_walk_on_whole_input(void *ctx, const vd_dense *dense, const float *x, size_t n,
+                            size_t width, size_t ld_x);
 /* X^T X of the inputs of a chunk; after its pass, so that BLAS has the processor for itself. */
 void vd_walk_add_grams(vd_walk *walk);
 /* The changed values of a layer that is over. */

@@ -59,21 +59,29 @@ static vd_status prepare_slot(vd_walk *w, size_t index, size_t n, vd_err *err)
         memset(m->square, 0, n * sizeof(double));
         if (m->gram != NULL)
             memset(m->gram, 0, n * n * sizeof(double));
+        if (m->cross != NULL)
+            memset(m->cross, 0, n * n * sizeof(double));
         return VD_OK;
     }
     vd_free(m->square);
     vd_free(m->gram);
+    vd_free(m->cross);
     *m = (vd_moments){.n = n};
     if (!vd_mul_size(n, n, &n_all) || !vd_mul_size(n, w->calib.ctx, &n_kept))
         return VD_FAIL(err, VD_ERR_LIMIT, "inputs of %zu values are too wide", n);
     vd_status st = vd_alloc_array(n, sizeof(double), "moments", &m->square, err);
     if (st == VD_OK && gram)
         st = vd_alloc_array(n_all, sizeof(double), "moments", &m->gram, err);
+    if (st == VD_OK && gram && w->whole != NULL)
+        st = vd_alloc_array(n_all, sizeof(double), "moments", &m->cross, err);
     if (st != VD_OK || !gram)
         return st;
     vd_free(w->kept[index].x);
-    w->kept[index].x = NULL;
+    vd_free(w->kept[index].whole);
+    w->kept[index].x = w->kept[index].whole = NULL;
     st = vd_alloc_array(n_kept, sizeof(float), "inputs", &w->kept[index].x, err);
+    if (st == VD_OK && m->cross != NULL)
+        st = vd_alloc_array(n_kept, sizeof(float), "inputs", &w->kept[index].whole, err);
     if (st == VD_OK && n > w->gram_width) {
         vd_free(w->gram);
         w->gram = NULL;
@@ -123,6 +131,22 @@ void vd_walk_on_input(void *ctx, const vd_dense *dense, const float *x, size_t n
         memcpy(w->kept[index].x + w->kept[index].n++ * width, x + t * ld_x, width * sizeof(*x));
 }
 
+void vd_walk_on_whole_input(void *ctx, const vd_dense *dense, const float *x, size_t n,
+                            size_t width, size_t ld_x)
+{
+    vd_walk *w = ctx;
+    const vd_layer *layer = &w->model->layer[w->layer];
+    bool first = dense == &layer->q || dense == &layer->o || dense == &layer->ffn.up ||
+                 dense == &layer->ffn.down;
+    size_t index = first ? slot_of(layer, 0, dense) : SIZE_MAX;
+    if (!first || w->kept[index].whole == NULL)
+        return;
+    assert(w->kept[index].n_whole + n <= w->calib.ctx);
+    for (size_t t = 0; t < n; t++)
+        memcpy(w->kept[index].whole + w->kept[index].n_whole++ * width, x + t * ld_x,
+               width * sizeof(*x));
+}
+
 void vd_walk_add_grams(vd_walk *w)
 {
     for (size_t slot = 0; slot < SLOT_EXPERTS; slot++) {
@@ -133,6 +157,13 @@ void vd_walk_add_grams(vd_walk *w)
         for (size_t i = 0; i < m->n; i++)
             for (size_t k = 0; k <= i; k++)
                 m->gram[i * m->n + k] += (double)w->gram[i * m->n + k];
+        if (m->cross != NULL && w->kept[slot].n_whole == w->kept[slot].n) {
+            vd_linalg_cross_f32(w->linalg, w->gram, m->n, w->kept[slot].whole, w->kept[slot].x,
+                                w->kept[slot].n);
+            for (size_t i = 0; i < m->n * m->n; i++)
+                m->cross[i] += (double)w->gram[i];
+        }
+        w->kept[slot].n_whole = 0;
         w->kept[slot].n = 0;
     }
 }

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/drift.h"
 #include "compress/structured/keys.h"
 #include "compress/structured/share.h"
 
@@ -77,12 +78,33 @@ static vd_status plan_uniform(vd_cut_session *s, vd_err *err)
     return VD_OK;
 }
 
+static const double drift_damping = 0.01;
+
 /* What a layer's units are ranked by. */
 typedef struct scene {
     const vd_gguf_tensor *tensor;
     vd_units units;
     double *w; /* owned */
 } scene;
+
+/* For inputs that the layers before have changed. (A copy: what is made ready is marked in it.) */
+static vd_status correct(vd_cut_session *s, const vd_moments *m, double *w, size_t n_rows,
+                         vd_err *err)
+{
+    vd_obs obs = {0};
+    double *gram = NULL;
+    vd_status st = vd_alloc_array(m->n * m->n, sizeof(*gram), "a copy", &gram, err);
+    if (st == VD_OK) {
+        memcpy(gram, m->gram, m->n * m->n * sizeof(*gram));
+        st = vd_obs_init(s->linalg, gram, m->n, drift_damping, false, NULL, &obs, err);
+    }
+    if (st == VD_OK)
+        st = vd_drift_correct(s->linalg, &obs, m->gram, m->cross, s->options->drift, w, n_rows,
+                              err);
+    vd_obs_done(&obs);
+    vd_free(gram);
+    return st;
+}
 
 static vd_status set_scene(vd_cut_session *s, vd_walk *walk, size_t layer, scene *sc, vd_err *err)
 {
@@ -98,6 +120,8 @@ static vd_status set_scene(vd_cut_session *s, vd_walk *walk, size_t layer, scene
                             .n_rows = (size_t)t->dim[1], .size = n / list_of(s, layer)->n_all}};
     vd_status st = vd_session_values(t, &sc->w, err);
     sc->units.w = sc->w;
+    if (st == VD_OK && m->cross != NULL)
+        st = correct(s, m, sc->w, sc->units.n_rows, err);
     return st;
 }
 
@@ -268,7 +292,8 @@ vd_status vd_inner_run(vd_cut_session *s, vd_err *err)
         vd_keys_can_be_uneven(&s->plan))
         st = plan_uneven(s, err);
     if (st == VD_OK)
-        st = vd_session_walk(s, (vd_session_ear){.gram = true}, &walk, err);
+        st = vd_session_walk(s, (vd_session_ear){.gram = true, .cross = s->options->drift > 0},
+                             &walk, err);
     if (st == VD_OK)
         st = vd_shrink_begin(s->shrink, NULL, 0, err);
     for (size_t i = 0; st == VD_OK && i < s->plan.n_layer; i++)

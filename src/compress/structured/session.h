@@ -24,6 +24,7 @@ typedef struct vd_session_ear {
     /* As vd_walk_options.passed, with its ctx. */
     void (*passed)(void *ctx, size_t layer, const float *in, const float *out, size_t n);
     void *passed_ctx;
+    bool cross; /* also the model as it was, beside */
 } vd_session_ear;
 
 /* A walk over the source. */

@@ -147,6 +147,7 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
         st = vd_compress_folder(target, &folder, err);
     vd_structured_options options = {.calib = rest->calib, .score = o->score,
                                      .multiple = o->multiple, .uniform = o->uniform,
+                                     .drift = rest->drift,
                                      .folder = folder, .n_threads = rest->n_threads,
                                      .progress = rest->progress, .ctx = rest->ctx};
     for (size_t i = 0; st == VD_OK && i < o->n_cuts; i++) {

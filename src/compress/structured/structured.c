@@ -66,6 +66,7 @@ vd_status vd_session_walk(vd_cut_session *s, vd_session_ear ear, vd_walk **ret_w
 {
     const vd_gguf_tensor *embed = vd_gguf_find_tensor(s->plan.gguf, "token_embd.weight");
     vd_walk_options options = {.calib = s->options->calib, .gram = ear.gram,
+                               .cross = ear.cross,
                                .folder = s->options->folder, .progress = on_walk, .ctx = s,
                                .passed = ear.passed, .passed_ctx = ear.passed_ctx};
     options.embed_dtype = embed != NULL ? embed->dtype : VD_DTYPE_F32;

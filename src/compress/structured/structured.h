@@ -30,6 +30,7 @@ typedef struct vd_structured_options {
     vd_unit_score score;
     size_t multiple; /* of what stays; 0: by itself, see vd_cut_plan_n_kept */
     bool uniform;    /* as many in every layer; architectures that cannot otherwise do so always */
+    double drift;    /* of what neurons and heads are cut from, see drift.h; 0..1 */
     const char *folder; /* for the calibration's unlinked file */
     size_t n_threads;   /* 0: one per core */
     /* As vd_compress_options.progress. */
