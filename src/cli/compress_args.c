@@ -337,7 +337,6 @@ static const option_row rows[] = {
     {"json", 0, false, on_json, true},
 };
 
-static const double drift_default = 0.5;
 enum { KEEP_EVERY_S = 30, WORK_MAX = 1 << 20 };
 enum { FIRST_ROW = 256 }; /* what getopt gives back for the first row's long name */
 
@@ -465,9 +464,8 @@ bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args)
             vd_buf_printf(&a.work, "--%s=%s\n", row->name, optarg != NULL ? optarg : "");
     }
     good = good && check(argc, &a);
-    bool cuts = a.stage.n_cuts > 0, obs = a.options.edit.prune.method == VD_PRUNE_OBS;
     if (isnan(a.options.drift))
-        a.options.drift = a.options.gptq || obs || cuts ? drift_default : 0;
+        a.options.drift = 0;
     a.model = good ? argv[optind] : NULL;
     if (good && vd_buf_status(&a.work, "the command line", NULL) == VD_OK)
         a.options.work = vd_buf_text(&a.work); /* of the heap, where it stays */

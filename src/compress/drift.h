@@ -4,7 +4,7 @@
  *
  * With X' the inputs in the model as it was and X those of now, the weights that come nearest to
  * X' W^T on X are W C H^-1, C = X'^T X and H = X^T X. Going there in full follows the noise of the
- * text too: half of the way is better (docs/compression.md). Whoever then prunes or rounds those
+ * text too: part of the way is better (docs/compression.md). Whoever then prunes or rounds those
  * weights by H does so for the old outputs, for
  * |X w - X' w'|^2 = (w - w*) H (w - w*)^T + what does not depend on w.
  * GPTAQ (Li et al. 2025) puts the same term into GPTQ's sweep, in full.
