@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 from gguf import GGUFReader
-from oracles import tiny_model
+from oracles import llama_cpp, numpy_forward, tiny_model
 from test_compress_calib import WORDS, values
 from test_obs import layer
 
@@ -208,6 +208,24 @@ def test_experts_are_left_to_the_search(verdant, models, tmp_path):
 def test_types_without_a_grid_are_left_to_the_search(verdant, models, tmp_path):
     told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "F16", "--gptq")
     assert told["tensors_gptq"] == 0
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q5_1", "IQ4_NL", "Q8_0"])
+def test_llama_cpp_computes_the_same_with_it(verdant, models, tmp_path, kind):
+    """Its products round activations to 8 bits: the same weights as F32 say what it means exactly."""
+    if llama_cpp.find_libraries() is None:
+        pytest.skip("llama.cpp is not here: tests/peer/get_peer.sh")
+    target, wide = tmp_path / "q.gguf", tmp_path / "wide.gguf"
+    compress(verdant, models, target, "--quant", kind, "--pure", "--gptq", "--awq", "auto")
+    assert verdant("compress", target, "-o", wide, "--quant", "F32").returncode == 0
+    ids = tiny_model.random_ids(3, 40, 300)
+    with llama_cpp.Peer(target, n_ctx=64, threads=1) as peer:
+        theirs = peer.logits(ids)
+    with llama_cpp.Peer(wide, n_ctx=64, threads=1) as peer:
+        exact = peer.logits(ids)
+    whole = numpy_forward.Model(wide).logits(ids)
+    assert np.abs(exact - whole).max() < 1e-3 * np.abs(whole).max()
+    assert np.abs(theirs - exact).max() < 0.05 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("what", ["obs:0.5", "sparsegpt:2:4", "magnitude:0.5"])
