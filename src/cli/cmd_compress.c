@@ -139,6 +139,7 @@ static vd_status search(vd_compress_args *a, const vd_compare_input *input, cons
     a->search.calib = a->options.calib;
     a->search.imatrix = a->options.imatrix;
     a->search.save_imatrix = a->options.save_imatrix;
+    a->search.sparse = a->stage.sparse;
     a->search.n_threads = a->options.n_threads;
     a->search.progress = on_progress;
     a->search.joules = on_joules;

@@ -206,6 +206,29 @@ static bool on_search_types(vd_compress_args *a, const char *text)
     }
 }
 
+static bool on_search_keeps(vd_compress_args *a, const char *text)
+{
+    const char *at = text;
+    a->search.n_keeps = 0;
+    for (;; at++) {
+        char *end = NULL;
+        double keep = *at >= '0' && *at <= '9' ? strtod(at, &end) : 0;
+        if (!(keep > 0 && keep < 1) || (*end != ',' && *end != '\0')) {
+            vd_cli_misuse("compress", "--search-keeps is '%s', expected shares of the weights "
+                          "between 0 and 1 such as 0.7,0.5", text);
+            return false;
+        }
+        if (a->search.n_keeps == VD_SEARCH_KEEPS) {
+            vd_cli_misuse("compress", "--search-keeps: more than %d", VD_SEARCH_KEEPS);
+            return false;
+        }
+        a->search.keep[a->search.n_keeps++] = keep;
+        at = end;
+        if (*at == '\0')
+            return true;
+    }
+}
+
 static bool on_search_chunks(vd_compress_args *a, const char *text)
 {
     return vd_cli_parse_size("compress", "--search-chunks", text, 1, 1 << 20,
@@ -322,6 +345,7 @@ static const option_row rows[] = {
     {"sparse", 0, false, on_sparse},
     {"target", 0, true, on_target},
     {"search-types", 0, true, on_search_types},
+    {"search-keeps", 0, true, on_search_keeps},
     {"search-chunks", 0, true, on_search_chunks},
     {"picture", 0, true, on_picture, true},
     {"recover", 0, true, on_recover},
@@ -344,15 +368,17 @@ enum { FIRST_ROW = 256 }; /* what getopt gives back for the first row's long nam
 static const char *check_search(const vd_compress_args *a)
 {
     const vd_compress_options *o = &a->options;
-    bool any = a->search.n_measured != 0 || a->picture != NULL;
+    bool any = a->search.n_measured != 0 || a->search.n_keeps != 0 || a->picture != NULL;
     for (size_t i = 0; i < VD_DTYPE_LIMIT; i++)
         any = any || a->search.type[i];
     if (!a->searches)
         return any ? "--search-... and --picture say how to search for a --target" : NULL;
     if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit) ||
-        a->stage.sparse || a->stage.n_cuts > 0)
-        return "--target chooses the types: no --quant, --types, --tensor-type or --sparse, "
-               "nothing clipped or pruned beside it";
+        a->stage.n_cuts > 0)
+        return "--target chooses the types: no --quant, --types or --tensor-type, nothing clipped "
+               "or pruned beside it";
+    if (a->search.n_keeps != 0 && !a->stage.sparse)
+        return "--search-keeps are for weights that the file holds sparse: --sparse";
     if (o->calib.path == NULL && o->imatrix == NULL)
         return "--target needs a text on which answers are compared: --calib FILE, or --imatrix "
                "FILE to go by errors of weights alone";

@@ -40,6 +40,12 @@ static vd_compare_cost cost_of(const vd_compress_report *report)
                              .joules = report->joules, .seconds = report->seconds};
 }
 
+/* Also by the keep-rates of --types. */
+static bool is_edited(const vd_compress_report *report)
+{
+    return vd_edit_wanted(&report->options->edit) || report->result->n_edited > 0;
+}
+
 static json_t *edited_json(const vd_compress_report *report)
 {
     json_t *all = json_array();
@@ -110,7 +116,7 @@ int vd_compress_print_json(const vd_compress_report *report)
         json_object_set_new(all, "damping", json_real(c->damping));
         json_object_set_new(all, "diagonal_only", json_integer((json_int_t)c->n_diagonal));
     }
-    if (all != NULL && vd_edit_wanted(&o->edit)) {
+    if (all != NULL && is_edited(report)) {
         json_object_set_new(all, "edited", edited_json(report));
         json_object_set_new(all, "sparsity_edited", json_real(sparsity(r->n_zeros_after,
                                                                        r->n_edited)));
@@ -163,7 +169,7 @@ int vd_compress_print_table(const vd_compress_report *report)
 {
     const vd_compress_result *r = report->result;
     const vd_compress_options *o = report->options;
-    if (vd_edit_wanted(&o->edit))
+    if (is_edited(report))
         print_edited(report);
     print_cuts(report);
     if (report->output != NULL) {

@@ -24,12 +24,20 @@ static json_t *number(double value)
 
 static json_t *point_json(const vd_search_result *r, const vd_search_point *p)
 {
-    return json_pack("{s:I,s:f,s:o,s:o,s:o,s:o,s:o,s:o}", "file_bytes", (json_int_t)p->file_bytes,
-                     "bits_per_weight", bits(r, p), "weighted_error",
+    return json_pack("{s:I,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:I}", "file_bytes",
+                     (json_int_t)p->file_bytes, "bits_per_weight", bits(r, p), "weighted_error",
                      number(r->by_error ? p->predicted : NAN), "kl_predicted",
                      number(r->by_error ? NAN : p->predicted), "kl", number(p->kl), "loss",
                      number(p->loss), "tokens_per_s", number(p->tps),
-                     "j_per_token", number(p->jpt));
+                     "j_per_token", number(p->jpt), "pruned", (json_int_t)p->n_pruned);
+}
+
+/* As --types reads it. */
+static json_t *wanted_json(const vd_wanted *wanted)
+{
+    const char *type = vd_dtype_name(wanted->dtype);
+    return wanted->keep < 1 ? json_pack("{s:s,s:f}", "type", type, "keep", wanted->keep)
+                            : json_string(type);
 }
 
 static json_t *target_json(const vd_target *t)
@@ -61,7 +69,7 @@ static int print_json(const vd_compress_args *a, const vd_search_result *r,
     for (size_t i = 0; i < r->n_points; i++)
         json_array_append_new(front, point_json(r, &r->point[i]));
     for (size_t i = 0; i < r->n_types; i++)
-        json_object_set_new(tensors, r->type[i].name, json_string(vd_dtype_name(r->type[i].dtype)));
+        json_object_set_new(tensors, r->type[i].name, wanted_json(&r->type[i].wanted));
     json_t *energy = json_pack("{s:f,s:s,s:f,s:b}", "total_j", c->joules, "method",
                                c->reading->method, "uncertainty_pct", c->reading->uncertainty_pct,
                                "incomplete", c->gap);
@@ -91,18 +99,38 @@ static void print_point(const vd_search_result *r, const vd_search_point *p, con
         printf("  %8.1f", p->tps);
     if (isfinite(p->jpt))
         printf("  %8.4f", p->jpt);
+    if (p->n_pruned > 0)
+        printf("  %zu pruned", p->n_pruned);
     putchar('\n');
+}
+
+/* How many tensors are as the i-th, which is the first such; else 0. */
+static size_t count_like(const vd_search_result *r, size_t i)
+{
+    const vd_wanted *one = &r->type[i].wanted;
+    size_t n = 0;
+    for (size_t k = 0; k < r->n_types; k++) {
+        const vd_wanted *other = &r->type[k].wanted;
+        bool like = other->dtype == one->dtype && other->keep == one->keep;
+        if (like && k < i)
+            return 0;
+        n += like;
+    }
+    return n;
 }
 
 static void print_types(const vd_search_result *r)
 {
-    for (uint32_t type = 0; type < VD_DTYPE_LIMIT; type++) {
-        size_t n = 0;
-        for (size_t i = 0; i < r->n_types; i++)
-            n += r->type[i].dtype == type;
-        if (n > 0)
-            printf("  %-8s %6zu tensors\n", vd_dtype_name(type), n);
-    }
+    for (uint32_t type = 0; type < VD_DTYPE_LIMIT; type++)
+        for (size_t i = 0; i < r->n_types; i++) {
+            size_t n = r->type[i].wanted.dtype == type ? count_like(r, i) : 0;
+            if (n == 0)
+                continue;
+            printf("  %-8s %6zu tensors", vd_dtype_name(type), n);
+            if (r->type[i].wanted.keep < 1)
+                printf(", %g of the weights kept", r->type[i].wanted.keep);
+            putchar('\n');
+        }
 }
 
 static int print_table(const vd_compress_args *a, const vd_search_result *r,

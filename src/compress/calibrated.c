@@ -58,47 +58,47 @@ static vd_status find_obs(vd_calibrated *c, vd_moments *m, bool by_size, const f
 
 /* ---- Wanda's choice ---------------------------------------------------------------------------*/
 
-typedef struct rating {
-    double score;
-    size_t column;
-} rating;
-
 typedef struct choice {
     const vd_prune *prune;
     const double *norm; /* [n] of each input; NULL: all alike */
     const float *w;
     size_t n_rows, n;
-    rating *scratch;    /* [n_threads, n] */
+    vd_wanda_score *scratch; /* [n_threads, n] */
     bool *gone;         /* [n_rows, n] */
 } choice;
 
 static int by_score(const void *a, const void *b)
 {
-    const rating *x = a, *y = b;
+    const vd_wanda_score *x = a, *y = b;
     if (x->score != y->score)
         return x->score < y->score ? -1 : 1;
     return x->column < y->column ? -1 : 1;
 }
 
-/* The n_gone least of n columns from `first` on. */
-static void choose_least(const choice *c, size_t row, size_t first, size_t n, size_t n_gone,
-                         rating *scratch)
+void vd_wanda_rank(const float *w, const double *norm, size_t n, vd_wanda_score *score)
 {
     for (size_t i = 0; i < n; i++) {
-        size_t column = first + i;
-        double size = fabs((double)c->w[row * c->n + column]);
-        scratch[i] = (rating){c->norm != NULL ? size * c->norm[column] : size, column};
+        double size = fabs((double)w[i]);
+        score[i] = (vd_wanda_score){norm != NULL ? size * norm[i] : size, i};
     }
-    qsort(scratch, n, sizeof(*scratch), by_score);
+    qsort(score, n, sizeof(*score), by_score);
+}
+
+/* The n_gone least of n columns from `first` on. */
+static void choose_least(const choice *c, size_t row, size_t first, size_t n, size_t n_gone,
+                         vd_wanda_score *scratch)
+{
+    size_t at = row * c->n + first;
+    vd_wanda_rank(c->w + at, c->norm != NULL ? c->norm + first : NULL, n, scratch);
     for (size_t i = 0; i < n; i++)
-        c->gone[row * c->n + scratch[i].column] = i < n_gone;
+        c->gone[at + scratch[i].column] = i < n_gone;
 }
 
 static void choose_rows(void *ctx, size_t thread, size_t n_threads)
 {
     const choice *c = ctx;
     const vd_prune *p = c->prune;
-    rating *scratch = c->scratch + thread * c->n;
+    vd_wanda_score *scratch = c->scratch + thread * c->n;
     size_t begin, end, m = p->m != 0 ? p->m : c->n;
     size_t n_gone = p->m != 0 ? p->m - p->n : (size_t)vd_prune_n_gone(p->keep, c->n);
     vd_pool_range(c->n_rows, 1, thread, n_threads, &begin, &end);

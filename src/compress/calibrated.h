@@ -13,6 +13,15 @@
 bool vd_prune_is_calibrated(vd_prune_method method);
 bool vd_prune_needs_gram(vd_prune_method method);
 
+/* Wanda's choice in a row of a matrix: how much each weight says. */
+typedef struct vd_wanda_score {
+    double score; /* |w| times the norm of what it multiplies */
+    size_t column;
+} vd_wanda_score;
+
+/* score[n] by rising score, of equal ones by column. norm[n] of the inputs; NULL: all alike. */
+void vd_wanda_rank(const float *w, const double *norm, size_t n, vd_wanda_score *score);
+
 /* What was made of the inputs of one layer: factors, shared by the matrices that read the same. */
 typedef struct vd_calibrated {
     const vd_linalg *linalg; /* borrowed; NULL where no gram is needed */

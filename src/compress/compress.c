@@ -20,7 +20,7 @@ typedef vd_compress_job job;
 
 static bool is_edited(const job *j, const vd_mix_entry *entry)
 {
-    return entry->in_layer && vd_edit_wanted(&j->options->edit);
+    return entry->in_layer && (vd_edit_wanted(&j->options->edit) || entry->keep < 1);
 }
 
 static bool is_copied(const job *j, const vd_mix_entry *entry)
@@ -34,7 +34,7 @@ static bool is_layered(const job *j, const vd_mix_entry *entry)
 {
     return j->layered != NULL && entry->in_layer &&
            (vd_layered_walks(j->layered) || j->awq != NULL ||
-            vd_prune_is_calibrated(j->options->edit.prune.method));
+            vd_prune_is_calibrated(vd_edit_at(&j->options->edit, entry->keep).prune.method));
 }
 
 static vd_status report(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
@@ -112,12 +112,14 @@ static vd_status tell_edited(job *j, const vd_gguf_tensor *tensor, const vd_piec
     return vd_job_tell(j, &edited, err);
 }
 
-static vd_status prepare_edit(job *j, const vd_gguf_tensor *tensor, const vd_piece *p,
+static vd_status prepare_edit(job *j, const vd_mix_entry *entry, const vd_piece *p,
                               vd_edit *ret_edit, vd_err *err)
 {
+    const vd_gguf_tensor *tensor = entry->tensor;
+    vd_edit_options edit = vd_edit_at(&j->options->edit, entry->keep);
     vd_scan scan = {.pool = j->pool, .scratch = j->scratch};
     vd_rows rows = {p->from, tensor->data, rows_of(tensor), p->n_cols, p->src_bytes};
-    vd_status st = vd_edit_prepare(&j->options->edit, &scan, &rows, p->to, ret_edit, err);
+    vd_status st = vd_edit_prepare(&edit, &scan, &rows, p->to, ret_edit, err);
     if (st != VD_OK)
         vd_err_prefix(err, "tensor %.*s", (int)tensor->name.n, tensor->name.data);
     return st;
@@ -145,9 +147,11 @@ static vd_status scale_norm(job *j, const vd_gguf_tensor *tensor, vd_err *err)
 }
 
 /* As convert_rows for a whole matrix of F32, its codes by GPTQ where that can be. */
-static vd_status convert_rounded(job *j, const vd_gguf_tensor *tensor, vd_piece *p, float *values,
+static vd_status convert_rounded(job *j, const vd_mix_entry *entry, vd_piece *p, float *values,
                                  vd_err *err)
 {
+    const vd_gguf_tensor *tensor = entry->tensor;
+    bool pruned = vd_edit_at(&j->options->edit, entry->keep).prune.method != VD_PRUNE_NONE;
     size_t n_rows = rows_of(tensor), n_experts = experts_of(tensor), n_bytes;
     unsigned char *rows = NULL;
     bool rounded = false;
@@ -160,9 +164,9 @@ static vd_status convert_rounded(job *j, const vd_gguf_tensor *tensor, vd_piece 
     if (st == VD_OK)
         st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
     if (st == VD_OK)
-        st = vd_layered_round(j->layered, tensor->name, p->to, scale_of(j, tensor).column,
-                              values, n_experts, n_rows / n_experts, p->n_cols, rows,
-                              p->dst_bytes, &rounded, err);
+        st = vd_layered_round(j->layered, tensor->name, p->to, pruned,
+                              scale_of(j, tensor).column, values, n_experts,
+                              n_rows / n_experts, p->n_cols, rows, p->dst_bytes, &rounded, err);
     vd_piece back = {.from = p->to, .to = VD_DTYPE_F32, .src = rows, .values = values,
                      .n_rows = n_rows, .n_cols = p->n_cols, .src_bytes = p->dst_bytes,
                      .scratch = p->scratch, .count = p->count};
@@ -180,6 +184,7 @@ static vd_status convert_rounded(job *j, const vd_gguf_tensor *tensor, vd_piece 
 static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p, vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
+    vd_prune prune = vd_edit_at(&j->options->edit, entry->keep).prune;
     size_t n_rows = rows_of(tensor), n_experts = experts_of(tensor), n_values;
     float *values = NULL;
     if (!vd_mul_size(n_rows, p->n_cols, &n_values))
@@ -194,8 +199,8 @@ static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p,
     whole.n_rows = n_rows;
     st = vd_piece_run(&whole, j->pool, tensor->name.data, tensor->name.n, err);
     if (st == VD_OK)
-        st = vd_layered_prune(j->layered, tensor->name, values, n_experts, n_rows / n_experts,
-                              p->n_cols, err);
+        st = vd_layered_prune(j->layered, &prune, tensor->name, values, n_experts,
+                              n_rows / n_experts, p->n_cols, err);
     if (st == VD_OK && j->awq != NULL)
         vd_awq_apply(scale_of(j, tensor), values, n_rows, p->n_cols, false);
     p->from = VD_DTYPE_F32;
@@ -204,7 +209,7 @@ static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p,
     p->values = values;
     p->edit = NULL;
     if (st == VD_OK)
-        st = j->options->gptq ? convert_rounded(j, tensor, p, values, err)
+        st = j->options->gptq ? convert_rounded(j, entry, p, values, err)
                               : convert_rows(j, tensor, p, err);
     atomic_store(&p->n_zeros_before, atomic_load(&whole.n_zeros_before));
     /* The layers behind are computed with the norms as they were. */
@@ -248,7 +253,7 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
         return VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s: its rows are no whole blocks",
                        (int)tensor->name.n, tensor->name.data);
     if (edited)
-        st = prepare_edit(j, tensor, &p, &edit, err);
+        st = prepare_edit(j, entry, &p, &edit, err);
     float clip = edit.clip;
     p.edit = edited ? &edit : NULL;
     if (st == VD_OK && is_layered(j, entry))
@@ -375,6 +380,8 @@ static vd_status check_types(const job *j, vd_err *err)
                            "written; give it another type with --quant",
                            (int)entry->tensor->name.n, entry->tensor->name.data,
                            vd_dtype_name(entry->dtype));
+        if (entry->keep < 1 && j->options->calib.path == NULL && j->options->imatrix == NULL)
+            return VD_FAIL(err, VD_ERR_ARG, "keep-rates of tensors need --calib or --imatrix");
     }
     return VD_OK;
 }
@@ -421,7 +428,7 @@ static vd_status open_layers(job *j, const char *source, const char *target, vd_
     vd_layered_options layers = {
         .walk = {.calib = o->calib, .folder = folder, .progress = on_walk, .ctx = j},
         .imatrix = o->imatrix,
-        .prune = o->edit.prune,
+        .gram = vd_prune_needs_gram(o->edit.prune.method),
         .gptq = o->gptq,
         .drift = o->drift};
     for (size_t i = 0; i < j->n_entries; i++) {

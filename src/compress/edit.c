@@ -14,6 +14,14 @@ bool vd_edit_wanted(const vd_edit_options *o)
            o->above.kind != VD_CUT_NONE || o->prune.method != VD_PRUNE_NONE;
 }
 
+vd_edit_options vd_edit_at(const vd_edit_options *options, double keep)
+{
+    vd_edit_options edit = *options;
+    if (keep < 1)
+        edit.prune = (vd_prune){.method = VD_PRUNE_WANDA, .keep = keep};
+    return edit;
+}
+
 static void apply_cuts(const void *ctx, float *x, size_t n)
 {
     const vd_edit *edit = ctx;

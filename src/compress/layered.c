@@ -6,7 +6,6 @@
 #include "base/fail.h"
 
 struct vd_layered {
-    vd_prune prune;
     double drift;
     vd_linalg *linalg;
     vd_walk *walk;       /* one of the two */
@@ -24,9 +23,8 @@ vd_status vd_layered_open(const char *path, const vd_layered_options *options, v
     vd_status st = vd_alloc_array(1, sizeof(*l), "the calibration", &l, err);
     if (st != VD_OK)
         return st;
-    l->prune = options->prune;
     l->drift = options->drift;
-    walk.gram = vd_prune_needs_gram(options->prune.method) || options->gptq;
+    walk.gram = options->gram || options->gptq;
     walk.cross = options->drift > 0;
     if (walk.gram)
         st = vd_linalg_open(&l->linalg, err);
@@ -173,8 +171,8 @@ vd_status vd_layered_tell(vd_layered *l, vd_str name, size_t n_experts, size_t n
 }
 
 /* Pruned by the file's importances: as if one token had been seen whose squares they are. */
-static vd_status prune_by_file(vd_layered *l, vd_str name, float *values, size_t n_experts,
-                               size_t n_rows, size_t n_cols, vd_err *err)
+static vd_status prune_by_file(vd_layered *l, const vd_prune *prune, vd_str name, float *values,
+                               size_t n_experts, size_t n_rows, size_t n_cols, vd_err *err)
 {
     float *means = NULL;
     double *square = NULL;
@@ -185,7 +183,7 @@ static vd_status prune_by_file(vd_layered *l, vd_str name, float *values, size_t
         vd_moments moments = {.n = n_cols, .n_tokens = means != NULL, .square = square};
         for (size_t i = 0; means != NULL && i < n_cols; i++)
             square[i] = (double)means[e * n_cols + i];
-        st = vd_calibrated_prune(&l->calibrated, &l->prune, &moments,
+        st = vd_calibrated_prune(&l->calibrated, prune, &moments,
                                  values + e * n_rows * n_cols, n_rows, err);
     }
     vd_free(square);
@@ -193,36 +191,37 @@ static vd_status prune_by_file(vd_layered *l, vd_str name, float *values, size_t
     return st;
 }
 
-vd_status vd_layered_prune(vd_layered *l, vd_str name, float *values, size_t n_experts,
-                           size_t n_rows, size_t n_cols, vd_err *err)
+vd_status vd_layered_prune(vd_layered *l, const vd_prune *prune, vd_str name, float *values,
+                           size_t n_experts, size_t n_rows, size_t n_cols, vd_err *err)
 {
     vd_status st = VD_OK;
     vd_moments *first = moments_of(l, name, 0, n_cols);
     if (first != NULL && n_experts == 1)
         st = vd_calibrated_correct(&l->calibrated, l->drift, first, values, n_rows, err);
-    if (st != VD_OK || !vd_prune_is_calibrated(l->prune.method))
+    if (st != VD_OK || !vd_prune_is_calibrated(prune->method))
         return st;
     if (l->walk == NULL)
-        return prune_by_file(l, name, values, n_experts, n_rows, n_cols, err);
+        return prune_by_file(l, prune, name, values, n_experts, n_rows, n_cols, err);
     for (size_t e = 0; st == VD_OK && e < n_experts; e++) {
         vd_moments none = {.n = n_cols}, *moments = moments_of(l, name, e, n_cols);
-        st = vd_calibrated_prune(&l->calibrated, &l->prune, moments != NULL ? moments : &none,
+        st = vd_calibrated_prune(&l->calibrated, prune, moments != NULL ? moments : &none,
                                  values + e * n_rows * n_cols, n_rows, err);
     }
     return st;
 }
 
-vd_status vd_layered_round(vd_layered *l, vd_str name, uint32_t to, const float *scale,
-                           float *values, size_t n_experts, size_t n_rows, size_t n_cols,
-                           unsigned char *rows, size_t row_bytes, bool *ret_rounded, vd_err *err)
+vd_status vd_layered_round(vd_layered *l, vd_str name, uint32_t to, bool keep_zeros,
+                           const float *scale, float *values, size_t n_experts, size_t n_rows,
+                           size_t n_cols, unsigned char *rows, size_t row_bytes,
+                           bool *ret_rounded, vd_err *err)
 {
     const vd_grid *grid = vd_grid_of(to);
     vd_moments *m = moments_of(l, name, 0, n_cols);
     *ret_rounded = false;
     if (grid == NULL || n_experts != 1 || m == NULL || m->gram == NULL || m->n_tokens == 0)
         return VD_OK;
-    vd_status st = vd_calibrated_round(&l->calibrated, grid, l->prune.method != VD_PRUNE_NONE, m,
-                                       scale, values, n_rows, rows, row_bytes, err);
+    vd_status st = vd_calibrated_round(&l->calibrated, grid, keep_zeros, m, scale, values, n_rows,
+                                       rows, row_bytes, err);
     *ret_rounded = st == VD_OK;
     l->n_rounded += st == VD_OK;
     return st;

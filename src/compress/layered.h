@@ -15,7 +15,7 @@ typedef struct vd_layered vd_layered;
 typedef struct vd_layered_options {
     vd_walk_options walk; /* as for vd_walk_open; gram is set here */
     const char *imatrix;  /* an importance file instead of walk.calib; NULL: none */
-    vd_prune prune;       /* NONE: only importances are wanted */
+    bool gram;            /* vd_layered_prune will need X^T X */
     bool gptq;            /* vd_layered_round will be called */
     double drift;         /* vd_layered_prune corrects for it first, so much of the way; 0: no */
 } vd_layered_options;
@@ -57,19 +57,20 @@ VD_NODISCARD vd_status vd_layered_importance(vd_layered *layered, vd_str name, s
 /* The same as an entry of a file to be written; none where nothing is known. */
 VD_NODISCARD vd_status vd_layered_tell(vd_layered *layered, vd_str name, size_t n_experts,
                                        size_t n_cols, vd_imatrix *imatrix, vd_err *err);
-/* values[n_experts, n_rows, n_cols] of the matrix `name`, corrected and pruned in place. One
- * that no product reads is pruned by magnitude alone. */
-VD_NODISCARD vd_status vd_layered_prune(vd_layered *layered, vd_str name, float *values,
-                                        size_t n_experts, size_t n_rows, size_t n_cols,
-                                        vd_err *err);
+/* values[n_experts, n_rows, n_cols] of the matrix `name`, corrected, and pruned where `prune` goes
+ * by what it reads, in place. One that no product reads is then pruned by magnitude alone. */
+VD_NODISCARD vd_status vd_layered_prune(vd_layered *layered, const vd_prune *prune, vd_str name,
+                                        float *values, size_t n_experts, size_t n_rows,
+                                        size_t n_cols, vd_err *err);
 /* GPTQ of the matrix, whose new rows [n_experts * n_rows, row_bytes] of type `to` the encoder has
  * made: better codes, where there is a grid (grid.h) and X^T X is known, not so of experts; values
- * become what GPTQ makes of them. scale[n_cols]: the matrix's new inputs are divided by it, NULL:
- * they are not. *ret_rounded: whether there was. */
+ * become what GPTQ makes of them. keep_zeros: what is zero stays so. scale[n_cols]: the matrix's
+ * new inputs are divided by it, NULL: they are not. *ret_rounded: whether there was. */
 VD_NODISCARD vd_status vd_layered_round(vd_layered *layered, vd_str name, uint32_t to,
-                                        const float *scale, float *values, size_t n_experts,
-                                        size_t n_rows, size_t n_cols, unsigned char *rows,
-                                        size_t row_bytes, bool *ret_rounded, vd_err *err);
+                                        bool keep_zeros, const float *scale, float *values,
+                                        size_t n_experts, size_t n_rows, size_t n_cols,
+                                        unsigned char *rows, size_t row_bytes, bool *ret_rounded,
+                                        vd_err *err);
 vd_layered_report vd_layered_report_of(const vd_layered *layered);
 /* What has become of it; taken over (vd_free). */
 VD_NODISCARD vd_status vd_layered_keep(vd_layered *layered, vd_str name, float *values,

@@ -321,16 +321,21 @@ static vd_status override(vd_types *types, vd_mix_entry *entry, bool may, bool *
                           vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
-    vd_dtype dtype;
-    *ret_done = types != NULL && vd_types_find(types, tensor->name, may, &dtype);
+    vd_wanted wanted;
+    *ret_done = types != NULL && vd_types_find(types, tensor->name, may, &wanted);
     if (!*ret_done)
         return VD_OK;
+    vd_dtype dtype = wanted.dtype;
+    if (wanted.keep < 1 && !entry->in_layer)
+        return VD_FAIL(err, VD_ERR_ARG, "tensor %.*s is no matrix of a layer, which alone may have "
+                       "a keep-rate", (int)tensor->name.n, tensor->name.data);
     if (tensor->dim[0] % vd_dtype_get(dtype)->block != 0)
         return VD_FAIL(err, VD_ERR_ARG, "rows of %.*s have %llu values, no multiple of the %u that "
                        "%s needs", (int)tensor->name.n, tensor->name.data,
                        (unsigned long long)tensor->dim[0], (unsigned)vd_dtype_get(dtype)->block,
                        vd_dtype_name(dtype));
     entry->dtype = dtype;
+    entry->keep = wanted.keep;
     return VD_OK;
 }
 
@@ -350,6 +355,7 @@ vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
     for (size_t i = 0; st == VD_OK && i < n; i++) {
         vd_mix_entry *entry = &entries[i];
         entry->dtype = entry->tensor->dtype;
+        entry->keep = 1;
         entry->layer = layer_of(entry->tensor->name);
         bool may = may_change(entry->tensor), done;
         entry->may_change = may;

@@ -18,6 +18,7 @@
 typedef struct vd_mix_entry {
     const vd_gguf_tensor *tensor; /* borrowed from the file */
     uint32_t dtype;               /* what it shall be; tensor->dtype where it stays */
+    double keep;                  /* what its rule says of pruning; 1: nothing */
     bool fell_back;               /* its rows do not suit the type it should have had */
     bool may_change;              /* a matrix that is no norm, router or the like */
     int layer;                    /* -1: in none */
@@ -32,7 +33,8 @@ typedef struct vd_mix_options {
 
 /* Fills entries[vd_gguf_n_tensors], in the order in which the new file shall hold the tensors: by
  * layer, then by name, what is in no layer first. `type` NULL: each tensor keeps its own.
- * VD_ERR_ARG where a type has no fall-back (Q1_0), or one of options->types does not suit. */
+ * VD_ERR_ARG where a type has no fall-back (Q1_0), or one of options->types does not suit:
+ * its rows, or a keep-rate for what is no matrix of a layer. */
 VD_NODISCARD vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
                                      const vd_mix_options *options, vd_mix_entry *entries,
                                      vd_err *err);

@@ -34,14 +34,20 @@ static bool is(vd_str text, const char *other)
     return text.n == strlen(other) && memcmp(text.data, other, text.n) == 0;
 }
 
-/* Matrices alone; of the table of embeddings single rows are read. Rows of all matrices that lie
- * one behind the other must be whole groups. */
-static bool may_be_sparse(const vd_gguf_tensor *t)
+/* Rows of all matrices that lie one behind the other must be whole groups. */
+bool vd_sparse_file_can(const vd_gguf_tensor *t)
 {
     return t->n_dims >= 2 && (t->n_dims == 2 || t->dim[1] % VD_GROUP == 0) &&
            t->name.n + sizeof VD_GGUF_SPARSE_SUFFIX - 1 <= NAME_MAX_BYTES &&
            !is(t->name, "token_embd.weight") &&
-           vd_sparse_can((vd_dtype)t->dtype, (size_t)t->dim[0]);
+           vd_sparse_can(VD_DTYPE_Q8_0, (size_t)t->dim[0]);
+}
+
+/* Its name in one list and its shape in the other; the entry's longer name, but one dimension. */
+size_t vd_sparse_file_head_bytes(const vd_gguf_tensor *t)
+{
+    return 8 + t->name.n + 4 * sizeof(int32_t) + sizeof VD_GGUF_SPARSE_SUFFIX - 1 -
+           8 * ((size_t)t->n_dims - 1);
 }
 
 static vd_status choose(job *j, vd_err *err)
@@ -51,7 +57,7 @@ static vd_status choose(job *j, vd_err *err)
     for (size_t i = 0; st == VD_OK && i < n; i++) {
         const vd_gguf_tensor *t = vd_gguf_tensor_at(j->gguf, i);
         j->sparse_bytes[i] = 0;
-        if (!may_be_sparse(t))
+        if (t->dtype != VD_DTYPE_Q8_0 || !vd_sparse_file_can(t))
             continue;
         size_t bytes = vd_sparse_bytes(VD_DTYPE_Q8_0, t->data, rows_of(t), (size_t)t->dim[0]);
         if (bytes >= t->n_bytes)

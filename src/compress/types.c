@@ -19,7 +19,7 @@ typedef struct rule {
     char *text; /* the pattern or the name, owned */
     bool is_pattern, used;
     regex_t regex; /* of a pattern */
-    vd_dtype dtype;
+    vd_wanted wanted;
 } rule;
 
 struct vd_types {
@@ -59,7 +59,7 @@ void vd_types_free(vd_types *types)
 }
 
 /* Room for one more, with its text. */
-static vd_status new_rule(vd_types *types, const char *text, size_t n, vd_dtype dtype,
+static vd_status new_rule(vd_types *types, const char *text, size_t n, vd_wanted wanted,
                           rule **ret_rule, vd_err *err)
 {
     if (types->n == types->capacity) {
@@ -70,7 +70,7 @@ static vd_status new_rule(vd_types *types, const char *text, size_t n, vd_dtype 
         types->rule = more;
         types->capacity = capacity;
     }
-    rule one = {.text = vd_strndup(text, n), .dtype = dtype};
+    rule one = {.text = vd_strndup(text, n), .wanted = wanted};
     if (one.text == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for the name of a tensor");
     types->rule[types->n] = one;
@@ -101,7 +101,7 @@ vd_status vd_types_add_pattern(vd_types *types, const char *text, vd_err *err)
         vd_free(pattern);
         return st;
     }
-    vd_status st = new_rule(types, pattern, strlen(pattern), dtype, &one, err);
+    vd_status st = new_rule(types, pattern, strlen(pattern), (vd_wanted){dtype, 1}, &one, err);
     vd_free(pattern);
     if (st != VD_OK) {
         regfree(&regex);
@@ -112,12 +112,33 @@ vd_status vd_types_add_pattern(vd_types *types, const char *text, vd_err *err)
     return VD_OK;
 }
 
-vd_status vd_types_add_name(vd_types *types, vd_str name, vd_dtype dtype, vd_err *err)
+vd_status vd_types_add_name(vd_types *types, vd_str name, vd_wanted wanted, vd_err *err)
 {
     rule *one = NULL;
     uint32_t place = (uint32_t)types->n;
-    vd_status st = new_rule(types, name.data, name.n, dtype, &one, err);
+    vd_status st = new_rule(types, name.data, name.n, wanted, &one, err);
     return st == VD_OK ? vd_strmap_put(&types->name, one->text, name.n, place, NULL, err) : st;
+}
+
+/* What a file says of one tensor. */
+static vd_status parse_wanted(const char *path, const char *name, const json_t *value,
+                              vd_wanted *ret, vd_err *err)
+{
+    const json_t *keep = json_object_get(value, "keep");
+    const char *type = json_string_value(json_is_object(value) ? json_object_get(value, "type")
+                                                               : value);
+    *ret = (vd_wanted){.keep = 1};
+    if (type == NULL)
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s: tensor %s: its type is no string", path, name);
+    if (!vd_types_parse_dtype(type, &ret->dtype))
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s: tensor %s: '%s' is no tensor type that can be "
+                       "written", path, name, type);
+    if (keep != NULL)
+        ret->keep = json_is_number(keep) ? json_number_value(keep) : 0;
+    if (!(ret->keep > 0 && ret->keep <= 1))
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s: tensor %s: its keep-rate is no number above 0 and "
+                       "at most 1", path, name);
+    return VD_OK;
 }
 
 vd_status vd_types_add_file(vd_types *types, const char *path, vd_err *err)
@@ -127,7 +148,6 @@ vd_status vd_types_add_file(vd_types *types, const char *path, vd_err *err)
     json_t *root = NULL;
     const char *name;
     json_t *value;
-    vd_dtype dtype;
     vd_status st = vd_file_read(path, FILE_MAX, &text, &n, err);
     if (st == VD_OK) {
         st = vd_json_parse(text, n, &root, err);
@@ -138,15 +158,12 @@ vd_status vd_types_add_file(vd_types *types, const char *path, vd_err *err)
     if (st == VD_OK && json_object_size(tensors) == 0)
         st = VD_FAIL(err, VD_ERR_FORMAT, "%s: no \"tensors\", an object of names and types", path);
     json_object_foreach(tensors, name, value) {
-        const char *type = json_string_value(value);
+        vd_wanted wanted;
         if (st != VD_OK)
             break;
-        if (type == NULL || !vd_types_parse_dtype(type, &dtype))
-            st = VD_FAIL(err, VD_ERR_FORMAT, "%s: tensor %s: %s%s%s", path, name,
-                         type != NULL ? "'" : "", type != NULL ? type : "its type is no string",
-                         type != NULL ? "' is no tensor type that can be written" : "");
-        else
-            st = vd_types_add_name(types, (vd_str){name, strlen(name)}, dtype, err);
+        st = parse_wanted(path, name, value, &wanted, err);
+        if (st == VD_OK)
+            st = vd_types_add_name(types, (vd_str){name, strlen(name)}, wanted, err);
     }
     json_decref(root);
     vd_free(text);
@@ -159,7 +176,7 @@ static bool matches(const rule *one, vd_str name)
     return one->is_pattern && regexec(&one->regex, name.data, 1, &range, REG_STARTEND) == 0;
 }
 
-bool vd_types_find(vd_types *types, vd_str name, bool may_change, vd_dtype *ret_dtype)
+bool vd_types_find(vd_types *types, vd_str name, bool may_change, vd_wanted *ret_wanted)
 {
     uint32_t place;
     rule *found = NULL;
@@ -171,7 +188,7 @@ bool vd_types_find(vd_types *types, vd_str name, bool may_change, vd_dtype *ret_
     if (found == NULL || !may_change)
         return false;
     found->used = true;
-    *ret_dtype = found->dtype;
+    *ret_wanted = found->wanted;
     return true;
 }
 

@@ -8,13 +8,12 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "compress/encode.h"
-#include "compress/search/recode.h"
 #include "compress/search/search_internal.h"
+#include "compress/sparse_file.h"
 
 enum {
     SAMPLE_VALUES = 1 << 15, /* of a tensor, by which its types' errors are compared */
-    SAMPLE_ROWS = 16,
-    KEY_MAX = 256
+    SAMPLE_ROWS = 16
 };
 static const double PLAIN_BITS = 4.5; /* about what most weights get: one of the two measured */
 
@@ -51,30 +50,32 @@ static uint64_t bytes_as(const vd_gguf_tensor *tensor, uint32_t dtype)
                                                                    : 0;
 }
 
+/* By rising bytes; of equal ones in the order in which they come. */
+void vd_subject_add(vd_subject *subject, vd_wanted wanted, uint64_t bytes)
+{
+    if (subject->n == VD_CANDIDATES_MAX)
+        return;
+    subject->candidate[subject->n] = (vd_candidate){.wanted = wanted};
+    subject->choice[subject->n++] = (vd_choice){.bytes = bytes};
+    vd_subject_sort(subject);
+}
 
 /* Its own type, and what is smaller. */
-static void list_types(const vd_search_options *o, vd_subject *subject, uint64_t alignment)
+static void list_types(const vd_search *s, vd_subject *subject)
 {
     const vd_gguf_tensor *t = subject->tensor;
     uint64_t own = bytes_as(t, t->dtype);
     for (uint32_t type = 0; type < VD_DTYPE_LIMIT; type++) {
-        if (vd_dtype_get(type) == NULL || subject->n == VD_CANDIDATES_MAX)
+        if (vd_dtype_get(type) == NULL)
             continue;
         uint64_t bytes = bytes_as(t, type);
-        bool good = type == t->dtype || (vd_encodable(type) && is_wanted(o, (vd_dtype)type));
+        bool good = type == t->dtype ||
+                    (vd_encodable(type) && is_wanted(s->options, (vd_dtype)type));
         if (!good || bytes == 0 || (bytes >= own && type != t->dtype))
             continue;
-        bytes = (bytes + alignment - 1) / alignment * alignment;
-        /* By rising bytes; of equal ones the order of the numbers. */
-        size_t at = subject->n++;
-        for (; at > 0 && subject->choice[at - 1].bytes > bytes; at--) {
-            subject->choice[at] = subject->choice[at - 1];
-            subject->dtype[at] = subject->dtype[at - 1];
-        }
-        subject->choice[at].bytes = bytes;
-        subject->dtype[at] = (vd_dtype)type;
+        bytes = (bytes + s->alignment - 1) / s->alignment * s->alignment;
+        vd_subject_add(subject, (vd_wanted){(vd_dtype)type, 1}, bytes);
     }
-    subject->now = subject->n;
 }
 
 /* Without a text all that may change is a subject; else what a product or the embedding reads. */
@@ -99,6 +100,7 @@ vd_status vd_search_list(vd_search *s, vd_err *err)
     const vd_gguf *gguf = s->gguf;
     size_t n_tensors = vd_gguf_n_tensors(gguf);
     uint64_t alignment = vd_gguf_alignment(gguf), all = 0;
+    s->alignment = alignment;
     vd_mix_entry *entry = NULL;
     vd_mix_options none = {0};
     vd_status st = vd_alloc_array(n_tensors, sizeof(*entry), "the tensors", &entry, err);
@@ -120,7 +122,9 @@ vd_status vd_search_list(vd_search *s, vd_err *err)
         vd_subject *subject = &s->subject[s->n];
         *subject = (vd_subject){.tensor = t, .squares = squares_of(s, t),
                                 .rows_per_squares = VD_MAX((size_t)t->dim[1], (size_t)1)};
-        list_types(s->options, subject, alignment);
+        list_types(s, subject);
+        vd_subject_add_keeps(s, subject, entry[i].in_layer);
+        subject->now = subject->n;
         s->item[s->n++] = (vd_item){subject->choice, subject->n};
     }
     vd_free(entry);
@@ -129,33 +133,45 @@ vd_status vd_search_list(vd_search *s, vd_err *err)
     /* The head of the file grows by two numbers at most. */
     enum { HEAD_GROWS = 128 };
     uint64_t file = vd_gguf_file_bytes(gguf);
-    s->fixed_bytes = s->fixed_tensor_bytes + (file > all ? file - all : 0) + HEAD_GROWS;
+    s->fixed_bytes = s->fixed_tensor_bytes + (file > all ? file - all : 0) + HEAD_GROWS +
+                     (s->options->sparse ? VD_SPARSE_FILE_HEAD : 0);
     return st;
 }
 
 /* ---- what they cost ---------------------------------------------------------------------------*/
 
-static vd_recode recode_of(const vd_subject *subject, size_t c)
+vd_recode vd_search_recode_of(const vd_subject *subject, size_t c)
 {
-    return (vd_recode){.tensor = subject->tensor, .to = subject->dtype[c],
-                       .weights = subject->squares, .rows_per_weights = subject->rows_per_squares,
-                       .row_step = 1};
+    return (vd_recode){.tensor = subject->tensor, .to = subject->candidate[c].wanted.dtype,
+                       .keep = subject->candidate[c].wanted.keep, .weights = subject->squares,
+                       .rows_per_weights = subject->rows_per_squares, .row_step = 1};
 }
 
-static void name_key(char key[KEY_MAX], const char *what, const vd_subject *subject, size_t c)
+void vd_search_key(char key[VD_SEARCH_KEY_MAX], const char *what, const vd_subject *subject,
+                   size_t c)
 {
-    snprintf(key, KEY_MAX, "%s %s %.*s", what, vd_dtype_name(subject->dtype[c]),
-             (int)VD_MIN(subject->tensor->name.n, KEY_MAX - 48), subject->tensor->name.data);
+    const vd_wanted *wanted = &subject->candidate[c].wanted;
+    char keep[32] = "";
+    if (wanted->keep < 1)
+        snprintf(keep, sizeof(keep), ":%.17g", wanted->keep);
+    snprintf(key, VD_SEARCH_KEY_MAX, "%s %s%s %.*s", what, vd_dtype_name(wanted->dtype), keep,
+             (int)VD_MIN(subject->tensor->name.n, VD_SEARCH_KEY_MAX - 80),
+             subject->tensor->name.data);
 }
 
 static vd_status find_error(vd_search *s, vd_subject *subject, size_t c, vd_err *err)
 {
-    char key[KEY_MAX];
+    char key[VD_SEARCH_KEY_MAX];
     double number[VD_JOURNAL_NUMBERS] = {0};
     vd_status st = VD_OK;
-    name_key(key, "error", subject, c);
+    if (vd_search_may_pack(s, subject, c)) {
+        st = vd_search_pack(s, subject, c, err);
+        s->done++;
+        return st == VD_OK ? vd_search_tell(s, subject->tensor->name, err) : st;
+    }
+    vd_search_key(key, "error", subject, c);
     if (!vd_journal_find(s->journal, key, number)) {
-        vd_recode recode = recode_of(subject, c);
+        vd_recode recode = vd_search_recode_of(subject, c);
         size_t rows = vd_recode_rows(subject->tensor);
         size_t some = VD_MAX(SAMPLE_VALUES / VD_MAX((size_t)subject->tensor->dim[0], (size_t)1),
                              (size_t)SAMPLE_ROWS);
@@ -165,7 +181,7 @@ static vd_status find_error(vd_search *s, vd_subject *subject, size_t c, vd_err 
         if (st == VD_OK)
             st = vd_journal_add(s->journal, key, number, err);
     }
-    subject->error[c] = number[0];
+    subject->candidate[c].error = number[0];
     s->done++;
     return st == VD_OK ? vd_search_tell(s, subject->tensor->name, err) : st;
 }
@@ -174,17 +190,18 @@ static vd_status find_error(vd_search *s, vd_subject *subject, size_t c, vd_err 
 static vd_status find_divergence(vd_search *s, vd_subject *subject, size_t c, double *ret,
                                  vd_err *err)
 {
-    char key[KEY_MAX];
+    char key[VD_SEARCH_KEY_MAX];
     double number[VD_JOURNAL_NUMBERS] = {0}, error;
     unsigned char *rows = NULL;
     vd_status st = VD_OK;
-    name_key(key, "kl", subject, c);
+    vd_search_key(key, "kl", subject, c);
     if (!vd_journal_find(s->journal, key, number)) {
-        vd_recode recode = recode_of(subject, c);
+        vd_recode recode = vd_search_recode_of(subject, c);
         vd_probe_result result = {0};
         st = vd_recode_run(&recode, s->pool, &rows, &error, err);
         if (st == VD_OK)
-            st = vd_probe_put(s->probe, subject->tensor, subject->dtype[c], rows, err);
+            st = vd_probe_put(s->probe, subject->tensor, subject->candidate[c].wanted.dtype,
+                              rows, err);
         if (st == VD_OK)
             st = vd_probe_measure(s->probe, vd_probe_layer(s->probe, subject->tensor), &result,
                                   err);
@@ -200,15 +217,15 @@ static vd_status find_divergence(vd_search *s, vd_subject *subject, size_t c, do
     return st == VD_OK ? vd_search_tell(s, subject->tensor->name, err) : st;
 }
 
-/* Which two are measured: the smallest, and the one nearest to the bits that most weights get. Its
- * error must be more than none. n where there is no such. */
+/* Which two types are measured: the smallest, and the one nearest to the bits that most weights
+ * get. Its error must be more than none. n where there is no such. */
 static void choose_measured(const vd_subject *subject, size_t ret[2])
 {
     double nearest = INFINITY;
     size_t rows = vd_recode_rows(subject->tensor);
     ret[0] = ret[1] = subject->n;
     for (size_t c = 0; c < subject->n; c++) {
-        if (subject->error[c] <= 0)
+        if (subject->candidate[c].error <= 0 || subject->candidate[c].wanted.keep < 1)
             continue;
         double bits = 8 * (double)subject->choice[c].bytes /
                       ((double)subject->tensor->dim[0] * (double)rows);
@@ -241,8 +258,21 @@ static double cost_at(double error, const double e[2], const double kl[2], size_
 static vd_status weigh_errors(const vd_search *s, vd_subject *subject, vd_status st)
 {
     for (size_t c = 0; c < subject->n; c++)
-        subject->choice[c].cost = subject->error[c] *
+        subject->choice[c].cost = subject->candidate[c].error *
                                   (subject->squares == NULL ? s->mean_square : 1);
+    return st;
+}
+
+/* Of the pruned ones one is measured, the others follow in proportion. */
+static vd_status measure_keeps(vd_search *s, vd_subject *subject, vd_err *err)
+{
+    size_t measured = vd_subject_measured_keep(subject);
+    double kl = 0;
+    vd_status st = measured < subject->n ? find_divergence(s, subject, measured, &kl, err) : VD_OK;
+    for (size_t c = 0; st == VD_OK && measured < subject->n && c < subject->n; c++)
+        if (subject->candidate[c].wanted.keep < 1)
+            subject->choice[c].cost = kl * subject->candidate[c].error /
+                                      subject->candidate[measured].error;
     return st;
 }
 
@@ -253,24 +283,25 @@ static vd_status measure_subject(vd_search *s, vd_subject *subject, vd_err *err)
     vd_status st = VD_OK;
     for (size_t c = 0; st == VD_OK && c < subject->n; c++)
         st = find_error(s, subject, c, err);
+    vd_subject_sort(subject);
     if (s->probe == NULL)
         return weigh_errors(s, subject, st);
     choose_measured(subject, measured);
     for (size_t i = 0; st == VD_OK && i < 2; i++)
         if (measured[i] < subject->n) {
-            e[n] = subject->error[measured[i]];
+            e[n] = subject->candidate[measured[i]].error;
             st = find_divergence(s, subject, measured[i], &kl[n++], err);
         }
     for (size_t c = 0; st == VD_OK && c < subject->n; c++)
-        subject->choice[c].cost = cost_at(subject->error[c], e, kl, n);
-    return st;
+        subject->choice[c].cost = cost_at(subject->candidate[c].error, e, kl, n);
+    return st == VD_OK ? measure_keeps(s, subject, err) : st;
 }
 
 vd_status vd_search_measure_costs(vd_search *s, vd_err *err)
 {
     vd_status st = VD_OK;
     for (size_t i = 0; i < s->n; i++)
-        s->total += s->subject[i].n + 2;
+        s->total += s->subject[i].n + (s->options->sparse ? 3 : 2);
     for (size_t i = 0; st == VD_OK && i < s->n; i++)
         st = measure_subject(s, &s->subject[i], err);
     return st;

@@ -125,8 +125,10 @@ static void draw_front(const frame *f, const vd_search_result *r, vd_buf *out)
     vd_buf_puts(out, "\"/>\n");
     for (size_t i = 0; i < r->n_points; i++)
         if (is_drawn(r->point[i].predicted))
-            vd_buf_printf(out, "<circle class=\"sum\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"/>\n",
-                          x_of(f, megabytes(&r->point[i])), y_of(f, r->point[i].predicted));
+            vd_buf_printf(out, "<circle class=\"sum\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>%llu "
+                          "bytes, %zu matrices pruned</title></circle>\n",
+                          x_of(f, megabytes(&r->point[i])), y_of(f, r->point[i].predicted),
+                          (unsigned long long)r->point[i].file_bytes, r->point[i].n_pruned);
 }
 
 static void draw_chosen(const frame *f, const vd_search_result *r, vd_buf *out)
@@ -139,8 +141,11 @@ static void draw_chosen(const frame *f, const vd_search_result *r, vd_buf *out)
     vd_buf_printf(out, "<circle class=\"whole\" cx=\"%.1f\" cy=\"%.1f\" r=\"5\"/>"
                   "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"10\"/>\n"
                   "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">chosen: %.4g MB, %.2f bits per "
-                  "weight, %s %.3g</text>\n", x, y, x, y, x + (left ? -16 : 16), y - 12,
+                  "weight, %s %.3g", x, y, x, y, x + (left ? -16 : 16), y - 12,
                   left ? "end" : "start", megabytes(p), bits, r->by_error ? "error" : "KL", kl);
+    if (p->n_pruned > 0)
+        vd_buf_printf(out, ", %zu pruned", p->n_pruned);
+    vd_buf_puts(out, "</text>\n");
 }
 
 vd_status vd_search_draw(const vd_search_result *r, const char *path, vd_err *err)

@@ -3,13 +3,15 @@
 #include <stdio.h>
 
 #include "base/sha256.h"
-#include "compress/compress.h"
-#include "compress/search/recode.h"
 #include "compress/search/search_internal.h"
+#include "compress/sparse_file.h"
 
 vd_search_point vd_search_point_of(const vd_search *s, const vd_pick *pick)
 {
-    return (vd_search_point){.file_bytes = s->fixed_bytes + pick->bytes,
+    size_t n_pruned = 0;
+    for (size_t i = 0; i < s->n; i++)
+        n_pruned += s->subject[i].candidate[pick->choice[i]].wanted.keep < 1;
+    return (vd_search_point){.n_pruned = n_pruned, .file_bytes = s->fixed_bytes + pick->bytes,
                              .tensor_bytes = s->fixed_tensor_bytes + pick->bytes,
                              .predicted = pick->cost, .kl = NAN, .loss = NAN, .tps = NAN,
                              .jpt = NAN};
@@ -25,13 +27,12 @@ static vd_status put_all(vd_search *s, const size_t *choice, vd_err *err)
         double error;
         if (subject->now == choice[i])
             continue;
-        vd_dtype dtype = subject->dtype[choice[i]];
-        vd_recode recode = {.tensor = subject->tensor, .to = dtype, .weights = subject->squares,
-                            .rows_per_weights = subject->rows_per_squares, .row_step = 1};
-        if (dtype != (vd_dtype)subject->tensor->dtype)
+        vd_wanted wanted = subject->candidate[choice[i]].wanted;
+        vd_recode recode = vd_search_recode_of(subject, choice[i]);
+        if (wanted.dtype != (vd_dtype)subject->tensor->dtype || wanted.keep < 1)
             st = vd_recode_run(&recode, s->pool, &rows, &error, err);
         if (st == VD_OK)
-            st = vd_probe_put(s->probe, subject->tensor, dtype, rows, err);
+            st = vd_probe_put(s->probe, subject->tensor, wanted.dtype, rows, err);
         if (st == VD_OK)
             subject->now = choice[i];
         if (st == VD_OK)
@@ -40,15 +41,18 @@ static vd_status put_all(vd_search *s, const size_t *choice, vd_err *err)
     return st;
 }
 
-/* A point goes by the types of all subjects. */
+/* A point goes by the types and keep-rates of all subjects. */
 static void key_of(const vd_search *s, const size_t *choice, char key[VD_SHA256_HEX + 8])
 {
     vd_sha256 sha;
     char hex[VD_SHA256_HEX + 1];
     vd_sha256_init(&sha);
     for (size_t i = 0; i < s->n; i++) {
-        unsigned char type = (unsigned char)s->subject[i].dtype[choice[i]];
+        const vd_wanted *wanted = &s->subject[i].candidate[choice[i]].wanted;
+        unsigned char type = (unsigned char)wanted->dtype;
         vd_sha256_add(&sha, &type, 1);
+        if (wanted->keep < 1)
+            vd_sha256_add(&sha, &wanted->keep, sizeof(wanted->keep));
     }
     vd_sha256_end(&sha, hex);
     snprintf(key, VD_SHA256_HEX + 8, "point %s", hex);
@@ -82,12 +86,16 @@ vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path, 
     vd_compress_options options = {.n_threads = s->options->n_threads, .imatrix = s->imatrix,
                                    .progress = s->options->progress, .ctx = s->options->ctx};
     vd_compress_result result;
+    bool sparse = false;
     vd_status st = vd_types_create(&options.mix.types, err);
-    for (size_t i = 0; st == VD_OK && i < s->n; i++)
-        st = vd_types_add_name(options.mix.types, s->subject[i].tensor->name,
-                               s->subject[i].dtype[choice[i]], err);
+    for (size_t i = 0; st == VD_OK && i < s->n; i++) {
+        const vd_candidate *one = &s->subject[i].candidate[choice[i]];
+        sparse = sparse || one->sparse;
+        st = vd_types_add_name(options.mix.types, s->subject[i].tensor->name, one->wanted, err);
+    }
     if (st == VD_OK)
-        st = vd_compress_run(s->source, path, &options, &result, err);
+        st = (sparse ? vd_compress_run_sparse : vd_compress_run)(s->source, path, &options,
+                                                                 &result, err);
     vd_types_free(options.mix.types);
     return st;
 }

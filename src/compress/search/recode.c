@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/calibrated.h"
 #include "compress/encode.h"
 
 typedef struct work {
@@ -15,6 +16,8 @@ typedef struct work {
     size_t n_cols, n_rows, src_bytes, dst_bytes;
     unsigned char *rows;  /* all of the encoded rows, or NULL */
     float *scratch;       /* [n_threads, 2, n_cols] */
+    double *norm;         /* [n_threads, n_cols] of what a row multiplies */
+    vd_wanda_score *score; /* [n_threads, n_cols] */
     unsigned char *one;   /* [n_threads, dst_bytes] an encoded row that nobody keeps */
     double *row_error;    /* [rows that are looked at]: added up in order, whatever the threads */
     atomic_size_t next, bad_row;
@@ -23,6 +26,19 @@ typedef struct work {
 size_t vd_recode_rows(const vd_gguf_tensor *tensor)
 {
     return (size_t)(tensor->dim[1] * tensor->dim[2] * tensor->dim[3]);
+}
+
+/* As vd_calibrated_prune does: the same weights go when the file is written. */
+static void prune_row(const work *w, const float *weights, size_t thread, float *x)
+{
+    double *norm = w->norm + thread * w->n_cols;
+    vd_wanda_score *score = w->score + thread * w->n_cols;
+    size_t n_gone = (size_t)vd_prune_n_gone(w->r->keep, w->n_cols);
+    for (size_t i = 0; weights != NULL && i < w->n_cols; i++)
+        norm[i] = sqrt((double)weights[i]);
+    vd_wanda_rank(x, weights != NULL ? norm : NULL, w->n_cols, score);
+    for (size_t i = 0; i < n_gone; i++)
+        x[score[i].column] = 0;
 }
 
 /* False where a value of the row cannot be had in the type. */
@@ -40,7 +56,10 @@ static bool recode_row(const work *w, size_t row, size_t thread, double *ret_err
     for (size_t i = 0; i < w->n_cols; i++)
         if (!(fabsf(x[i]) <= most))
             return false;
-    vd_encode_row(r->to, x, weights, dst, w->n_cols);
+    memcpy(y, x, w->n_cols * sizeof(*y));
+    if (r->keep < 1)
+        prune_row(w, weights, thread, y);
+    vd_encode_row(r->to, y, weights, dst, w->n_cols);
     vd_dtype_decode(r->to, dst, y, w->n_cols);
     for (size_t i = 0; i < w->n_cols; i++) {
         double d = (double)x[i] - (double)y[i];
@@ -82,7 +101,7 @@ vd_status vd_recode_run(const vd_recode *r, vd_pool *pool, unsigned char **ret_r
     work w = {.r = r, .n_cols = (size_t)r->tensor->dim[0], .bad_row = SIZE_MAX,
               .n_rows = (n_all + r->row_step - 1) / r->row_step};
     vd_status st = VD_OK;
-    if (r->tensor->dtype == (uint32_t)r->to)
+    if (r->tensor->dtype == (uint32_t)r->to && r->keep >= 1)
         return copy(r, ret_rows, ret_error, err);
     if (!vd_dtype_row_bytes(r->tensor->dtype, w.n_cols, &w.src_bytes) ||
         !vd_dtype_row_bytes(r->to, w.n_cols, &w.dst_bytes) ||
@@ -92,6 +111,10 @@ vd_status vd_recode_run(const vd_recode *r, vd_pool *pool, unsigned char **ret_r
     st = vd_alloc_array(n_scratch, sizeof(float), "rows", &w.scratch, err);
     if (st == VD_OK)
         st = vd_alloc_array(n_threads, w.dst_bytes, "rows", &w.one, err);
+    if (st == VD_OK && r->keep < 1)
+        st = vd_alloc_array(n_scratch / 2, sizeof(*w.norm), "norms", &w.norm, err);
+    if (st == VD_OK && r->keep < 1)
+        st = vd_alloc_array(n_scratch / 2, sizeof(*w.score), "scores", &w.score, err);
     if (st == VD_OK)
         st = vd_alloc_array(w.n_rows, sizeof(double), "errors of rows", &w.row_error, err);
     if (st == VD_OK && ret_rows != NULL)
@@ -114,6 +137,8 @@ vd_status vd_recode_run(const vd_recode *r, vd_pool *pool, unsigned char **ret_r
         w.rows = NULL;
     }
     vd_free(w.scratch);
+    vd_free(w.norm);
+    vd_free(w.score);
     vd_free(w.one);
     vd_free(w.row_error);
     vd_free(w.rows);

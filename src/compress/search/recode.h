@@ -1,5 +1,6 @@
 /*
- * recode.h - a tensor of the source as another type in memory, and how far off its values are.
+ * recode.h - a tensor of the source as another type in memory, pruned before if so wanted, and how
+ * far off its values are.
  */
 #ifndef VD_COMPRESS_SEARCH_RECODE_H
 #define VD_COMPRESS_SEARCH_RECODE_H
@@ -11,6 +12,7 @@
 typedef struct vd_recode {
     const vd_gguf_tensor *tensor;
     vd_dtype to;
+    double keep;             /* share of each row that stays, by Wanda; 1: nothing goes */
     const float *weights;    /* [ceil(rows / rows_per_weights), n_cols] as for vd_encode_row, or
                                 NULL: all count alike */
     size_t rows_per_weights; /* rows of the tensor that share a row of them */

@@ -151,6 +151,12 @@ static vd_status open_search(vd_search *s, vd_search_result *result, vd_err *err
     vd_free(path);
     path = NULL;
     if (st == VD_OK)
+        st = vd_search_name(s, ".search.gguf.dense", &path, err);
+    if (st == VD_OK)
+        unlink(path);
+    vd_free(path);
+    path = NULL;
+    if (st == VD_OK)
         st = vd_search_name(s, ".search", &path, err);
     if (st == VD_OK) {
         describe(s, about, sizeof(about));
@@ -172,7 +178,7 @@ static vd_status name_types(const vd_search *s, const vd_pick *pick, vd_search_r
     for (size_t i = 0; st == VD_OK && i < s->n; i++) {
         vd_str name = s->subject[i].tensor->name;
         result->type[i] = (vd_search_tensor_type){vd_strndup(name.data, name.n),
-                                                  s->subject[i].dtype[pick->choice[i]]};
+                                                  s->subject[i].candidate[pick->choice[i]].wanted};
         result->n_types++;
         if (result->type[i].name == NULL)
             st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");

@@ -1,5 +1,6 @@
 /*
- * search.h - the types of a model's tensors that harm its answers least for the bytes they take.
+ * search.h - the types of a model's tensors that harm its answers least for the bytes they take,
+ * and where the file may hold matrices sparse, the share of each that is kept.
  *
  * What a type does to a tensor is the squared error of its values, weighted by how large what they
  * multiply is on a text (as an importance matrix does), times how much the model's answers mind:
@@ -18,14 +19,20 @@
 
 #include "compress/calib.h"
 #include "compress/search/target.h"
-#include "kernels/dtype.h"
-#include "model/gguf.h"
+#include "compress/types.h"
+
+enum { VD_SEARCH_KEEPS = 8 };
 
 typedef struct vd_search_options {
     vd_target target;
     vd_calib_options calib;   /* path is needed */
     size_t n_measured;        /* chunks on which divergence is measured; 0: 2 */
     bool type[VD_DTYPE_LIMIT]; /* that may be used; none: all that encode, above 2 bits */
+    /* Matrices of layers may also be Q8_0 of which a share is kept, in the sparse form of files
+     * (compress/sparse_file.h), pruned by Wanda. */
+    bool sparse;
+    double keep[VD_SEARCH_KEEPS]; /* [n_keeps] those shares, each in (0, 1); n_keeps 0: the usual */
+    size_t n_keeps;
     /* Instead of a text: costs are squared errors weighted by this file's squares, and nothing is
      * computed by the model. There is no divergence then, and no loss can be asked for. */
     const char *imatrix;
@@ -43,11 +50,12 @@ typedef struct vd_search_point {
     double predicted;   /* nats, the sum of the tensors' own; without a text a squared error */
     double kl, loss;    /* of the whole; NaN where it was not measured */
     double tps, jpt;    /* NaN the same */
+    size_t n_pruned;    /* tensors of which a share is kept */
 } vd_search_point;
 
 typedef struct vd_search_tensor_type {
     char *name; /* owned */
-    vd_dtype dtype;
+    vd_wanted wanted;
 } vd_search_tensor_type;
 
 typedef struct vd_search_result {

@@ -6,17 +6,24 @@
 #include "compress/search/journal.h"
 #include "compress/search/knapsack.h"
 #include "compress/search/probe.h"
+#include "compress/search/recode.h"
 #include "compress/search/search.h"
 
-enum { VD_CANDIDATES_MAX = 24 };
+enum { VD_CANDIDATES_MAX = 40 };
+
+/* What a tensor may become. */
+typedef struct vd_candidate {
+    vd_wanted wanted;
+    double error;
+    bool sparse; /* the sparse form is smaller: the file has that */
+} vd_candidate;
 
 /* A tensor whose type is looked for. */
 typedef struct vd_subject {
     const vd_gguf_tensor *tensor;
     const float *squares;    /* what it reads; NULL: all alike */
     size_t rows_per_squares;
-    vd_dtype dtype[VD_CANDIDATES_MAX]; /* by rising bytes */
-    double error[VD_CANDIDATES_MAX];
+    vd_candidate candidate[VD_CANDIDATES_MAX]; /* by rising bytes */
     vd_choice choice[VD_CANDIDATES_MAX];
     size_t n;
     size_t now;              /* the candidate that the probe holds; n: the source's rows */
@@ -39,11 +46,31 @@ typedef struct vd_search {
     uint64_t fixed_bytes; /* of the file, for all that is no subject */
     uint64_t fixed_tensor_bytes;
     uint64_t n_values;
+    uint64_t alignment;
     uint64_t done, total; /* measurements */
 } vd_search;
 
 /* Tells what is done; VD_ERR_CANCELLED. */
 VD_NODISCARD vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err);
+
+/* Adds a candidate of so many bytes, where there is room. */
+void vd_subject_add(vd_subject *subject, vd_wanted wanted, uint64_t bytes);
+/* keeps.c: and those of which a share is kept, about as large. `in_layer`: it may be pruned. */
+void vd_subject_add_keeps(const vd_search *s, vd_subject *subject, bool in_layer);
+/* Whether candidate c may have the sparse form. */
+bool vd_search_may_pack(const vd_search *s, const vd_subject *subject, size_t c);
+/* Its error, of all rows, and how many bytes the file has of it, exactly. */
+VD_NODISCARD vd_status vd_search_pack(vd_search *s, vd_subject *subject, size_t c, vd_err *err);
+/* When all are known: by rising bytes again. */
+void vd_subject_sort(vd_subject *subject);
+/* The pruned one whose divergence is measured; n where there is none. */
+size_t vd_subject_measured_keep(const vd_subject *subject);
+
+enum { VD_SEARCH_KEY_MAX = 256 };
+/* The journal's word for what is measured of a candidate. */
+void vd_search_key(char key[VD_SEARCH_KEY_MAX], const char *what, const vd_subject *subject,
+                   size_t c);
+vd_recode vd_search_recode_of(const vd_subject *subject, size_t c);
 
 /* Subjects with candidates, no costs yet. */
 VD_NODISCARD vd_status vd_search_list(vd_search *s, vd_err *err);
