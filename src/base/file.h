@@ -24,7 +24,8 @@ void vd_mapping_close(vd_mapping *mapping);
 /* True where `path` leads to the mapped file. */
 bool vd_mapping_is(const vd_mapping *mapping, const char *path);
 
-/* Bytes of a mapping that will not be read again soon: whole pages go back to the page cache. */
+/* Bytes of a mapping that will not be read again soon: whole pages go back to the page cache. Never
+ * other memory, which would be zeros afterwards. */
 void vd_mapping_drop(const unsigned char *data, size_t n_bytes);
 
 /* True where both names lead to one file that exists. */

@@ -45,7 +45,9 @@ static vd_status run_task(const pack_job *job, const vd_pack_task *task, vd_err 
     const unsigned char *rows = tensor->data + task->first_row * row_bytes;
     vd_status st = vd_weight_prepare(job->kernels, job->precision, (vd_dtype)tensor->dtype,
                                      task->n_rows, task->n_cols, rows, task->weight, err);
-    if (st == VD_OK && task->weight->packed != NULL)
+    /* Rows that were expanded lie in memory of ours: there they would be lost, and others may read
+     * them (tied embeddings). */
+    if (st == VD_OK && task->weight->packed != NULL && tensor->stored == NULL)
         vd_mapping_drop(rows, task->n_rows * row_bytes);
     return st;
 }

@@ -161,6 +161,33 @@ def test_logits_of_the_sparse_file_have_the_bits_of_the_dense_one(
     assert made[0] == made[1]
 
 
+def test_tied_embeddings_may_be_sparse_in_files_of_others(verdant, levels, tmp_path):
+    """Our own files have them dense. The output packs the rows that the input still looks up."""
+    dense, sparse = tmp_path / "dense.gguf", tmp_path / "sparse.gguf"
+    tiny_model.write_model(dense, seed=5, n_embd=256, n_ff=512, n_layer=1, tied=True, type="Q8_0")
+    embed = next(t for t in GGUFReader(dense, "r+").tensors if t.name == "token_embd.weight")
+    embed.data.reshape(-1, 34)[:, 2::2] = 0
+    embed.data.flush()
+    del embed
+    other = tmp_path / "other.gguf"
+    other.write_bytes(dense.read_bytes().replace(b"token_embd", b"token_embq"))
+    done = verdant("compress", other, "-o", sparse, "--sparse")
+    assert done.returncode == 0, done.stderr
+    blob = sparse.read_bytes()
+    assert b"token_embq.weight.sparse" in blob
+    sparse.write_bytes(blob.replace(b"token_embq", b"token_embd"))
+    for level in sorted(levels & {"c", *LEVELS}):
+        made = []
+        for path in (dense, sparse):
+            out = tmp_path / "logits.bin"
+            ids = ",".join(map(str, IDS[:20]))
+            done = verdant("logits", path, "--ids", ids, "-o", out,
+                           env={"VERDANT_CPU": level, "VERDANT_SPARSE": "off"})
+            assert done.returncode == 0, done.stderr
+            made.append(out.read_bytes())
+        assert made[0] == made[1], level
+
+
 def test_a_sparse_file_becomes_the_dense_one_again(verdant, pruned, stored, tmp_path):
     again = tmp_path / "again.gguf"
     done = verdant("compress", stored, "-o", again, "--quant", "Q8_0")
