@@ -86,9 +86,9 @@ typedef vd_status (*run_fn)(const char *source, const char *target,
                             const vd_compress_options *options, vd_compress_result *ret_result,
                             vd_err *err);
 
-/* The first EACH allocations of a run fail, one after the other, and every STEP-th behind them, up to
- * the first run that ends before the k-th. One that can be done without (PCRE2's machine code) fails
- * without harm. n_files: in the folder before. */
+/* The first EACH allocations of a run fail, one after the other, and every STEP-th behind them, up
+ * to the first run that ends before the k-th. One that can be done without (PCRE2's machine code)
+ * fails without harm. n_files: in the folder before. */
 static void fail_every_allocation_of(run_fn run, const vd_compress_options *options, int n_files)
 {
     enum { EACH = 150, STEP = 7 };
