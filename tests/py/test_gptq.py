@@ -212,7 +212,7 @@ def test_types_without_a_grid_are_left_to_the_search(verdant, models, tmp_path):
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q5_1", "IQ4_NL", "Q8_0"])
 def test_llama_cpp_computes_the_same_with_it(verdant, models, tmp_path, kind):
-    """Its products round activations to 8 bits: the same weights as F32 say what it means exactly."""
+    """Its products round activations to 8 bits: the same weights as F32 say what it means."""
     if llama_cpp.find_libraries() is None:
         pytest.skip("llama.cpp is not here: tests/peer/get_peer.sh")
     target, wide = tmp_path / "q.gguf", tmp_path / "wide.gguf"
