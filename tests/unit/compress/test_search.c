@@ -150,12 +150,10 @@ static vd_search_options options_of(const char *goal)
 
 /* Every k-th allocation, of the later ones some: that is where thousands of measurements are. One
  * that can be done without (PCRE2's machine code) fails without harm. */
-static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
+static void fail_each(vd_search_options options, uint64_t each, uint64_t step)
 {
-    enum { EACH = 150, STEP = 71 };
-    vd_search_options options = options_of("bpw=20");
     uint64_t before = vd_alloc_stats_get().n_live, n_failed = 0, n_calls = UINT64_MAX;
-    for (uint64_t k = 1; k <= n_calls; k += k < EACH ? 1 : STEP) {
+    for (uint64_t k = 1; k <= n_calls; k += k < each ? 1 : step) {
         vd_search_result result = {.n_values = 7};
         vd_err err = {0};
         unlink(journal);
@@ -176,9 +174,18 @@ static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
         }
         assert_int_equal(vd_alloc_stats_get().n_live, before);
     }
-    assert_true(n_failed > EACH);
+    assert_true(n_failed > each);
     assert_int_not_equal(access(journal, F_OK), 0);
     unlink(target);
+}
+
+static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
+{
+    enum { EACH = 150, STEP = 71, FEW = 3, SPARSE_STEP = 113 };
+    fail_each(options_of("bpw=20"), EACH, STEP);
+    vd_search_options sparse = options_of("bpw=7.5");
+    sparse.sparse = true;
+    fail_each(sparse, FEW, SPARSE_STEP);
 }
 
 static bool stop_at_fifth(void *ctx, uint64_t done, uint64_t total, vd_str note)
