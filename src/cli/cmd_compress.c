@@ -129,12 +129,25 @@ static double on_joules(void *ctx)
     return joules_of(w);
 }
 
+typedef struct searching {
+    const vd_compress_args *args;
+    vd_search_result *result;
+} searching;
+
+static vd_status search_model(void *ctx, const char *model, vd_err *err)
+{
+    const searching *s = ctx;
+    return vd_search_run(model, s->args->target, &s->args->search, s->result, err);
+}
+
 /* What was made stays, also where its picture or comparing it fails. */
 static vd_status search(vd_compress_args *a, const vd_compare_input *input, const char *path,
                         watch *w, int *ret_status, vd_err *err)
 {
     vd_search_result result;
     vd_compare compare;
+    vd_stage_result stage;
+    searching what = {a, &result};
     uint64_t begin = vd_now_ns();
     a->search.calib = a->options.calib;
     a->search.imatrix = a->options.imatrix;
@@ -144,13 +157,20 @@ static vd_status search(vd_compress_args *a, const vd_compare_input *input, cons
     a->search.progress = on_progress;
     a->search.joules = on_joules;
     a->search.ctx = w;
-    vd_status st = vd_search_run(path, a->target, &a->search, &result, err);
+    vd_status st = a->stage.n_cuts == 0
+                       ? search_model(&what, path, err)
+                       : vd_stage_cut(path, a->target, &a->stage, &a->options, search_model, &what,
+                                      &stage, err);
     read_meter(w);
     vd_progress_done(&w->progress);
     if (st != VD_OK)
         return st;
     vd_search_cost cost = {(double)(vd_now_ns() - begin) * 1e-9, joules_of(w), &w->last, w->gap,
-                           NULL};
+                           NULL, NULL};
+    if (a->stage.n_cuts > 0) {
+        cost.cut = stage.cut;
+        result.source_bytes = stage.compress.file_bytes_before;
+    }
     st = vd_compress_draw_search(a, &result, err);
     if (st == VD_OK && a->compare.text != NULL) {
         st = vd_compare_run(&a->compare, input, path, a->target, &compare, err);

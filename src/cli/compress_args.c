@@ -373,10 +373,13 @@ static const char *check_search(const vd_compress_args *a)
         any = any || a->search.type[i];
     if (!a->searches)
         return any ? "--search-... and --picture say how to search for a --target" : NULL;
-    if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit) ||
-        a->stage.n_cuts > 0)
-        return "--target chooses the types: no --quant, --types or --tensor-type, nothing clipped "
-               "or pruned beside it";
+    if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit))
+        return "--target chooses the types: no --quant, --types or --tensor-type; nothing clipped "
+               "or pruned beside it, but parts may be cut out";
+    if (a->stage.n_cuts > 0 && o->calib.path == NULL)
+        return "parts are cut out by a text: --calib FILE";
+    if (a->stage.n_cuts > 0 && o->save_imatrix != NULL)
+        return "--save-imatrix is of MODEL and not of what cuts leave of it";
     if (a->search.n_keeps != 0 && !a->stage.sparse)
         return "--search-keeps are for weights that the file holds sparse: --sparse";
     if (o->calib.path == NULL && o->imatrix == NULL)

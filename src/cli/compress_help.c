@@ -87,6 +87,8 @@ const char vd_compress_help_more[] =
     "                      --json gives the front and \"tensors\", which --types reads\n"
     "                      With --sparse, matrices of layers may also be Q8_0 of which a share\n"
     "                      is kept\n"
+    "                      Neurons, heads, layers and width may be cut by --prune before; KL and\n"
+    "                      loss are then against what that leaves\n"
     "  --search-types LIST only these types, such as Q3_K,IQ4_NL,Q8_0\n"
     "  --search-keeps LIST those shares, default 0.7,0.5,0.35\n"
     "  --search-chunks N   chunks of the text that are compared, default 2\n"

@@ -62,25 +62,25 @@ static json_t *edited_json(const vd_compress_report *report)
     return all;
 }
 
-static json_t *cuts_json(const vd_compress_report *report)
+json_t *vd_compress_cuts_json(const vd_stage_options *stage, const vd_structured_result *result)
 {
     json_t *all = json_array();
-    for (size_t i = 0; all != NULL && i < report->stage->n_cuts; i++) {
-        const vd_structured *cut = &report->stage->cut[i];
+    for (size_t i = 0; all != NULL && i < stage->n_cuts; i++) {
+        const vd_structured *cut = &stage->cut[i];
         json_array_append_new(all, json_pack("{s:s,s:f,s:I,s:I}", "what",
                                              vd_structured_name(cut->kind), "keep", cut->keep,
-                                             "before", (json_int_t)report->cut[i].n_before,
-                                             "after", (json_int_t)report->cut[i].n_after));
+                                             "before", (json_int_t)result[i].n_before,
+                                             "after", (json_int_t)result[i].n_after));
     }
     return all;
 }
 
-static void print_cuts(const vd_compress_report *report)
+void vd_compress_print_cuts(const vd_stage_options *stage, const vd_structured_result *cut)
 {
-    for (size_t i = 0; i < report->stage->n_cuts; i++)
-        printf("cut      %s: %zu -> %zu%s\n", vd_structured_name(report->stage->cut[i].kind),
-               report->cut[i].n_before, report->cut[i].n_after,
-               report->cut[i].uneven ? ", not as many in every layer (architecture deci)" : "");
+    for (size_t i = 0; i < stage->n_cuts; i++)
+        printf("cut      %s: %zu -> %zu%s\n", vd_structured_name(stage->cut[i].kind),
+               cut[i].n_before, cut[i].n_after,
+               cut[i].uneven ? ", not as many in every layer (architecture deci)" : "");
 }
 
 int vd_compress_print_json(const vd_compress_report *report)
@@ -125,7 +125,7 @@ int vd_compress_print_json(const vd_compress_report *report)
     if (all != NULL && report->compare != NULL)
         json_object_set_new(all, "compare", vd_compare_json(report->compare, &cost));
     if (all != NULL && report->stage->n_cuts > 0)
-        json_object_set_new(all, "cut", cuts_json(report));
+        json_object_set_new(all, "cut", vd_compress_cuts_json(report->stage, report->cut));
     return vd_cli_put_json("compress", all);
 }
 
@@ -171,7 +171,7 @@ int vd_compress_print_table(const vd_compress_report *report)
     const vd_compress_options *o = report->options;
     if (is_edited(report))
         print_edited(report);
-    print_cuts(report);
+    vd_compress_print_cuts(report->stage, report->cut);
     if (report->output != NULL) {
         print_counts("before", r->before);
         print_counts("after", r->after);

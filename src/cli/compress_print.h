@@ -26,6 +26,10 @@ typedef struct vd_compress_report {
     const vd_compare *compare; /* NULL: before and after were not compared */
 } vd_compress_report;
 
+/* What was cut out before. */
+json_t *vd_compress_cuts_json(const vd_stage_options *stage, const vd_structured_result *cut);
+void vd_compress_print_cuts(const vd_stage_options *stage, const vd_structured_result *cut);
+
 /* Return the exit status. */
 int vd_compress_print_json(const vd_compress_report *report);
 int vd_compress_print_table(const vd_compress_report *report);

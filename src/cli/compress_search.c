@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/fail.h"
 #include "cli/cli.h"
+#include "cli/compress_print.h"
 #include "cli/format.h"
 #include "compress/search/picture.h"
 
@@ -86,6 +87,8 @@ static int print_json(const vd_compress_args *a, const vd_search_result *r,
     vd_compare_cost cost = cost_of(r, c);
     if (all != NULL && c->compare != NULL)
         json_object_set_new(all, "compare", vd_compare_json(c->compare, &cost));
+    if (all != NULL && a->stage.n_cuts > 0)
+        json_object_set_new(all, "cut", vd_compress_cuts_json(&a->stage, c->cut));
     return vd_cli_put_json("compress", all);
 }
 
@@ -147,13 +150,15 @@ static int print_table(const vd_compress_args *a, const vd_search_result *r,
     }
     if (r->n_points == 0 || r->point[r->n_points - 1].file_bytes > r->chosen.file_bytes)
         print_point(r, &r->chosen, "> ");
+    vd_compress_print_cuts(&a->stage, c->cut);
     printf("types of the chosen point (>)\n");
     print_types(r);
     printf("file     %s -> %s, %.2f bits per weight\n", vd_cli_size(r->source_bytes).text,
            vd_cli_size(r->chosen.file_bytes).text, bits(r, &r->chosen));
     if (!r->by_error)
         printf("text     %zu tokens read, %zu compared; perplexity of %s there %.4f\n",
-               r->n_tokens, r->n_scored, a->model, r->source_ppl);
+               r->n_tokens, r->n_scored, a->stage.n_cuts > 0 ? "what the cuts left" : a->model,
+               r->source_ppl);
     if (r->n_resumed > 0)
         printf("resumed  %zu measurements were there already\n", r->n_resumed);
     printf("time     %.1f s, %.1f J (%s, +- %.0f %%)%s\n", c->seconds, c->joules,

@@ -11,6 +11,7 @@ typedef struct vd_search_cost {
     const vd_reading *reading; /* method and uncertainty of `joules` */
     bool gap;                  /* some of the energy went unseen */
     const vd_compare *compare; /* NULL: before and after were not compared */
+    const vd_structured_result *cut; /* [args->stage.n_cuts], before the search */
 } vd_search_cost;
 
 /* Returns the exit status. */

@@ -220,3 +220,36 @@ def test_a_keep_rate_is_for_matrices_of_layers(verdant, tiny, found, tmp_path):
     done = verdant("compress", tiny, "-o", tmp_path / "x.gguf", "--types", names, "--imatrix",
                    found[2])
     assert done.returncode == 1 and "matrix of a layer" in done.stderr
+
+
+# ---- parts cut out before ------------------------------------------------------------------------
+
+def test_a_search_behind_a_cut_is_the_search_of_what_it_leaves(verdant, tiny, text, tmp_path):
+    env = {"OPENBLAS_NUM_THREADS": "1"}
+    cut, two, one = (tmp_path / f"{name}.gguf" for name in ("cut", "two", "one"))
+    calib = ["--calib", text, "--calib-ctx", CTX, "--calib-chunks", CHUNKS]
+    prune = ["--prune", "neurons:0.75", "--uniform"]
+    done = verdant("compress", tiny, "-o", cut, *prune, *calib, env=env)
+    assert done.returncode == 0, done.stderr
+    done = verdant(*arguments(cut, two, text, "bpw=7"), env=env)
+    assert done.returncode == 0, done.stderr
+    done = verdant(*arguments(tiny, one, text, "bytes=1", *prune), env=env)
+    assert done.returncode == 1 and not one.exists()  # what was measured is kept
+    done = verdant(*arguments(tiny, one, text, "bpw=7", *prune, "--json"), env=env)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert one.read_bytes() == two.read_bytes()
+    assert [(c["what"], c["after"] < c["before"]) for c in result["cut"]] == [("neurons", True)]
+    assert result["file_bytes_before"] == tiny.stat().st_size and result["resumed"] > 50
+    assert {p.name for p in tmp_path.iterdir()} == {"cut.gguf", "two.gguf", "two.gguf.svg",
+                                                     "one.gguf", "one.gguf.svg"}
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--imatrix", "i.gguf"], "--calib"),
+    (["--calib", "t", "--save-imatrix", "i.gguf"], "--save-imatrix is of MODEL"),
+])
+def test_what_a_cut_before_a_search_needs(verdant, tiny, tmp_path, options, words):
+    done = verdant("compress", tiny, "-o", tmp_path / "x.gguf", "--target", "bpw=5", "--prune",
+                   "neurons:0.75", *options)
+    assert done.returncode == 2 and words in done.stderr

@@ -278,10 +278,10 @@ def test_threads_change_nothing(search):
 
 
 def test_a_killed_search_goes_on(verdant, build, search, tiny, text, tmp_path):
-    whole, target = search("bpw=5", measured=80)
+    whole, target = search("bpw=5", measured=20)
     other = tmp_path / "other.gguf"
     journal = tmp_path / "other.gguf.search"
-    command = [build / "verdant", *arguments(tiny, other, text, "bpw=5", "--json", measured=80)]
+    command = [build / "verdant", *arguments(tiny, other, text, "bpw=5", "--json", measured=20)]
     with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE) as process:
         while process.poll() is None and (not journal.exists() or
@@ -290,7 +290,7 @@ def test_a_killed_search_goes_on(verdant, build, search, tiny, text, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL and not other.exists()
-    result, _ = search("bpw=5", name="other.gguf", measured=80)
+    result, _ = search("bpw=5", name="other.gguf", measured=20)
     assert result["resumed"] >= 18
     assert other.read_bytes() == target.read_bytes()
     assert result["chosen"] == whole["chosen"]

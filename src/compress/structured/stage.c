@@ -132,6 +132,27 @@ static bool reads_text(const vd_compress_options *rest)
            vd_prune_is_calibrated(rest->edit.prune.method);
 }
 
+/* The cuts, one after the other; with none ret_now stays as it is. */
+static vd_status cut_all(const char *source, const char *folder, const vd_stage_options *o,
+                         const vd_compress_options *rest, between *ret_now,
+                         vd_stage_result *result, vd_err *err)
+{
+    vd_structured_options options = {.calib = rest->calib, .score = o->score,
+                                     .multiple = o->multiple, .uniform = o->uniform,
+                                     .drift = rest->drift,
+                                     .folder = folder, .n_threads = rest->n_threads,
+                                     .progress = rest->progress, .ctx = rest->ctx};
+    vd_status st = VD_OK;
+    for (size_t i = 0; st == VD_OK && i < o->n_cuts; i++) {
+        between next = {.fd = -1};
+        st = cut_once(ret_now->fd >= 0 ? ret_now->path : source, folder, &o->cut[i], &options,
+                      &next, &result->cut[i], err);
+        between_done(ret_now);
+        *ret_now = next;
+    }
+    return st;
+}
+
 vd_status vd_stage_run(const char *source, const char *target, const vd_stage_options *o,
                        const vd_compress_options *rest, vd_stage_result *ret_result, vd_err *err)
 {
@@ -145,18 +166,8 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
         st = count_before(source, target, &source_only, err);
     if (st == VD_OK && staged)
         st = vd_compress_folder(target, &folder, err);
-    vd_structured_options options = {.calib = rest->calib, .score = o->score,
-                                     .multiple = o->multiple, .uniform = o->uniform,
-                                     .drift = rest->drift,
-                                     .folder = folder, .n_threads = rest->n_threads,
-                                     .progress = rest->progress, .ctx = rest->ctx};
-    for (size_t i = 0; st == VD_OK && i < o->n_cuts; i++) {
-        between next = {.fd = -1};
-        st = cut_once(now.fd >= 0 ? now.path : source, folder, &o->cut[i], &options, &next,
-                      &result.cut[i], err);
-        between_done(&now);
-        now = next;
-    }
+    if (st == VD_OK)
+        st = cut_all(source, folder, o, rest, &now, &result, err);
     vd_compress_options last = *rest;
     if (o->n_cuts > 0 && !reads_text(rest))
         last.calib = (vd_calib_options){0};
@@ -183,6 +194,27 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
             r->n_calib_tokens = VD_MAX(r->n_calib_tokens, pruned.n_calib_tokens);
         }
     }
+    between_done(&now);
+    vd_free(folder);
+    if (st == VD_OK)
+        *ret_result = result;
+    return st;
+}
+
+vd_status vd_stage_cut(const char *source, const char *target, const vd_stage_options *o,
+                       const vd_compress_options *rest, vd_stage_then_fn then, void *ctx,
+                       vd_stage_result *ret_result, vd_err *err)
+{
+    vd_stage_result result = {0};
+    between now = {.fd = -1};
+    char *folder = NULL;
+    vd_status st = count_before(source, target, &result.compress, err);
+    if (st == VD_OK)
+        st = vd_compress_folder(target, &folder, err);
+    if (st == VD_OK)
+        st = cut_all(source, folder, o, rest, &now, &result, err);
+    if (st == VD_OK)
+        st = then(ctx, now.path, err);
     between_done(&now);
     vd_free(folder);
     if (st == VD_OK)

@@ -1,5 +1,5 @@
 /*
- * stage.h - structured cuts, then the rest of a compression, in one go.
+ * stage.h - structured cuts, then the rest of a compression or a search, in one go.
  *
  * Each cut writes a model; the next stage reads it. So does a recovery by training (recover.h).
  * What lies between is a file that has lost its name before anybody reads it, beside the target:
@@ -37,5 +37,14 @@ VD_NODISCARD vd_status vd_stage_run(const char *source, const char *target,
                                     const vd_stage_options *options,
                                     const vd_compress_options *rest, vd_stage_result *ret_result,
                                     vd_err *err);
+
+/* The cuts alone, of which there is at least one, and then `then` with what they leave: a model
+ * that is gone when it returns. Of `rest` nothing else is done. ret_result: `cut`, and what the
+ * source holds. */
+typedef vd_status (*vd_stage_then_fn)(void *ctx, const char *model, vd_err *err);
+VD_NODISCARD vd_status vd_stage_cut(const char *source, const char *target,
+                                    const vd_stage_options *options,
+                                    const vd_compress_options *rest, vd_stage_then_fn then,
+                                    void *ctx, vd_stage_result *ret_result, vd_err *err);
 
 #endif
