@@ -131,6 +131,19 @@ static vd_status take_floats(const source *s, const char *name, const unsigned c
     return VD_OK;
 }
 
+/* Counts may be any numbers: a small one could make the mean of a large sum overflow. */
+static vd_status check_means(const source *s, const vd_imatrix_entry *e, vd_err *err)
+{
+    for (size_t i = 0; i < e->n_sums; i++) {
+        float count = e->count[i / (e->n_sums / e->n_counts)];
+        if (count > 0 && !isfinite(e->sum[i] / count))
+            return VD_FAIL(err, VD_ERR_FORMAT, "%s: %s: the value %zu is %g for a count of %g, "
+                           "expected a mean that is finite", s->path, e->name, i,
+                           (double)e->sum[i], (double)count);
+    }
+    return VD_OK;
+}
+
 static vd_status check_name(const source *s, vd_str name, vd_err *err)
 {
     if (name.n == 0 || name.n > NAME_MAX_BYTES || memchr(name.data, 0, name.n) != NULL)
@@ -182,6 +195,8 @@ static vd_status take_tensor(source *s, const vd_gguf *gguf, const vd_gguf_tenso
         st = take_floats(s, entry->name, sums->data, entry->n_sums, entry->sum, err);
     if (st == VD_OK)
         st = take_floats(s, entry->name, counts->data, entry->n_counts, entry->count, err);
+    if (st == VD_OK)
+        st = check_means(s, entry, err);
     return st;
 }
 
@@ -224,7 +239,7 @@ static vd_status take_number(source *s, const char *what, size_t most, size_t *r
 static vd_status take_dat_entry(source *s, vd_err *err)
 {
     vd_imatrix_entry *entry = NULL;
-    size_t n_name, n_calls = 0, n_values = 0;
+    size_t n_name = 0, n_calls = 0, n_values = 0;
     vd_status st = take_number(s, "the length of a name", NAME_MAX_BYTES, &n_name, err);
     if (st != VD_OK)
         return st;

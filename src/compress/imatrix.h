@@ -25,7 +25,8 @@ VD_NODISCARD vd_status vd_imatrix_create(vd_imatrix **ret_imatrix, vd_err *err);
 void vd_imatrix_free(vd_imatrix *imatrix); /* NULL is a no-op */
 
 /* VD_ERR_FORMAT for what is cut short, sizes that contradict each other, values that are not finite
- * or negative, a name that comes twice, and a file without entries. VD_ERR_IO, VD_ERR_NOMEM. */
+ * or negative, means that are not finite, a name that comes twice, and a file without entries.
+ * VD_ERR_IO, VD_ERR_NOMEM. */
 VD_NODISCARD vd_status vd_imatrix_read(const char *path, vd_imatrix **ret_imatrix, vd_err *err);
 /* The same from memory; `path` is for messages. */
 VD_NODISCARD vd_status vd_imatrix_parse(const char *path, const void *data, size_t n,

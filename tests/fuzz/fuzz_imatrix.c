@@ -29,7 +29,7 @@ static void walk(const vd_imatrix_entry *e)
         return;
     require(vd_imatrix_means(e, e->n_counts, e->n_sums / e->n_counts, means, NULL) == VD_OK);
     for (size_t i = 0; i < e->n_sums; i++)
-        require(isfinite(e->sum[i]) && e->sum[i] >= 0 && means[i] >= 0);
+        require(isfinite(e->sum[i]) && e->sum[i] >= 0 && isfinite(means[i]) && means[i] >= 0);
     require(vd_imatrix_means(e, e->n_counts, e->n_sums + 1, means, NULL) == VD_ERR_FORMAT);
     vd_free(means);
 }
