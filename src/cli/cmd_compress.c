@@ -146,7 +146,7 @@ static vd_status search(vd_compress_args *a, const vd_compare_input *input, cons
 {
     vd_search_result result;
     vd_compare compare;
-    vd_stage_result stage;
+    vd_stage_result stage = {0};
     searching what = {a, &result};
     uint64_t begin = vd_now_ns();
     a->search.calib = a->options.calib;

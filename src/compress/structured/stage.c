@@ -161,7 +161,7 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
     between now = {.fd = -1};
     char *folder = NULL;
     vd_status st = VD_OK;
-    bool staged = o->n_cuts > 0 || o->recover.run != NULL;
+    bool recovers = o->recover.run != NULL, staged = o->n_cuts > 0 || recovers;
     if (staged)
         st = count_before(source, target, &source_only, err);
     if (st == VD_OK && staged)
@@ -171,7 +171,7 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
     vd_compress_options last = *rest;
     if (o->n_cuts > 0 && !reads_text(rest))
         last.calib = (vd_calib_options){0};
-    if (st == VD_OK && o->recover.run != NULL) {
+    if (st == VD_OK && recovers) {
         between next = {.fd = -1};
         st = recover(source, now.fd >= 0 ? now.path : source, folder, &o->recover, &last,
                      is_quantized(&source_only), &next, &pruned, err);
@@ -187,7 +187,7 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
         memcpy(r->before, source_only.before, sizeof(r->before));
         r->file_bytes_before = source_only.file_bytes_before;
         r->n_calib_tokens = VD_MAX(r->n_calib_tokens, result.cut[0].n_calib_tokens);
-        if (o->recover.run != NULL) {
+        if (recovers) {
             r->n_edited = pruned.n_edited;
             r->n_zeros_before = pruned.n_zeros_before;
             r->n_zeros_after = pruned.n_zeros_after;
