@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "cli/args.h"
@@ -398,6 +399,29 @@ static bool cuts_layers(const vd_stage_options *stage)
     return all;
 }
 
+/* Two names of one file, which need not be there yet. */
+static bool is_same(const char *a, const char *b)
+{
+    struct stat one, two;
+    if (a == NULL || b == NULL)
+        return false;
+    if (stat(a, &one) != 0)
+        return strcmp(a, b) == 0;
+    return S_ISREG(one.st_mode) && stat(b, &two) == 0 && one.st_dev == two.st_dev &&
+           one.st_ino == two.st_ino;
+}
+
+/* Whether what is written would replace what is read, or the other file that is written. */
+static bool overwrites(const vd_compress_args *a)
+{
+    const vd_compress_options *o = &a->options;
+    const char *read[] = {o->calib.path, o->imatrix, a->compare.text, a->compare.task};
+    bool any = is_same(a->target, o->save_imatrix);
+    for (size_t i = 0; i < VD_COUNT(read); i++)
+        any = any || is_same(a->target, read[i]) || is_same(o->save_imatrix, read[i]);
+    return any;
+}
+
 /* When all options are read. */
 static bool check(int argc, const vd_compress_args *a)
 {
@@ -439,7 +463,7 @@ static bool check(int argc, const vd_compress_args *a)
     else if (o->awq && ((!has_text && o->imatrix == NULL) || !quants))
         wrong = "--awq is a way to --quant and needs --calib or --imatrix";
     else if (calibrated && !has_text &&
-             (o->imatrix == NULL || vd_prune_needs_gram(o->edit.prune.method)))
+             (cut || o->imatrix == NULL || vd_prune_needs_gram(o->edit.prune.method)))
         wrong = "this way of pruning needs a text: --calib FILE";
     else if (!calibrated && !quants && !a->searches && !imatrix_alone &&
              (has_text || o->imatrix != NULL))
@@ -459,6 +483,8 @@ static bool check(int argc, const vd_compress_args *a)
         wrong = "--compare-ctx is odd; the second half of each chunk is scored";
     else if (a->compare.n_tasks != 0 && a->compare.task == NULL)
         wrong = "--compare-limit is for --compare-task";
+    else if (overwrites(a))
+        wrong = "-o or --save-imatrix would replace another file of this command";
     if (wrong != NULL)
         vd_cli_misuse("compress", "%s", wrong);
     return wrong == NULL;

@@ -151,10 +151,10 @@ static vd_status convert_rounded(job *j, const vd_mix_entry *entry, vd_piece *p,
                                  vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
-    bool pruned = vd_edit_at(&j->options->edit, entry->keep).prune.method != VD_PRUNE_NONE;
+    vd_edit_options edit = vd_edit_at(&j->options->edit, entry->keep);
+    bool pruned = j->options->keep_zeros || vd_edit_zeroes(&edit), rounded = false;
     size_t n_rows = rows_of(tensor), n_experts = experts_of(tensor), n_bytes;
     unsigned char *rows = NULL;
-    bool rounded = false;
     if (!vd_mul_size(n_rows, p->dst_bytes, &n_bytes))
         return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
     vd_status st = vd_alloc_array(n_bytes, 1, "encoded rows", &rows, err);

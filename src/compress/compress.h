@@ -35,6 +35,7 @@ typedef struct vd_compress_options {
     bool awq;                 /* columns scaled (awq.h); needs calib or imatrix */
     double awq_alpha;         /* below 0: searched for */
     bool gptq;                /* codes by GPTQ where there is X^T X and a grid; needs calib */
+    bool keep_zeros;          /* by GPTQ also where `edit` makes none: the model comes pruned */
     double drift; /* of what a pruning or GPTQ by X^T X is made ready for, drift.h; 0..1 */
     const char *save_imatrix; /* what the matrices read of the text goes there; NULL: nowhere */
     size_t n_threads; /* 0: one per core */

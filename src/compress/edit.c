@@ -14,6 +14,12 @@ bool vd_edit_wanted(const vd_edit_options *o)
            o->above.kind != VD_CUT_NONE || o->prune.method != VD_PRUNE_NONE;
 }
 
+bool vd_edit_zeroes(const vd_edit_options *o)
+{
+    return o->below.kind != VD_CUT_NONE || o->above.kind != VD_CUT_NONE ||
+           o->prune.method != VD_PRUNE_NONE;
+}
+
 vd_edit_options vd_edit_at(const vd_edit_options *options, double keep)
 {
     vd_edit_options edit = *options;

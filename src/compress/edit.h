@@ -20,6 +20,8 @@ typedef struct vd_edit_options {
 
 /* Whether there is anything to do. */
 bool vd_edit_wanted(const vd_edit_options *options);
+/* Whether it sets weights to zero. */
+bool vd_edit_zeroes(const vd_edit_options *options);
 
 /* The same for a tensor with a keep-rate of its own, below 1: pruned by Wanda instead. */
 vd_edit_options vd_edit_at(const vd_edit_options *options, double keep);

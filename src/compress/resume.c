@@ -1,6 +1,7 @@
 /* resume.c - see resume.h. */
 #include "compress/resume.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -186,9 +187,16 @@ vd_status vd_resume_open(const char *target, const char *fingerprint,
 static void remove_all(vd_resume *c)
 {
     static const char *const names[] = {"state.json", "state.new", "stream.new", "data", "lock"};
-    char stream[32];
-    stream_name(c->state.layer, stream);
-    unlinkat(c->dir, stream, 0);
+    int again = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *all = again >= 0 ? fdopendir(again) : NULL;
+    /* A run that was killed while it saved may have left those of other layers. */
+    for (struct dirent *entry; all != NULL && (entry = readdir(all)) != NULL;)
+        if (strncmp(entry->d_name, "stream.", 7) == 0 || strncmp(entry->d_name, "imatrix.", 8) == 0)
+            unlinkat(c->dir, entry->d_name, 0);
+    if (all != NULL)
+        closedir(all);
+    else if (again >= 0)
+        close(again);
     for (size_t i = 0; i < VD_COUNT(names); i++)
         unlinkat(c->dir, names[i], 0);
     rmdir(c->folder);

@@ -158,3 +158,36 @@ def test_there_must_be_something_to_recover(verdant, tiny, tmp_path):
     done = verdant("compress", tiny, "-o", tmp_path / "q.gguf", "--recover", "true", "--quant",
                    "Q8_0")
     assert done.returncode == 2 and "--recover trains" in done.stderr
+
+
+@pytest.mark.parametrize("more", [["--prune", "wanda:0.5"], ["--threshold", "p50"]])
+@pytest.mark.parametrize("trained", [False, True])
+def test_gptq_keeps_zeros(compress, program, tmp_path, more, trained):
+    (tmp_path / "text").write_text("the cat sat on a mat and saw the dog run home " * 100)
+    if trained:
+        more = [*more, "--recover", program("return x")]
+    options = ["--calib", tmp_path / "text", "--calib-ctx", 64, "--calib-chunks", 4]
+    done, target = compress(*more, *options, "--quant", "Q4_0", "--pure", "--gptq")
+    assert done.returncode == 0, done.stderr
+    for name, x in matrices(target).items():
+        assert np.mean(x == 0) > 0.499, name
+
+
+def test_columns_are_scaled_once(verdant, tiny, tmp_path):
+    """The student has the weights as they were, pruned: none is scaled before the training."""
+    quantized = tmp_path / "q8.gguf"
+    assert verdant("compress", tiny, "-o", quantized, "--quant", "Q8_0").returncode == 0
+    (tmp_path / "text").write_text("the cat sat on a mat and saw the dog run home " * 100)
+    path = tmp_path / "look.py"
+    path.write_text(f"#!{sys.executable}\nimport shutil, sys\nimport numpy as np\n"
+                    "from gguf import GGUFReader\nfrom gguf.quants import dequantize\n"
+                    "x, y = ({t.name: dequantize(t.data, t.tensor_type)\n"
+                    "         for t in GGUFReader(p).tensors} for p in sys.argv[1:3])\n"
+                    "for n in y:\n"
+                    "    assert np.allclose(x[n], np.where(x[n] == 0, 0, y[n]), rtol=1e-3), n\n"
+                    "shutil.copy(sys.argv[1], sys.argv[3])\n")
+    path.chmod(0o755)
+    done = verdant("compress", quantized, "-o", tmp_path / "out.gguf", "--prune", "wanda:0.5",
+                   "--recover", path, "--calib", tmp_path / "text", "--calib-ctx", 64,
+                   "--calib-chunks", 4, "--quant", "Q4_0", "--awq", "0.5")
+    assert done.returncode == 0, done.stderr

@@ -110,3 +110,33 @@ def test_a_damaged_folder_is_said(build, files, tmp_path):
 def test_a_quick_run_leaves_no_folder(build, files, tmp_path):
     assert run(build, files, tmp_path / "q.gguf", *OPTIONS["quant"]).returncode == 0
     assert [p.name for p in tmp_path.iterdir()] == ["q.gguf"]
+
+
+def test_what_a_killed_save_left_goes_too(build, files, tmp_path):
+    target = tmp_path / "q.gguf"
+    interrupted(build, files, target, signal.SIGKILL, *OPTIONS["quant"])
+    for name in ("stream.9", "imatrix.9.gguf"):
+        (tmp_path / "q.gguf.work" / name).write_bytes(b"half")
+    assert run(build, files, target, *OPTIONS["quant"]).returncode == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["q.gguf"]
+
+
+@pytest.mark.parametrize("options", [["--calib", "text", "-o", "text"],
+                                     ["--imatrix", "text", "-o", "text"],
+                                     ["--calib", "text", "-o", "q.gguf", "--save-imatrix", "text"],
+                                     ["--calib", "text", "-o", "q", "--save-imatrix", "q"],
+                                     ["--compare", "text", "-o", "text"]])
+def test_no_other_file_of_the_command_is_replaced(verdant, files, tmp_path, options):
+    text = tmp_path / "text"
+    text.write_text("words")
+    paths = [tmp_path / o if not o.startswith("-") else o for o in options]
+    done = verdant("compress", files / "tiny.gguf", "--quant", "Q4_0", *paths)
+    assert done.returncode == 2 and "would replace" in done.stderr
+    assert text.read_text() == "words" and [p.name for p in tmp_path.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("what", ["neurons:0.5", "layers:0.5", "width:0.5"])
+def test_cuts_need_a_text_and_not_importances(verdant, files, tmp_path, what):
+    done = verdant("compress", files / "tiny.gguf", "-o", tmp_path / "q.gguf", "--prune", what,
+                   "--imatrix", files / "text", "--quant", "Q4_0")
+    assert done.returncode == 2 and "needs a text" in done.stderr

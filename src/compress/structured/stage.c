@@ -69,6 +69,7 @@ static vd_status recover(const char *source, const char *now, const char *folder
     prune.mix = (vd_mix_options){0};
     prune.save_imatrix = NULL;
     prune.gptq = false;
+    prune.awq = false; /* once, when it is quantized */
     prune.work = NULL; /* these names are of this process alone */
     if (!vd_prune_is_calibrated(prune.edit.prune.method)) {
         prune.calib = (vd_calib_options){0};
@@ -177,6 +178,7 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
                      is_quantized(&source_only), &next, &pruned, err);
         between_done(&now);
         now = next;
+        last.keep_zeros = vd_edit_zeroes(&last.edit);
         last.edit = (vd_edit_options){0};
     }
     if (st == VD_OK)
