@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "cli/args.h"
@@ -46,7 +47,9 @@ static bool on_prune(vd_compress_args *a, const char *text)
     vd_structured cut = {0};
     const char *wrong = NULL;
     if (!vd_structured_parse(text, &cut, &wrong))
-        wrong = vd_prune_parse(text, &a->options.edit.prune);
+        wrong = a->options.edit.prune.method != VD_PRUNE_NONE
+                    ? "weights are set to zero one way already; only cuts may follow each other"
+                    : vd_prune_parse(text, &a->options.edit.prune);
     else if (wrong == NULL && stage->n_cuts == VD_STAGE_CUTS_MAX)
         wrong = "that is one cut too many";
     else if (wrong == NULL)
@@ -399,6 +402,21 @@ static bool cuts_layers(const vd_stage_options *stage)
     return all;
 }
 
+/* A device or a pipe. */
+static bool is_special(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+/* /dev/null swallows both. */
+static bool goes_to_stdout(const char *path)
+{
+    struct stat one, two;
+    return stat(path, &one) == 0 && fstat(STDOUT_FILENO, &two) == 0 &&
+           one.st_dev == two.st_dev && one.st_ino == two.st_ino && !S_ISCHR(one.st_mode);
+}
+
 /* Two names of one file, which need not be there yet. */
 static bool is_same(const char *a, const char *b)
 {
@@ -446,6 +464,12 @@ static bool check(int argc, const vd_compress_args *a)
         wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
     else if (a->recover != NULL && (a->searches || (!cut && !vd_edit_wanted(&o->edit))))
         wrong = "--recover trains what was cut or pruned: say --prune, a threshold or --clip";
+    else if (a->recover != NULL && o->edit.clip.kind == VD_CUT_AUTO)
+        wrong = "--clip auto is for the type of --quant, which a model has only behind --recover";
+    else if (a->target != NULL && goes_to_stdout(a->target))
+        wrong = "-o is where standard output goes, and so does the table; write to a file";
+    else if (a->compare.text != NULL && a->target != NULL && is_special(a->target))
+        wrong = "--compare needs a file to read again, and -o is none";
     else if (stage->sparse && a->target == NULL)
         wrong = "--sparse says how to write a file: -o";
     else if (stage->score == VD_UNIT_SCORE_OUTPUT && !cuts_layers(stage))

@@ -211,3 +211,14 @@ def test_the_table_lists_every_matrix(verdant, tiny, tmp_path):
     lines = [line.split() for line in done.stdout.splitlines() if line.startswith("blk.")]
     assert len(lines) == 14 and all(line[2] == "0.00%" for line in lines)
     assert all(line[3] == "50.00%" for line in lines) and "of all weights" in done.stdout
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--prune", "2:4", "--prune", "magnitude:0.5"], "one way already"),
+    (["--clip", "auto", "--quant", "Q4_0", "--recover", "true"], "--clip auto"),
+    (["-o", "/dev/null", "--quant", "Q8_0", "--compare", "text"], "to read again"),
+    (["-o", "/dev/stdout", "--quant", "Q8_0"], "standard output")])
+def test_what_cannot_be_meant_is_misuse(verdant, tiny, tmp_path, options, words):
+    done = verdant("compress", tiny, "-o", tmp_path / "q.gguf", *options)
+    assert done.returncode == 2 and words in done.stderr
+    assert not list(tmp_path.iterdir())
