@@ -19,6 +19,8 @@ def pytest_configure(config):
                                        "sanitizer builds too")
     # Servers of the tests write no ledger but one that a test names in its configuration.
     os.environ["VERDANT_LEDGER"] = "off"
+    # BLAS's threads wait busily for each other; beside another test they take its core.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # A shell starts what runs in the background with SIGINT ignored, and children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -3,7 +3,6 @@ from encoded rows without knowing their layout (all codes of a row the same, dec
 models, alone and with pruning."""
 import ctypes
 import json
-import os
 
 import numpy as np
 import pytest
@@ -33,9 +32,6 @@ UNUSED = {"Q8_0": 128, "TQ2_0": 3}  # a code that encoders do not write
 
 def at(a):
     return a.ctypes.data_as(ctypes.c_void_p)
-
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait busily, small as these are
 
 
 @pytest.fixture(scope="module")
