@@ -180,6 +180,7 @@ typedef struct vd_fit {
     float q[VD_FIT_LANES], xq[VD_FIT_LANES], qq[VD_FIT_LANES];
     /* fit_errors reads `scale` and writes the sum of w (x + shift - scale q)^2. */
     float scale[VD_FIT_LANES], error[VD_FIT_LANES];
+    float between[VD_FIT_LEVELS]; /* inside: halfway from each level to the next */
 } vd_fit;
 
 /* ---- the table --------------------------------------------------------------------------------*/
