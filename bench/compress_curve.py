@@ -2,13 +2,16 @@
 """Divergence against bytes: `verdant compress --target` beside llama.cpp's quantizer.
 
     python3 bench/compress_curve.py MODEL.gguf --calib A.txt --text B.txt [--peer Q2_K ...]
-            [--ctx 256] [--chunks 6] [--calib-chunks 16] [--search-chunks 1] [--work FOLDER]
+            [--targets 3.5 ...] [--gptq] [--ctx 256] [--chunks 6] [--calib-chunks 16]
+            [--search-chunks 1] [--work FOLDER]
 
 MODEL is the reference: F32, F16 or BF16 (tests/gen/dequantize.py makes one of a quantized model;
 then the dequantized file is the reference, and a type that holds its values exactly proves
 nothing). For each of the peer's file types, written by llama_model_quantize with the importance
-matrix that the search has gathered on A.txt, a search is asked for a file of no more bytes. Both
-are compared with MODEL on B.txt by `verdant eval --against`, f32 activations on both sides.
+matrix that the search has gathered on A.txt, a search is asked for a file of no more bytes. All
+are compared with MODEL on B.txt by `verdant eval --against`, f32 activations on both sides. Beside
+them: our encoders with the peer's types, for a target in bits per weight the peer's quantizer with
+the types that the search has found, and with --gptq both mixes rounded by GPTQ on the same text.
 
 What was searched and evaluated is kept in the work folder; a second call goes on from there.
 """
@@ -22,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "peer"), str(ROOT / "tests" / "gen")]
-import gguf_types  # noqa: E402,F401
+import gguf_types  # noqa: E402
 import llama_cpp  # noqa: E402
 import numpy as np  # noqa: E402
 from gguf import GGUFReader  # noqa: E402
@@ -89,6 +92,26 @@ class Curve:
                                pure=kind.endswith("-pure"), imatrix=means_of(self.importance))
         return out
 
+    def rounded(self, name, *words, gptq=False):
+        """Our encoders with given types: weighted by importance, or by GPTQ on the same text."""
+        out, a = self.work / f"{name}{'-gptq' if gptq else ''}.gguf", self.a
+        how = (["--calib", a.calib, "--calib-ctx", a.ctx, "--calib-chunks", a.calib_chunks,
+                "--gptq"] if gptq else ["--imatrix", self.importance])
+        if not out.exists():
+            verdant("compress", a.model, "-o", out, *words, *how)
+        return self.evaluate(out)["kl_mean"]
+
+    def peer_of_mix(self, found, name):
+        """The peer's quantizer with the types of a search."""
+        out = self.work / f"peer-mix-{name}.gguf"
+        types = {tensor: int(gguf_types.Type[kind]) for tensor, kind in found["tensors"].items()}
+        if not out.exists():
+            llama_cpp.quantize(self.a.model, out, "Q4_0", imatrix=means_of(self.importance),
+                               types=types)
+        got = {t.name: int(t.tensor_type) for t in GGUFReader(out).tensors}
+        assert all(got[tensor] == number for tensor, number in types.items())
+        return self.evaluate(out)["kl_mean"]
+
     def evaluate(self, path):
         kept, a = path.with_suffix(".eval"), self.a
         if not kept.exists():
@@ -96,6 +119,11 @@ class Curve:
                                     a.ctx, "--chunks", a.chunks, "--precision", "exact",
                                     "--json").stdout)
         return json.loads(kept.read_text())
+
+    def mix_gptq(self, found, name):
+        if not found or not self.a.gptq:
+            return {}
+        return {"kl_gptq": self.rounded(name, "--types", self.work / f"{name}.json", gptq=True)}
 
     def run(self):
         if not (self.work / "journal").exists():
@@ -111,13 +139,21 @@ class Curve:
             if found:
                 rows[-1].update(bytes_ours=ours.stat().st_size, kl=b["kl_mean"], ppl=b["ppl"],
                                 ratio=b["kl_mean"] / a["kl_mean"])
+            words = ["--quant", kind.removesuffix("-pure"), *["--pure"] * kind.endswith("-pure")]
+            rows[-1]["kl_same"] = self.rounded(f"same-{kind}", *words)
+            if self.a.gptq:
+                rows[-1]["kl_same_gptq"] = self.rounded(f"same-{kind}", *words, gptq=True)
+                rows[-1].update(self.mix_gptq(found, f"ours-{kind}"))
         for target in self.a.targets:
             found, ours = self.search(f"bpw={target}", f"ours-{target}")
             if found:
                 b = self.evaluate(ours)
                 rows.append({"target": target, "bytes_ours": ours.stat().st_size,
                              "bits_per_weight": bits(ours), "kl": b["kl_mean"], "ppl": b["ppl"],
-                             "ppl_model": b["base_ppl"]})
+                             "ppl_model": b["base_ppl"],
+                             "kl_peer": self.peer_of_mix(found, target)})
+                rows[-1]["ratio"] = rows[-1]["kl"] / rows[-1]["kl_peer"]
+                rows[-1].update(self.mix_gptq(found, f"ours-{target}"))
         return rows
 
 
@@ -129,6 +165,7 @@ def main():
     parser.add_argument("--peer", nargs="*", default=PEER)
     parser.add_argument("--targets", nargs="*", default=[])
     parser.add_argument("--types")
+    parser.add_argument("--gptq", action="store_true")
     parser.add_argument("--ctx", type=int, default=256)
     parser.add_argument("--chunks", type=int, default=6)
     parser.add_argument("--calib-chunks", type=int, default=16)
@@ -139,14 +176,14 @@ def main():
     if args.json:
         print(json.dumps(rows))
         return
-    print("| llama.cpp's | bytes | bits per weight | its KL | ours, bytes | ours, KL | ratio |\n"
-          "|---|---|---|---|---|---|---|")
+    columns = ("kl_peer", "kl_same", "kl_same_gptq", "kl", "ratio", "kl_gptq")
+    print("| llama.cpp's | bytes | bits per weight | its KL | its types, our encoders | by GPTQ "
+          "| searched | searched / its | searched, by GPTQ |\n" + "|---" * 9 + "|")
     for r in rows:
-        print("| {} | {} | {:.3f} | {} | {} | {} | {} |".format(
-            r.get("peer", f"(bpw={r.get('target')})"), r.get("bytes", "-"), r["bits_per_weight"],
-            f"{r['kl_peer']:.5f}" if "kl_peer" in r else "-", r.get("bytes_ours", "-"),
-            f"{r['kl']:.5f}" if "kl" in r else "cannot be had",
-            f"{r['ratio']:.2f}" if "ratio" in r else "-"))
+        values = [f"{r[c]:.4f}" if c in r else "-" for c in columns]
+        print("| {} | {} | {:.3f} | {} |".format(
+            r.get("peer", f"(types of bpw={r.get('target')})"),
+            r.get("bytes", r.get("bytes_ours")), r["bits_per_weight"], " | ".join(values)))
 
 
 if __name__ == "__main__":

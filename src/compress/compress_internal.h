@@ -1,4 +1,4 @@
-/* compress_internal.h - what compress.c and compress_resume.c share. */
+/* compress_internal.h - what compress.c and compress_*.c share: one run, file to file. */
 #ifndef VD_COMPRESS_COMPRESS_INTERNAL_H
 #define VD_COMPRESS_COMPRESS_INTERNAL_H
 
@@ -33,8 +33,27 @@ typedef struct vd_compress_job {
     uint64_t saved_ns;
 } vd_compress_job;
 
-/* Opens what an interrupted run has left, or begins to keep what is done. Only where the model is
- * computed layer by layer. */
+/* compress_tensor.c. Whether an entry's values change; whether its bytes stay as they are. */
+bool vd_job_edits(const vd_compress_job *job, const vd_mix_entry *entry);
+bool vd_job_copies(const vd_compress_job *job, const vd_mix_entry *entry);
+/* What the largest row and the largest piece of all entries need. */
+VD_NODISCARD vd_status vd_job_take_buffers(vd_compress_job *job, vd_err *err);
+/* The next tensor of the new file. */
+VD_NODISCARD vd_status vd_job_write(vd_compress_job *job, const vd_mix_entry *entry, vd_err *err);
+
+/* compress_calib.c. What a calibration needs: the model again, to be computed; temporary files lie
+ * beside target. */
+VD_NODISCARD vd_status vd_job_open_layers(vd_compress_job *job, const char *source,
+                                          const char *target, vd_err *err);
+/* Before an entry is written: its layer's importances are saved, its scales found. */
+VD_NODISCARD vd_status vd_job_enter(vd_compress_job *job, const vd_mix_entry *entry, vd_err *err);
+VD_NODISCARD vd_status vd_job_write_imatrix(const vd_compress_job *job, vd_err *err);
+/* Only the importance file; all entries keep their types. */
+VD_NODISCARD vd_status vd_job_run_imatrix(vd_compress_job *job, const char *source,
+                                          vd_compress_result *ret_result, vd_err *err);
+
+/* compress_resume.c. Opens what an interrupted run has left, or begins to keep what is done. Only
+ * where the model is computed layer by layer. */
 VD_NODISCARD vd_status vd_job_keep(vd_compress_job *job, const char *target, vd_err *err);
 /* What was done before comes first; behind the head. *ret_first: the tensor to go on with. */
 VD_NODISCARD vd_status vd_job_go_on(vd_compress_job *job, size_t *ret_first, vd_err *err);

@@ -139,11 +139,6 @@ typedef struct mix {
     size_t i_attn_v, n_attn_v, i_ffn_down;
 } mix;
 
-static bool is(vd_str name, const char *text)
-{
-    return name.n == strlen(text) && memcmp(name.data, text, name.n) == 0;
-}
-
 static bool holds(vd_str name, const char *text)
 {
     return memmem(name.data, name.n, text, strlen(text)) != NULL;
@@ -151,9 +146,9 @@ static bool holds(vd_str name, const char *text)
 
 static tensor_part part_of(vd_str name)
 {
-    if (is(name, "output.weight"))
+    if (vd_str_is(name, "output.weight"))
         return OUTPUT;
-    if (is(name, "token_embd.weight") || is(name, "per_layer_token_embd.weight"))
+    if (vd_str_is(name, "token_embd.weight") || vd_str_is(name, "per_layer_token_embd.weight"))
         return EMBED;
     for (size_t i = 0; i < VD_COUNT(parts); i++)
         if (holds(name, parts[i].name))
@@ -193,7 +188,7 @@ static bool may_change(const vd_gguf_tensor *tensor)
     for (size_t i = 0; i < VD_COUNT(kept); i++)
         if (holds(name, kept[i]))
             return false;
-    return !is(name, "position_embd.weight") && !is(name, "token_types.weight");
+    return !vd_str_is(name, "position_embd.weight") && !vd_str_is(name, "token_types.weight");
 }
 
 static bool more_bits(size_t i, size_t n)
@@ -307,13 +302,13 @@ static void read_model(const vd_gguf *gguf, mix *m)
     uint32_t n_heads = key_u32(gguf, arch, "attention.head_count");
     uint32_t n_keys = key_u32(gguf, arch, "attention.head_count_kv");
     n_keys = n_keys != 0 ? n_keys : n_heads;
-    m->falcon = is(arch, "falcon");
+    m->falcon = vd_str_is(arch, "falcon");
     m->n_layer = key_u32(gguf, arch, "block_count");
     m->n_experts = key_u32(gguf, arch, "expert_count");
     m->heads_per_key = n_keys != 0 ? n_heads / n_keys : 0;
     m->tied = vd_gguf_find_tensor(gguf, "output.weight") == NULL;
-    m->like_70b = m->n_layer == 80 && ((is(arch, "llama") && n_heads != n_keys) ||
-                                       is(arch, "qwen2") || is(arch, "deci"));
+    m->like_70b = m->n_layer == 80 && ((vd_str_is(arch, "llama") && n_heads != n_keys) ||
+                                       vd_str_is(arch, "qwen2") || vd_str_is(arch, "deci"));
 }
 
 /* What the user wants goes before the mixture, and never falls back. */

@@ -24,22 +24,12 @@ typedef struct job {
     vd_gguf_out *out;
 } job;
 
-static size_t rows_of(const vd_gguf_tensor *t)
-{
-    return (size_t)(t->dim[1] * t->dim[2] * t->dim[3]);
-}
-
-static bool is(vd_str text, const char *other)
-{
-    return text.n == strlen(other) && memcmp(text.data, other, text.n) == 0;
-}
-
 /* Rows of all matrices that lie one behind the other must be whole groups. */
 bool vd_sparse_file_can(const vd_gguf_tensor *t)
 {
     return t->n_dims >= 2 && (t->n_dims == 2 || t->dim[1] % VD_GROUP == 0) &&
            t->name.n + sizeof VD_GGUF_SPARSE_SUFFIX - 1 <= NAME_MAX_BYTES &&
-           !is(t->name, "token_embd.weight") &&
+           !vd_str_is(t->name, "token_embd.weight") &&
            vd_sparse_can(VD_DTYPE_Q8_0, (size_t)t->dim[0]);
 }
 
@@ -59,7 +49,8 @@ static vd_status choose(job *j, vd_err *err)
         j->sparse_bytes[i] = 0;
         if (t->dtype != VD_DTYPE_Q8_0 || !vd_sparse_file_can(t))
             continue;
-        size_t bytes = vd_sparse_bytes(VD_DTYPE_Q8_0, t->data, rows_of(t), (size_t)t->dim[0]);
+        size_t bytes = vd_sparse_bytes(VD_DTYPE_Q8_0, t->data, vd_gguf_tensor_rows(t),
+                                       (size_t)t->dim[0]);
         if (bytes >= t->n_bytes)
             continue;
         j->sparse_bytes[i] = bytes;
@@ -118,8 +109,8 @@ static vd_status write_tensor(job *j, const vd_gguf_tensor *t, size_t sparse_byt
     if (packed == NULL)
         return VD_FAIL(err, VD_ERR_NOMEM, "no memory for %zu bytes of sparse weights",
                        sparse_bytes);
-    vd_sparse_pack(vd_kernels_get(), VD_DTYPE_Q8_0, t->data, rows_of(t), (size_t)t->dim[0],
-                   packed);
+    vd_sparse_pack(vd_kernels_get(), VD_DTYPE_Q8_0, t->data, vd_gguf_tensor_rows(t),
+                   (size_t)t->dim[0], packed);
     vd_status st = vd_gguf_out_data(j->out, packed, sparse_bytes, err);
     vd_free(packed);
     return st;

@@ -262,6 +262,16 @@ const vd_gguf_tensor *vd_gguf_tensor_at(const vd_gguf *gguf, size_t i)
     return &gguf->tensor[i];
 }
 
+size_t vd_gguf_tensor_rows(const vd_gguf_tensor *tensor)
+{
+    return (size_t)(tensor->dim[1] * tensor->dim[2] * tensor->dim[3]);
+}
+
+size_t vd_gguf_tensor_experts(const vd_gguf_tensor *tensor)
+{
+    return tensor->dim[2] > 1 ? (size_t)tensor->dim[2] : 1;
+}
+
 const vd_gguf_tensor *vd_gguf_find_tensor(const vd_gguf *gguf, const char *name)
 {
     uint32_t i;

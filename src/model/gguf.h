@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <verdant/status.h>
 
+#include "base/str.h"
+
 typedef struct vd_gguf vd_gguf;
 
 typedef enum vd_gguf_type {
@@ -23,12 +25,6 @@ typedef enum vd_gguf_type {
     VD_GGUF_TYPE_I32, VD_GGUF_TYPE_F32, VD_GGUF_TYPE_BOOL, VD_GGUF_TYPE_STRING, VD_GGUF_TYPE_ARRAY,
     VD_GGUF_TYPE_U64, VD_GGUF_TYPE_I64, VD_GGUF_TYPE_F64, VD_GGUF_TYPE_COUNT
 } vd_gguf_type;
-
-/* Bytes with a length; not NUL-terminated, may hold any byte. */
-typedef struct vd_str {
-    const char *data;
-    size_t n;
-} vd_str;
 
 typedef struct vd_gguf_kv {
     vd_str key;
@@ -83,6 +79,10 @@ size_t vd_gguf_n_kv(const vd_gguf *gguf);
 const vd_gguf_kv *vd_gguf_kv_at(const vd_gguf *gguf, size_t i);
 size_t vd_gguf_n_tensors(const vd_gguf *gguf);
 const vd_gguf_tensor *vd_gguf_tensor_at(const vd_gguf *gguf, size_t i);
+/* All dimensions but the first taken as one. */
+size_t vd_gguf_tensor_rows(const vd_gguf_tensor *tensor);
+/* Matrices that lie in it one behind the other: dim[2], at least 1. */
+size_t vd_gguf_tensor_experts(const vd_gguf_tensor *tensor);
 
 /* NULL when absent. */
 const vd_gguf_kv *vd_gguf_find(const vd_gguf *gguf, const char *key);

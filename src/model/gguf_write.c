@@ -104,7 +104,7 @@ void vd_gguf_out_kv(vd_gguf_out *out, const vd_gguf_kv *kv)
 {
     size_t width = vd_gguf_type_bytes(kv->item_type);
     size_t n_bytes = (size_t)kv->n_items * width;
-    if (kv->key.n == strlen(alignment_key) && memcmp(kv->key.data, alignment_key, kv->key.n) == 0)
+    if (vd_str_is(kv->key, alignment_key))
         return;
     if (width == 0) { /* strings: walk to the end of the last */
         const unsigned char *end = kv->data;

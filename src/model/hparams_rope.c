@@ -1,6 +1,4 @@
 /* hparams_rope.c - the numbers of rotary positions and of how they are stretched; see hparams.h. */
-#include <string.h>
-
 #include "base/checked.h"
 #include "base/fail.h"
 #include "model/hparams.h"
@@ -23,8 +21,7 @@ static vd_status read_kind(const vd_gguf *gguf, const char *arch, vd_rope_params
     if (!vd_hparams_str(gguf, arch, "rope.scaling.type", &type))
         type = (vd_str){"linear", 6};
     for (size_t i = 0; i < VD_COUNT(scalings); i++) {
-        const char *name = scalings[i].name;
-        if (type.n == strlen(name) && memcmp(type.data, name, type.n) == 0) {
+        if (vd_str_is(type, scalings[i].name)) {
             rope->scaling = scalings[i].scaling;
             return VD_OK;
         }

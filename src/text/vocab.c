@@ -14,11 +14,6 @@
 
 enum { TOKENS_MAX = 1 << 26 };
 
-static bool str_is(vd_str text, const char *literal)
-{
-    return text.n == strlen(literal) && memcmp(text.data, literal, text.n) == 0;
-}
-
 int32_t vd_vocab_find(const vd_tokenizer *tokenizer, const char *text, size_t n)
 {
     uint32_t symbol;
@@ -200,7 +195,7 @@ vd_status vd_vocab_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *er
     vd_status st = vd_gguf_require_str(gguf, "tokenizer.ggml.model", &model, err);
     if (st != VD_OK)
         return st;
-    bool gemma4 = str_is(model, "gemma4");
+    bool gemma4 = vd_str_is(model, "gemma4");
     if (gemma4)
         pre = model;
     else
@@ -208,13 +203,13 @@ vd_status vd_vocab_load(vd_tokenizer *tokenizer, const vd_gguf *gguf, vd_err *er
     if (pre.n == 0)
         pre = (vd_str){"default", 7};
 
-    if (str_is(model, "llama"))
+    if (vd_str_is(model, "llama"))
         tokenizer->model = VD_TOKENIZER_SPM;
-    else if (str_is(model, "t5"))
+    else if (vd_str_is(model, "t5"))
         tokenizer->model = VD_TOKENIZER_UGM;
-    else if (str_is(model, "gpt2") || gemma4)
+    else if (vd_str_is(model, "gpt2") || gemma4)
         tokenizer->model = VD_TOKENIZER_BPE;
-    else if (str_is(model, "bert"))
+    else if (vd_str_is(model, "bert"))
         tokenizer->model = VD_TOKENIZER_WORDPIECE;
     else
         return VD_FAIL(err, VD_ERR_UNSUPPORTED, "the tokenizer model '%.*s' is not known to this "

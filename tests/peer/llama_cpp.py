@@ -21,11 +21,24 @@ One process may hold many models. Not thread-safe (the library is, this file is 
 
 import ctypes as C
 import os
+import re
 import struct
 import time
 from pathlib import Path
 
 import numpy as np
+from llama_structs import (
+    Batch,
+    ContextParams,
+    ModelParams,
+    QuantizeParams,
+    TypeTraits,
+    _bool,
+    _f32,
+    _i32,
+    _ptr,
+    _u32,
+)
 
 RELEASE = "0.5.0"
 GGML_TYPE = {"f32": 0, "f16": 1}
@@ -58,120 +71,7 @@ FTYPE = {
     "Q1_0": 40,
     "Q2_0": 41,
 }
-_ptr, _i32, _u32, _f32, _bool = C.c_void_p, C.c_int32, C.c_uint32, C.c_float, C.c_bool
-
-
-class ModelParams(C.Structure):
-    _fields_ = [
-        ("devices", _ptr),
-        ("tensor_buft_overrides", _ptr),
-        ("n_gpu_layers", _i32),
-        ("split_mode", _i32),
-        ("load_mode", _i32),
-        ("lazy_mode", _i32),
-        ("main_gpu", _i32),
-        ("tensor_split", _ptr),
-        ("progress_callback", _ptr),
-        ("progress_user_data", _ptr),
-        ("kv_overrides", _ptr),
-        ("vocab_only", _bool),
-        ("check_tensors", _bool),
-        ("use_extra_bufts", _bool),
-        ("no_host", _bool),
-        ("no_alloc", _bool),
-        ("load_mtp", _bool),
-    ]
-
-
-class ContextParams(C.Structure):
-    _fields_ = [
-        ("n_ctx", _u32),
-        ("n_batch", _u32),
-        ("n_ubatch", _u32),
-        ("n_seq_max", _u32),
-        ("n_rs_seq", _u32),
-        ("n_outputs_max", _u32),
-        ("n_outputs_max_per_seq", _u32),
-        ("n_threads", _i32),
-        ("n_threads_batch", _i32),
-        ("ctx_type", _i32),
-        ("rope_scaling_type", _i32),
-        ("pooling_type", _i32),
-        ("attention_type", _i32),
-        ("flash_attn_type", _i32),
-        ("rope_freq_base", _f32),
-        ("rope_freq_scale", _f32),
-        ("yarn_ext_factor", _f32),
-        ("yarn_attn_factor", _f32),
-        ("yarn_beta_fast", _f32),
-        ("yarn_beta_slow", _f32),
-        ("yarn_orig_ctx", _u32),
-        ("defrag_thold", _f32),
-        ("cb_eval", _ptr),
-        ("cb_eval_user_data", _ptr),
-        ("type_k", _i32),
-        ("type_v", _i32),
-        ("abort_callback", _ptr),
-        ("abort_data", _ptr),
-        ("embeddings", _bool),
-        ("offload_kqv", _bool),
-        ("no_perf", _bool),
-        ("op_offload", _bool),
-        ("swa_full", _bool),
-        ("kv_unified", _bool),
-        ("samplers", _ptr),
-        ("n_samplers", C.c_size_t),
-        ("ctx_other", _ptr),
-    ]
-
-
 POOLING = {None: -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
-
-
-class QuantizeParams(C.Structure):
-    _fields_ = [
-        ("nthread", _i32),
-        ("ftype", _i32),
-        ("output_tensor_type", _i32),
-        ("token_embedding_type", _i32),
-        ("allow_requantize", _bool),
-        ("quantize_output_tensor", _bool),
-        ("only_copy", _bool),
-        ("pure", _bool),
-        ("keep_split", _bool),
-        ("dry_run", _bool),
-        ("imatrix", _ptr),
-        ("kv_overrides", _ptr),
-        ("tt_overrides", _ptr),
-        ("prune_layers", _ptr),
-        ("tail", C.c_uint64),
-    ]
-
-
-class TypeTraits(C.Structure):
-    """ggml_type_traits: what ggml knows of a tensor type."""
-
-    _fields_ = [
-        ("name", C.c_char_p),
-        ("block", C.c_int64),
-        ("block_interleave", C.c_int64),
-        ("bytes", C.c_size_t),
-        ("is_quantized", _bool),
-        ("to_float", C.CFUNCTYPE(None, _ptr, _ptr, C.c_int64)),
-        ("from_float_ref", C.CFUNCTYPE(None, _ptr, _ptr, C.c_int64)),
-    ]
-
-
-class Batch(C.Structure):
-    _fields_ = [
-        ("n_tokens", _i32),
-        ("token", C.POINTER(_i32)),
-        ("embd", C.POINTER(_f32)),
-        ("pos", C.POINTER(_i32)),
-        ("n_seq_id", C.POINTER(_i32)),
-        ("seq_id", C.POINTER(C.POINTER(_i32))),
-        ("logits", C.POINTER(C.c_int8)),
-    ]
 
 
 def find_libraries():
@@ -546,8 +446,9 @@ class Vocabulary:
         return _tokenize(self.L, self.vocab, text, special, parse_special)
 
 
-def quantize(source, target, ftype, pure=False, threads=2, imatrix=None):
-    """`target` from `source` by llama_model_quantize; imatrix: {tensor name: mean squares}."""
+def quantize(source, target, ftype, pure=False, threads=2, imatrix=None, types=None):
+    """`target` from `source` by llama_model_quantize; imatrix: {tensor name: mean squares};
+    types: {tensor name: ggml's number of a type}, for those that shall not follow ftype."""
     L = lib()
     qp = L.llama_model_quantize_default_params()
     kept = [(C.create_string_buffer(k.encode()), np.float32(v)) for k, v in (imatrix or {}).items()]
@@ -555,6 +456,16 @@ def quantize(source, target, ftype, pure=False, threads=2, imatrix=None):
     words = [word for k, v in kept for word in (C.addressof(k), v.ctypes.data, v.size)]
     items = (C.c_size_t * (len(words) + 3))(*words)
     qp.imatrix = C.cast(items, _ptr) if kept else None
+    # llama_model_tensor_override: a regular expression, a type; the last has no expression
+    names = [(C.create_string_buffer(f"^{re.escape(k)}$".encode()), t)
+             for k, t in (types or {}).items()]
+    words = [word for k, t in names for word in (C.addressof(k), int(t))]
+    overrides = (C.c_size_t * (len(words) + 2))(*words)
+    qp.tt_overrides = C.cast(overrides, _ptr) if names else None
+    for field, name in (("token_embedding_type", "token_embd.weight"),
+                        ("output_tensor_type", "output.weight")):
+        if name in (types or {}):
+            setattr(qp, field, int(types[name]))
     qp.nthread, qp.ftype, qp.pure, qp.allow_requantize = threads, FTYPE[ftype], pure, True
     status = L.llama_model_quantize(str(source).encode(), str(target).encode(), C.byref(qp))
     if status != 0:

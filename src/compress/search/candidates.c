@@ -46,8 +46,9 @@ static bool is_wanted(const vd_search_options *o, vd_dtype dtype)
 static uint64_t bytes_as(const vd_gguf_tensor *tensor, uint32_t dtype)
 {
     size_t row = 0;
-    return vd_dtype_row_bytes(dtype, (size_t)tensor->dim[0], &row) ? row * vd_recode_rows(tensor)
-                                                                   : 0;
+    if (!vd_dtype_row_bytes(dtype, (size_t)tensor->dim[0], &row))
+        return 0;
+    return row * vd_gguf_tensor_rows(tensor);
 }
 
 /* By rising bytes; of equal ones in the order in which they come. */
@@ -82,7 +83,7 @@ static void list_types(const vd_search *s, vd_subject *subject)
 static bool is_read(const vd_search *s, const vd_gguf_tensor *tensor)
 {
     return s->probe == NULL || vd_probe_squares(s->probe, tensor) != NULL ||
-           (tensor->name.n == 17 && memcmp(tensor->name.data, "token_embd.weight", 17) == 0);
+           (vd_str_is(tensor->name, "token_embd.weight"));
 }
 
 static const float *squares_of(const vd_search *s, const vd_gguf_tensor *tensor)
@@ -114,7 +115,7 @@ vd_status vd_search_list(vd_search *s, vd_err *err)
         const vd_gguf_tensor *t = entry[i].tensor;
         uint64_t bytes = (t->n_bytes + alignment - 1) / alignment * alignment;
         all += bytes;
-        s->n_values += t->dim[0] * vd_recode_rows(t);
+        s->n_values += t->dim[0] * vd_gguf_tensor_rows(t);
         if (!entry[i].may_change || !is_read(s, t)) {
             s->fixed_tensor_bytes += bytes;
             continue;
@@ -172,7 +173,7 @@ static vd_status find_error(vd_search *s, vd_subject *subject, size_t c, vd_err 
     vd_search_key(key, "error", subject, c);
     if (!vd_journal_find(s->journal, key, number)) {
         vd_recode recode = vd_search_recode_of(subject, c);
-        size_t rows = vd_recode_rows(subject->tensor);
+        size_t rows = vd_gguf_tensor_rows(subject->tensor);
         size_t some = VD_MAX(SAMPLE_VALUES / VD_MAX((size_t)subject->tensor->dim[0], (size_t)1),
                              (size_t)SAMPLE_ROWS);
         recode.row_step = VD_MAX(rows / some, (size_t)1);
@@ -222,7 +223,7 @@ static vd_status find_divergence(vd_search *s, vd_subject *subject, size_t c, do
 static void choose_measured(const vd_subject *subject, size_t ret[2])
 {
     double nearest = INFINITY;
-    size_t rows = vd_recode_rows(subject->tensor);
+    size_t rows = vd_gguf_tensor_rows(subject->tensor);
     ret[0] = ret[1] = subject->n;
     for (size_t c = 0; c < subject->n; c++) {
         if (subject->candidate[c].error <= 0 || subject->candidate[c].wanted.keep < 1)

@@ -31,7 +31,8 @@ void vd_subject_add_keeps(const vd_search *s, vd_subject *subject, bool in_layer
     if (!o->sparse || !in_layer || !vd_sparse_file_can(t))
         return;
     for (size_t i = 0; i < n; i++) {
-        uint64_t bytes = vd_sparse_bytes_at((float)keep[i], vd_recode_rows(t), (size_t)t->dim[0]);
+        uint64_t bytes = vd_sparse_bytes_at((float)keep[i], vd_gguf_tensor_rows(t),
+                                            (size_t)t->dim[0]);
         if (bytes < t->n_bytes)
             vd_subject_add(subject, (vd_wanted){VD_DTYPE_Q8_0, keep[i]}, aligned(s, bytes));
     }
@@ -46,7 +47,7 @@ bool vd_search_may_pack(const vd_search *s, const vd_subject *subject, size_t c)
 vd_status vd_search_pack(vd_search *s, vd_subject *subject, size_t c, vd_err *err)
 {
     const vd_gguf_tensor *t = subject->tensor;
-    size_t n_rows = vd_recode_rows(t), n_cols = (size_t)t->dim[0], row_bytes = 0;
+    size_t n_rows = vd_gguf_tensor_rows(t), n_cols = (size_t)t->dim[0], row_bytes = 0;
     char key[VD_SEARCH_KEY_MAX];
     double number[VD_JOURNAL_NUMBERS] = {0};
     unsigned char *rows = NULL;

@@ -37,11 +37,6 @@ static vd_status count_product(vd_probe *p, vd_dense *dense, size_t layer, size_
     return VD_OK;
 }
 
-static size_t n_experts_of(const vd_gguf_tensor *tensor)
-{
-    return VD_MAX((size_t)tensor->dim[2], (size_t)1);
-}
-
 static vd_status add_product(vd_probe *p, vd_dense *dense, size_t layer, size_t expert, vd_err *err)
 {
     const unsigned char *rows = dense->weight.rows;
@@ -50,12 +45,13 @@ static vd_status add_product(vd_probe *p, vd_dense *dense, size_t layer, size_t 
         if (rows < t->tensor->data || rows >= t->tensor->data + t->tensor->n_bytes)
             continue;
         size_t first = (size_t)(rows - t->tensor->data) / dense->weight.row_bytes;
-        p->product[p->n_products++] = (vd_probe_product){dense, dense->weight, i, first,
-                                                         n_experts_of(t->tensor) > 1 ? expert : 0};
+        if (vd_gguf_tensor_experts(t->tensor) == 1)
+            expert = 0;
+        p->product[p->n_products++] = (vd_probe_product){dense, dense->weight, i, first, expert};
         t->layer = t->n_products++ == 0 && i != p->embed ? layer : VD_MIN(t->layer, layer);
         if (t->sum != NULL)
             return VD_OK;
-        size_t n_experts = n_experts_of(t->tensor), n;
+        size_t n_experts = vd_gguf_tensor_experts(t->tensor), n;
         if (!vd_mul_size(n_experts, (size_t)t->tensor->dim[0], &n))
             return VD_FAIL(err, VD_ERR_LIMIT, "a tensor is too wide");
         vd_status st = vd_alloc_array(n, sizeof(*t->sum), "squares", &t->sum, err);
@@ -134,7 +130,7 @@ void vd_probe_on_input(void *ctx, const vd_dense *dense, const float *x, size_t 
 /* Through the form of an importance file, so that who reads it encodes the same bytes. */
 static vd_status average(vd_probe *p, vd_probe_tensor *t, vd_err *err)
 {
-    size_t n_experts = n_experts_of(t->tensor), width = (size_t)t->tensor->dim[0];
+    size_t n_experts = vd_gguf_tensor_experts(t->tensor), width = (size_t)t->tensor->dim[0];
     vd_imatrix_entry *entry = NULL;
     vd_status st = vd_alloc_array(n_experts * width, sizeof(float), "squares", &t->mean, err);
     if (st == VD_OK)

@@ -23,11 +23,6 @@ typedef struct work {
     atomic_size_t next, bad_row;
 } work;
 
-size_t vd_recode_rows(const vd_gguf_tensor *tensor)
-{
-    return (size_t)(tensor->dim[1] * tensor->dim[2] * tensor->dim[3]);
-}
-
 /* As vd_calibrated_prune does: the same weights go when the file is written. */
 static void prune_row(const work *w, const float *weights, size_t thread, float *x)
 {
@@ -97,7 +92,7 @@ static vd_status copy(const vd_recode *r, unsigned char **ret_rows, double *ret_
 vd_status vd_recode_run(const vd_recode *r, vd_pool *pool, unsigned char **ret_rows,
                         double *ret_error, vd_err *err)
 {
-    size_t n_all = vd_recode_rows(r->tensor), n_threads = vd_pool_n_threads(pool), n_scratch;
+    size_t n_all = vd_gguf_tensor_rows(r->tensor), n_threads = vd_pool_n_threads(pool), n_scratch;
     work w = {.r = r, .n_cols = (size_t)r->tensor->dim[0], .bad_row = SIZE_MAX,
               .n_rows = (n_all + r->row_step - 1) / r->row_step};
     vd_status st = VD_OK;

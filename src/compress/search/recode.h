@@ -19,9 +19,6 @@ typedef struct vd_recode {
     size_t row_step;         /* every so many rows; 1: all */
 } vd_recode;
 
-/* Rows of a tensor, all dimensions but the first taken as one. */
-size_t vd_recode_rows(const vd_gguf_tensor *tensor);
-
 /* The sum of w * (x - value)^2 over the rows, in double precision. ret_rows (NULL: not wanted): all
  * the encoded rows, vd_free; with row_step 1 only. VD_ERR_FORMAT where a value is not finite or too
  * large for the type, with the tensor's name. */

@@ -17,14 +17,9 @@
 
 enum { MEASURED_CHUNKS = 2 };
 
-static size_t n_experts_of(const vd_gguf_tensor *tensor)
-{
-    return VD_MAX((size_t)tensor->dim[2], (size_t)1);
-}
-
 static size_t n_squares(const vd_gguf_tensor *tensor)
 {
-    return n_experts_of(tensor) * (size_t)tensor->dim[0];
+    return vd_gguf_tensor_experts(tensor) * (size_t)tensor->dim[0];
 }
 
 /* What a journal must be of. Of each tensor only the beginning and the end are read. */
@@ -86,7 +81,8 @@ static vd_status read_squares(vd_search *s, const vd_imatrix *imatrix, vd_err *e
             continue;
         st = vd_alloc_array(n_squares(t), sizeof(float), "importance", &s->squares[i], err);
         if (st == VD_OK)
-            st = vd_imatrix_means(entry, n_experts_of(t), (size_t)t->dim[0], s->squares[i], err);
+            st = vd_imatrix_means(entry, vd_gguf_tensor_experts(t), (size_t)t->dim[0],
+                                  s->squares[i], err);
         for (size_t k = 0; st == VD_OK && k < n_squares(t); k++)
             sum += (double)s->squares[i][k];
         n_known += st == VD_OK ? n_squares(t) : 0;

@@ -26,17 +26,6 @@ static const char *const suffixes[N_COUNTED] = {
     [ROTATED] = "rope.dimension_count",
 };
 
-static bool is(vd_str text, const char *other)
-{
-    return text.n == strlen(other) && memcmp(text.data, other, text.n) == 0;
-}
-
-static bool starts_with(vd_str text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return text.n >= n && memcmp(text.data, prefix, n) == 0;
-}
-
 /* A file says so by its sizes alone: deci reads no other key of Llama's than it has. */
 bool vd_keys_can_be_uneven(const vd_cut_plan *p)
 {
@@ -147,13 +136,13 @@ static vd_status put_key(const vd_cut_plan *p, vd_gguf_out *out, const vd_gguf_k
 {
     char prefix[KEY_MAX], key[KEY_MAX];
     int n = snprintf(prefix, sizeof(prefix), "%s.", p->arch->name);
-    if (starts_with(kv->key, "split."))
+    if (vd_str_starts(kv->key, "split."))
         return VD_OK;
-    if (is(kv->key, "general.architecture")) {
+    if (vd_str_is(kv->key, "general.architecture")) {
         vd_gguf_out_str(out, "general.architecture", new_arch(p));
         return VD_OK;
     }
-    if (!starts_with(kv->key, prefix)) {
+    if (!vd_str_starts(kv->key, prefix)) {
         vd_gguf_out_kv(out, kv);
         return VD_OK;
     }
@@ -163,7 +152,7 @@ static vd_status put_key(const vd_cut_plan *p, vd_gguf_out *out, const vd_gguf_k
                        kv->key.data);
     snprintf(key, sizeof(key), "%s.%.*s", new_arch(p), (int)rest.n, rest.data);
     for (size_t i = 0; i < N_COUNTED; i++)
-        if (is(rest, suffixes[i])) {
+        if (vd_str_is(rest, suffixes[i])) {
             put_count(p, out, (counted)i);
             written[i] = true;
             return VD_OK;

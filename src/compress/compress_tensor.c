@@ -1,0 +1,284 @@
+/* compress_tensor.c - see compress_internal.h: one tensor, copied or edited and encoded. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/fail.h"
+#include "compress/compress_internal.h"
+#include "compress/piece.h"
+
+enum { PIECE_BYTES = 8 << 20 };
+
+typedef vd_compress_job job;
+
+bool vd_job_edits(const job *j, const vd_mix_entry *entry)
+{
+    return entry->in_layer && (vd_edit_wanted(&j->options->edit) || entry->keep < 1);
+}
+
+bool vd_job_copies(const job *j, const vd_mix_entry *entry)
+{
+    return entry->dtype == entry->tensor->dtype && !vd_job_edits(j, entry);
+}
+
+/* Whole matrices, layer by layer. (An importance file alone says how much values count, whatever
+ * their order.) */
+static bool is_layered(const job *j, const vd_mix_entry *entry)
+{
+    return j->layered != NULL && entry->in_layer &&
+           (vd_layered_walks(j->layered) || j->awq != NULL ||
+            vd_prune_is_calibrated(vd_edit_at(&j->options->edit, entry->keep).prune.method));
+}
+
+static vd_status report(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
+{
+    const vd_compress_options *o = j->options;
+    if (j->layered == NULL || !vd_layered_walks(j->layered))
+        j->done += n_bytes;
+    if (o->progress != NULL && !o->progress(o->ctx, j->done, j->total, tensor->name))
+        return VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written");
+    return VD_OK;
+}
+
+static vd_status copy_tensor(job *j, const vd_gguf_tensor *tensor, vd_err *err)
+{
+    vd_status st = VD_OK;
+    for (uint64_t at = 0; st == VD_OK && at < tensor->n_bytes; at += PIECE_BYTES) {
+        size_t n = (size_t)VD_MIN(tensor->n_bytes - at, PIECE_BYTES);
+        st = vd_job_put(j, tensor->data + at, n, err);
+        if (st == VD_OK)
+            st = report(j, tensor, n, err);
+    }
+    return st;
+}
+
+/* How many rows go through the buffer at once. The larger side counts: eight megabytes of a small
+ * type are many values, and nobody is asked whether to go on before they are done. */
+static size_t rows_per_piece(size_t src_bytes, size_t dst_bytes)
+{
+    return VD_MAX(PIECE_BYTES / VD_MAX(VD_MAX(src_bytes, dst_bytes), 1), 1);
+}
+
+/* All rows of p's tensor, which lie at src, through the buffer, piece by piece. */
+static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p, vd_err *err)
+{
+    size_t n_rows = vd_gguf_tensor_rows(tensor), step = rows_per_piece(p->src_bytes, p->dst_bytes);
+    const unsigned char *src = p->src;
+    float *values = p->values;
+    vd_status st = VD_OK;
+    for (size_t first = 0; st == VD_OK && first < n_rows; first += step) {
+        p->first_row = first;
+        p->n_rows = VD_MIN(n_rows - first, step);
+        p->src = src + first * p->src_bytes;
+        p->values = values != NULL ? values + first * p->n_cols : NULL;
+        st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
+        if (st == VD_OK)
+            st = vd_job_put(j, p->dst, p->n_rows * p->dst_bytes, err);
+        if (st == VD_OK)
+            st = report(j, tensor, p->n_rows * p->src_bytes, err);
+    }
+    return st;
+}
+
+static vd_status tell_edited(job *j, const vd_gguf_tensor *tensor, const vd_piece *p, float clip,
+                             vd_err *err)
+{
+    vd_compress_edited edited = {.name = tensor->name,
+                                 .n_values = (uint64_t)vd_gguf_tensor_rows(tensor) * p->n_cols,
+                                 .n_zeros_before = atomic_load(&p->n_zeros_before),
+                                 .n_zeros_after = atomic_load(&p->n_zeros_after),
+                                 .clip = clip};
+    j->n_edited += edited.n_values;
+    j->n_zeros_before += edited.n_zeros_before;
+    j->n_zeros_after += edited.n_zeros_after;
+    return vd_job_tell(j, &edited, err);
+}
+
+static vd_status prepare_edit(job *j, const vd_mix_entry *entry, const vd_piece *p,
+                              vd_edit *ret_edit, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    vd_edit_options edit = vd_edit_at(&j->options->edit, entry->keep);
+    vd_scan scan = {.pool = j->pool, .scratch = j->scratch};
+    vd_rows rows = {p->from, tensor->data, vd_gguf_tensor_rows(tensor), p->n_cols, p->src_bytes};
+    vd_status st = vd_edit_prepare(&edit, &scan, &rows, p->to, ret_edit, err);
+    if (st != VD_OK)
+        vd_err_prefix(err, "tensor %.*s", (int)tensor->name.n, tensor->name.data);
+    return st;
+}
+
+static vd_awq_scale scale_of(const job *j, const vd_gguf_tensor *tensor)
+{
+    return j->awq != NULL ? vd_awq_find(j->awq, tensor->name) : (vd_awq_scale){NULL, NULL, NULL};
+}
+
+/* A norm whose outputs are divided: f32, one row. */
+static vd_status scale_norm(job *j, const vd_gguf_tensor *tensor, vd_err *err)
+{
+    size_t n = (size_t)tensor->dim[0];
+    vd_awq_scale scale = {.column = scale_of(j, tensor).norm};
+    float *values = NULL;
+    vd_status st = vd_alloc_array(n, sizeof(*values), "a norm", &values, err);
+    if (st == VD_OK) {
+        memcpy(values, tensor->data, n * sizeof(*values));
+        vd_awq_apply(scale, values, 1, n, true);
+        st = vd_job_put(j, values, n * sizeof(*values), err);
+    }
+    vd_free(values);
+    return st == VD_OK ? report(j, tensor, tensor->n_bytes, err) : st;
+}
+
+/* As convert_rows for a whole matrix of F32, its codes by GPTQ where that can be. */
+static vd_status convert_rounded(job *j, const vd_mix_entry *entry, vd_piece *p, float *values,
+                                 vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    vd_edit_options edit = vd_edit_at(&j->options->edit, entry->keep);
+    bool pruned = j->options->keep_zeros || vd_edit_zeroes(&edit), rounded = false;
+    size_t n_rows = vd_gguf_tensor_rows(tensor), n_bytes;
+    size_t n_experts = vd_gguf_tensor_experts(tensor);
+    unsigned char *rows = NULL;
+    if (!vd_mul_size(n_rows, p->dst_bytes, &n_bytes))
+        return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
+    vd_status st = vd_alloc_array(n_bytes, 1, "encoded rows", &rows, err);
+    p->n_rows = n_rows;
+    p->dst = rows;
+    p->values = NULL;
+    if (st == VD_OK)
+        st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
+    if (st == VD_OK)
+        st = vd_layered_round(j->layered, tensor->name, p->to, pruned,
+                              scale_of(j, tensor).column, values, n_experts,
+                              n_rows / n_experts, p->n_cols, rows, p->dst_bytes, &rounded, err);
+    vd_piece back = {.from = p->to, .to = VD_DTYPE_F32, .src = rows, .values = values,
+                     .n_rows = n_rows, .n_cols = p->n_cols, .src_bytes = p->dst_bytes,
+                     .scratch = p->scratch, .count = p->count};
+    if (st == VD_OK)
+        st = vd_piece_run(&back, j->pool, tensor->name.data, tensor->name.n, err);
+    atomic_store(&p->n_zeros_after, atomic_load(&back.n_zeros_after));
+    if (st == VD_OK)
+        st = vd_job_put(j, rows, n_bytes, err);
+    vd_free(rows);
+    return st == VD_OK ? report(j, tensor, 0, err) : st;
+}
+
+/* The whole matrix in memory: edited, pruned by what it reads, encoded; what it decodes to goes on
+ * to compute the layers behind it. */
+static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    vd_prune prune = vd_edit_at(&j->options->edit, entry->keep).prune;
+    size_t n_rows = vd_gguf_tensor_rows(tensor), n_values;
+    size_t n_experts = vd_gguf_tensor_experts(tensor);
+    float *values = NULL;
+    if (!vd_mul_size(n_rows, p->n_cols, &n_values))
+        return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
+    vd_status st = vd_alloc_array(n_values, sizeof(*values), "a matrix", &values, err);
+    if (st != VD_OK)
+        return st;
+    vd_piece whole = *p;
+    whole.src = tensor->data;
+    whole.dst = NULL;
+    whole.values = values;
+    whole.n_rows = n_rows;
+    st = vd_piece_run(&whole, j->pool, tensor->name.data, tensor->name.n, err);
+    if (st == VD_OK)
+        st = vd_layered_prune(j->layered, &prune, tensor->name, values, n_experts,
+                              n_rows / n_experts, p->n_cols, err);
+    if (st == VD_OK && j->awq != NULL)
+        vd_awq_apply(scale_of(j, tensor), values, n_rows, p->n_cols, false);
+    p->from = VD_DTYPE_F32;
+    p->src = (const unsigned char *)values;
+    p->src_bytes = p->n_cols * sizeof(*values);
+    p->values = values;
+    p->edit = NULL;
+    if (st == VD_OK)
+        st = j->options->gptq ? convert_rounded(j, entry, p, values, err)
+                              : convert_rows(j, tensor, p, err);
+    atomic_store(&p->n_zeros_before, atomic_load(&whole.n_zeros_before));
+    /* The layers behind are computed with the norms as they were. */
+    if (st == VD_OK && j->awq != NULL)
+        vd_awq_apply(scale_of(j, tensor), values, n_rows, p->n_cols, true);
+    if (st == VD_OK)
+        return vd_layered_keep(j->layered, tensor->name, values, err);
+    vd_free(values);
+    return st;
+}
+
+/* What the matrix reads, for the encoder. */
+static vd_status find_weights(job *j, const vd_gguf_tensor *tensor, vd_piece *p, float **ret,
+                              vd_err *err)
+{
+    size_t n_experts = vd_gguf_tensor_experts(tensor);
+    if (j->layered == NULL)
+        return VD_OK;
+    vd_status st = vd_layered_importance(j->layered, tensor->name, n_experts, p->n_cols, ret, err);
+    const float *s = scale_of(j, tensor).column;
+    for (size_t i = 0; st == VD_OK && *ret != NULL && s != NULL && i < p->n_cols; i++)
+        (*ret)[i] /= s[i] * s[i];
+    p->weights = st == VD_OK ? *ret : NULL;
+    p->rows_per_weights = vd_gguf_tensor_rows(tensor) / n_experts;
+    j->n_weighted += p->weights != NULL;
+    return st;
+}
+
+static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    bool edited = vd_job_edits(j, entry);
+    vd_piece p = {.from = (vd_dtype)tensor->dtype, .to = (vd_dtype)entry->dtype,
+                  .src = tensor->data, .dst = j->buffer, .n_cols = (size_t)tensor->dim[0],
+                  .scratch = j->scratch, .count = edited};
+    vd_edit edit = {0};
+    float *weights = NULL;
+    vd_status st = VD_OK;
+    if (!vd_dtype_row_bytes(p.from, p.n_cols, &p.src_bytes) ||
+        !vd_dtype_row_bytes(p.to, p.n_cols, &p.dst_bytes))
+        return VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s: its rows are no whole blocks",
+                       (int)tensor->name.n, tensor->name.data);
+    if (edited)
+        st = prepare_edit(j, entry, &p, &edit, err);
+    float clip = edit.clip;
+    p.edit = edited ? &edit : NULL;
+    if (st == VD_OK && is_layered(j, entry))
+        st = vd_layered_enter(j->layered, (size_t)entry->layer, err);
+    if (st == VD_OK)
+        st = find_weights(j, tensor, &p, &weights, err);
+    if (st == VD_OK)
+        st = is_layered(j, entry) ? convert_layered(j, entry, &p, err)
+                                  : convert_rows(j, tensor, &p, err);
+    if (st == VD_OK && edited)
+        st = tell_edited(j, tensor, &p, clip, err);
+    vd_edit_done(&edit);
+    vd_free(weights);
+    return st;
+}
+
+vd_status vd_job_take_buffers(job *j, vd_err *err)
+{
+    size_t cols = 1, bytes = 1, src_row = 0, row = 0, n_floats;
+    for (size_t i = 0; i < j->n_entries; i++) {
+        const vd_mix_entry *entry = &j->entries[i];
+        if (vd_job_copies(j, entry) ||
+            !vd_dtype_row_bytes(entry->tensor->dtype, (size_t)entry->tensor->dim[0], &src_row) ||
+            !vd_dtype_row_bytes(entry->dtype, (size_t)entry->tensor->dim[0], &row))
+            continue;
+        size_t n_rows = VD_MIN(rows_per_piece(src_row, row), vd_gguf_tensor_rows(entry->tensor));
+        cols = VD_MAX(cols, (size_t)entry->tensor->dim[0]);
+        bytes = VD_MAX(bytes, row * n_rows);
+    }
+    if (!vd_mul_size(cols, vd_pool_n_threads(j->pool), &n_floats))
+        return VD_FAIL(err, VD_ERR_NOMEM, "rows of %zu values are too long", cols);
+    vd_status st = vd_alloc_array(n_floats, sizeof(float), "rows", &j->scratch, err);
+    if (st == VD_OK)
+        st = vd_alloc_array(bytes, 1, "encoded rows", &j->buffer, err);
+    return st;
+}
+
+vd_status vd_job_write(job *j, const vd_mix_entry *entry, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    if (scale_of(j, tensor).norm != NULL)
+        return scale_norm(j, tensor, err);
+    return vd_job_copies(j, entry) ? copy_tensor(j, tensor, err) : convert_tensor(j, entry, err);
+}
