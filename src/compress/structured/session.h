@@ -2,8 +2,8 @@
 #ifndef VD_COMPRESS_STRUCTURED_SESSION_H
 #define VD_COMPRESS_STRUCTURED_SESSION_H
 
+#include "compress/structured/options.h"
 #include "compress/structured/shrink.h"
-#include "compress/structured/structured.h"
 #include "compress/walk.h"
 
 typedef struct vd_cut_session {

@@ -1,106 +1,10 @@
 /* structured.c - see structured.h. */
 #include "compress/structured/structured.h"
 
-#include <ctype.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/alloc.h"
-#include "base/checked.h"
 #include "base/fail.h"
 #include "compress/structured/inner.h"
 #include "compress/structured/layers.h"
 #include "compress/structured/width.h"
-
-static const char *const names[] = {
-    [VD_STRUCTURED_NEURONS] = "neurons",
-    [VD_STRUCTURED_HEADS] = "heads",
-    [VD_STRUCTURED_LAYERS] = "layers",
-    [VD_STRUCTURED_WIDTH] = "width",
-};
-
-const char *vd_structured_name(vd_structured_kind kind)
-{
-    return names[kind];
-}
-
-bool vd_structured_parse(const char *text, vd_structured *ret, const char **ret_wrong)
-{
-    size_t n = strcspn(text, ":"), i = 0;
-    *ret_wrong = NULL;
-    while (i < VD_COUNT(names) && (strlen(names[i]) != n || memcmp(names[i], text, n) != 0))
-        i++;
-    if (i == VD_COUNT(names))
-        return false;
-    const char *number = text + n + (text[n] == ':');
-    char *end = NULL;
-    double keep = strtod(number, &end);
-    if ((!isdigit((unsigned char)number[0]) && number[0] != '.') || *end != '\0' ||
-        strpbrk(number, "xX") != NULL || !(keep >= 0 && keep <= 1))
-        *ret_wrong = "the keep-rate lies between 0 and 1: 1 keeps all, 0.75 three quarters";
-    else if (keep == 0)
-        *ret_wrong = "it would leave nothing";
-    else
-        *ret = (vd_structured){(vd_structured_kind)i, keep};
-    return true;
-}
-
-/* ---- the session ------------------------------------------------------------------------------*/
-
-static bool on_walk(void *ctx, size_t layer, size_t done, size_t total)
-{
-    vd_cut_session *s = ctx;
-    const vd_structured_options *o = s->options;
-    char note[48];
-    uint64_t all = (uint64_t)s->plan.n_layer * total;
-    int n = snprintf(note, sizeof(note), "%s, layer %zu", names[s->cut->kind], layer);
-    return o->progress == NULL ||
-           o->progress(o->ctx, (uint64_t)s->pass * all + (uint64_t)layer * total + done,
-                       s->n_passes * all, (vd_str){note, (size_t)n});
-}
-
-vd_status vd_session_walk(vd_cut_session *s, vd_session_ear ear, vd_walk **ret_walk,
-                          vd_err *err)
-{
-    const vd_gguf_tensor *embed = vd_gguf_find_tensor(s->plan.gguf, "token_embd.weight");
-    vd_walk_options options = {.calib = s->options->calib, .gram = ear.gram,
-                               .cross = ear.cross,
-                               .folder = s->options->folder, .progress = on_walk, .ctx = s,
-                               .passed = ear.passed, .passed_ctx = ear.passed_ctx};
-    options.embed_dtype = embed != NULL ? embed->dtype : VD_DTYPE_F32;
-    vd_status st = VD_OK;
-    if (ear.gram && s->linalg == NULL)
-        st = vd_linalg_open(&s->linalg, err);
-    if (st == VD_OK)
-        st = vd_walk_open(s->source, &options, s->pool, s->linalg, ret_walk, err);
-    if (st == VD_OK)
-        s->n_calib_tokens = vd_walk_n_tokens(*ret_walk);
-    return st;
-}
-
-vd_status vd_session_values(const vd_gguf_tensor *t, double **ret_values, vd_err *err)
-{
-    size_t n_cols = (size_t)t->dim[0], n_rows = (size_t)t->dim[1], row_bytes;
-    float *row = NULL;
-    double *values = NULL;
-    if (!vd_dtype_decodable(t->dtype) || !vd_dtype_row_bytes(t->dtype, n_cols, &row_bytes))
-        return VD_FAIL(err, VD_ERR_UNSUPPORTED, "tensor %.*s is %s, which cannot be read",
-                       (int)t->name.n, t->name.data, vd_dtype_name(t->dtype));
-    vd_status st = vd_alloc_array(n_cols, sizeof(*row), "a row", &row, err);
-    if (st == VD_OK)
-        st = vd_alloc_array(n_rows * n_cols, sizeof(*values), "a matrix", &values, err);
-    for (size_t r = 0; st == VD_OK && r < n_rows; r++) {
-        vd_dtype_decode((vd_dtype)t->dtype, t->data + r * row_bytes, row, n_cols);
-        for (size_t c = 0; c < n_cols; c++)
-            values[r * n_cols + c] = (double)row[c];
-    }
-    vd_free(row);
-    if (st == VD_OK)
-        *ret_values = values;
-    return st;
-}
 
 static void count_units(const vd_cut_session *s, vd_structured_result *result)
 {
