@@ -265,6 +265,28 @@ vd_status vd_atomic_file_commit(vd_atomic_file *file, vd_err *err)
     return st;
 }
 
+static vd_status take_steps(const vd_atomic_file *file, int *ret_fd, vd_err *err)
+{
+    char room[32];
+    if (file->temp_path == NULL)
+        return VD_FAIL(err, VD_ERR_ARG, "%s is no ordinary file", file->path);
+    if (fflush(file->stream) != 0 || ferror(file->stream))
+        return VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", file->path, strerror(errno));
+    const char *name = file->named ? file->temp_path : open_name(fileno(file->stream), room);
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return open_failed("open what was written for", file->path, err);
+    *ret_fd = fd;
+    return VD_OK;
+}
+
+vd_status vd_atomic_file_take(vd_atomic_file *file, int *ret_fd, vd_err *err)
+{
+    vd_status st = take_steps(file, ret_fd, err);
+    vd_atomic_file_done(file);
+    return st;
+}
+
 void vd_atomic_file_done(vd_atomic_file *file)
 {
     if (file->stream != NULL)

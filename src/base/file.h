@@ -51,6 +51,9 @@ typedef struct vd_atomic_file {
 VD_NODISCARD vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err *err);
 /* Flushes, syncs, renames and closes. On failure the temporary file is removed. */
 VD_NODISCARD vd_status vd_atomic_file_commit(vd_atomic_file *file, vd_err *err);
+/* Instead of a commit: what was written, open to read and without a name, so that it goes with the
+ * process. *ret_fd is the caller's to close. Not for a device or a pipe: VD_ERR_ARG. */
+VD_NODISCARD vd_status vd_atomic_file_take(vd_atomic_file *file, int *ret_fd, vd_err *err);
 void vd_atomic_file_done(vd_atomic_file *file);
 
 /* Makes the directory and its parents, mode 0700. One that stands is fine. */

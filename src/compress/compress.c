@@ -127,7 +127,8 @@ static vd_status run(job *j, const char *source, const char *target,
         st = vd_job_write_imatrix(j, err);
     if (st == VD_OK) {
         count(j, ret_result);
-        st = vd_gguf_out_commit(j->out, err);
+        st = j->options->ret_fd != NULL ? vd_gguf_out_take(j->out, j->options->ret_fd, err)
+                                        : vd_gguf_out_commit(j->out, err);
     }
     return st;
 }

@@ -43,6 +43,7 @@ typedef struct vd_compress_options {
      * that was interrupted then goes on where it was (resume.h). NULL: nothing is kept. */
     const char *work;
     double keep_every_s; /* of work that may be lost; 0: behind every layer */
+    int *ret_fd; /* NULL: the file appears at `target`. Else nothing does: it is open to read */
     /* Called between pieces of work by the thread that called vd_compress_run (NULL: never);
      * done and total are bytes of the source, or with a calibration its steps. False ends it with
      * VD_ERR_CANCELLED. */

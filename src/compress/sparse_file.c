@@ -148,7 +148,8 @@ static vd_status write_sparse(const vd_gguf *gguf, const char *target,
     return st;
 }
 
-/* Not over the source, nor to a device: the dense file goes beside the target. */
+/* Not over the source, nor to a device: the dense file lies in the folder of the target, without a
+ * name. */
 static vd_status check_target(const char *source, const char *target, vd_err *err)
 {
     struct stat info;
@@ -167,33 +168,24 @@ vd_status vd_compress_run_sparse(const char *source, const char *target,
                                  const vd_compress_options *options,
                                  vd_compress_result *ret_result, vd_err *err)
 {
-    enum { SUFFIX_BYTES = 32 };
     vd_compress_result result;
+    vd_compress_options dense = *options;
     vd_gguf *gguf = NULL;
-    size_t n = strlen(target) + SUFFIX_BYTES;
+    int fd = -1;
+    dense.ret_fd = &fd;
     vd_status st = check_target(source, target, err);
-    if (st != VD_OK)
-        return st;
-    char *dense = NULL;
-    st = vd_alloc_array(n, 1, "a name", &dense, err);
-    if (st != VD_OK)
-        return st;
-    /* The same name in every run: what an interrupted one has kept lies beside it. */
-    snprintf(dense, n, "%s.dense", target);
-    if (access(dense, F_OK) == 0)
-        st = VD_FAIL(err, VD_ERR_ARG, "%s is in the way: the dense weights go there meanwhile",
-                     dense);
-    else
-        st = vd_compress_run(source, dense, options, &result, err);
+    if (st == VD_OK)
+        st = vd_compress_run(source, target, &dense, &result, err);
     if (st == VD_OK) {
-        st = vd_gguf_open(dense, NULL, &gguf, err);
-        (void)unlink(dense); /* it is mapped */
+        char name[32];
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+        st = vd_gguf_open(name, NULL, &gguf, err);
+        close(fd); /* it is mapped */
     }
     if (st == VD_OK)
         st = write_sparse(gguf, target, options, &result, err);
     if (st == VD_OK)
         *ret_result = result;
     vd_gguf_free(gguf);
-    vd_free(dense);
     return st;
 }

@@ -311,3 +311,9 @@ vd_status vd_gguf_out_commit(vd_gguf_out *out, vd_err *err)
     assert(out->begun && out->current == out->n_tensors);
     return vd_atomic_file_commit(&out->file, err);
 }
+
+vd_status vd_gguf_out_take(vd_gguf_out *out, int *ret_fd, vd_err *err)
+{
+    assert(out->begun && out->current == out->n_tensors);
+    return vd_atomic_file_take(&out->file, ret_fd, err);
+}

@@ -57,5 +57,7 @@ uint64_t vd_gguf_out_file_bytes(const vd_gguf_out *out);
 VD_NODISCARD vd_status vd_gguf_out_data(vd_gguf_out *out, const void *bytes, size_t n, vd_err *err);
 /* All tensors' data must have come. */
 VD_NODISCARD vd_status vd_gguf_out_commit(vd_gguf_out *out, vd_err *err);
+/* Instead of it, as vd_atomic_file_take. */
+VD_NODISCARD vd_status vd_gguf_out_take(vd_gguf_out *out, int *ret_fd, vd_err *err);
 
 #endif

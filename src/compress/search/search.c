@@ -147,12 +147,6 @@ static vd_status open_search(vd_search *s, vd_search_result *result, vd_err *err
     vd_free(path);
     path = NULL;
     if (st == VD_OK)
-        st = vd_search_name(s, ".search.gguf.dense", &path, err);
-    if (st == VD_OK)
-        unlink(path);
-    vd_free(path);
-    path = NULL;
-    if (st == VD_OK)
         st = vd_search_name(s, ".search", &path, err);
     if (st == VD_OK) {
         describe(s, about, sizeof(about));

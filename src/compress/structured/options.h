@@ -25,6 +25,7 @@ typedef struct vd_structured_options {
     bool uniform;    /* as many in every layer; architectures that cannot otherwise do so always */
     double drift;    /* of what neurons and heads are cut from, see drift.h; 0..1 */
     const char *folder; /* for the calibration's unlinked file */
+    int *ret_fd;        /* as vd_compress_options.ret_fd */
     size_t n_threads;   /* 0: one per core */
     /* As vd_compress_options.progress. */
     bool (*progress)(void *ctx, uint64_t done, uint64_t total, vd_str what);

@@ -334,7 +334,7 @@ vd_status vd_shrink_layer(vd_shrink *s, size_t layer, const vd_shrink_values *va
     return write_part(s, (int)layer, values, n, err);
 }
 
-vd_status vd_shrink_commit(vd_shrink *s, vd_err *err)
+vd_status vd_shrink_commit(vd_shrink *s, int *ret_fd, vd_err *err)
 {
-    return vd_gguf_out_commit(s->out, err);
+    return ret_fd != NULL ? vd_gguf_out_take(s->out, ret_fd, err) : vd_gguf_out_commit(s->out, err);
 }

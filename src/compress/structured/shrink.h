@@ -35,7 +35,8 @@ VD_NODISCARD vd_status vd_shrink_begin(vd_shrink *shrink, const vd_shrink_values
 /* Layers of the source in order; those that go are passed over. */
 VD_NODISCARD vd_status vd_shrink_layer(vd_shrink *shrink, size_t layer,
                                        const vd_shrink_values *values, size_t n, vd_err *err);
-VD_NODISCARD vd_status vd_shrink_commit(vd_shrink *shrink, vd_err *err);
+/* ret_fd: as vd_compress_options.ret_fd. */
+VD_NODISCARD vd_status vd_shrink_commit(vd_shrink *shrink, int *ret_fd, vd_err *err);
 
 /* The type that a tensor has in the new file. */
 vd_dtype vd_shrink_dtype(const vd_cut_plan *plan, const vd_gguf_tensor *tensor);

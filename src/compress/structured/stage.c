@@ -26,6 +26,11 @@ static void between_done(between *b)
     b->fd = -1;
 }
 
+static void name_it(between *b)
+{
+    snprintf(b->path, sizeof(b->path), "/proc/self/fd/%d", b->fd);
+}
+
 /* Opens the file and takes its name away. */
 static vd_status take_file(const char *path, between *ret_between, vd_err *err)
 {
@@ -34,7 +39,7 @@ static vd_status take_file(const char *path, between *ret_between, vd_err *err)
     if (ret_between->fd < 0)
         st = VD_FAIL(err, VD_ERR_IO, "%s: %s", path, strerror(errno));
     unlink(path);
-    snprintf(ret_between->path, sizeof(ret_between->path), "/proc/self/fd/%d", ret_between->fd);
+    name_it(ret_between);
     return st;
 }
 
@@ -43,15 +48,17 @@ static vd_status cut_once(const char *source, const char *folder, const vd_struc
                           const vd_structured_options *options, between *ret_between,
                           vd_structured_result *result, vd_err *err)
 {
+    vd_structured_options own = *options;
     char *path = NULL;
     size_t n = strlen(folder) + 64;
+    own.ret_fd = &ret_between->fd;
     vd_status st = vd_alloc_array(n, 1, "a name", &path, err);
     if (st != VD_OK)
         return st;
-    snprintf(path, n, "%s/.verdant-cut-%ld.gguf", folder, (long)getpid());
-    st = vd_structured_run(source, path, cut, options, result, err);
+    snprintf(path, n, "%s/.verdant-cut-%ld.gguf", folder, (long)getpid()); /* never there */
+    st = vd_structured_run(source, path, cut, &own, result, err);
     if (st == VD_OK)
-        st = take_file(path, ret_between, err);
+        name_it(ret_between);
     vd_free(path);
     return st;
 }

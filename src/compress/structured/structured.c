@@ -39,7 +39,7 @@ static vd_status run(vd_cut_session *s, vd_err *err)
              : s->cut->kind == VD_STRUCTURED_WIDTH ? vd_width_run(s, err)
                                                    : vd_inner_run(s, err);
     if (st == VD_OK)
-        st = vd_shrink_commit(s->shrink, err);
+        st = vd_shrink_commit(s->shrink, s->options->ret_fd, err);
     return st;
 }
 

@@ -105,6 +105,27 @@ static void an_abandoned_file_never_stands_under_its_name(void **state)
     assert_int_equal(files_in_folder(), 1);
 }
 
+static void what_is_taken_has_no_name(void **state)
+{
+    vd_atomic_file file;
+    char text[8] = "";
+    int fd = -1;
+    write_text(in_folder("a"), "old");
+    assert_int_equal(vd_atomic_file_open(in_folder("a"), &file, NULL), VD_OK);
+    fputs("new", file.stream);
+    assert_int_equal(vd_atomic_file_take(&file, &fd, NULL), VD_OK);
+    assert_int_equal(read(fd, text, sizeof(text)), 3);
+    assert_string_equal(text, "new");
+    close(fd);
+    assert_int_equal(files_in_folder(), 1);
+    char *old = NULL;
+    assert_int_equal(vd_file_read(in_folder("a"), 100, &old, NULL, NULL), VD_OK);
+    assert_string_equal(old, "old");
+    vd_free(old);
+    assert_int_equal(vd_atomic_file_open("/dev/null", &file, NULL), VD_OK);
+    assert_int_equal(vd_atomic_file_take(&file, &fd, NULL), VD_ERR_ARG);
+}
+
 static void a_full_disk_is_a_failed_commit(void **state)
 {
     vd_atomic_file file;
@@ -341,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_committed_file_reads_back_and_leaves_nothing_beside_it),
         TEST(an_abandoned_file_never_stands_under_its_name),
+        TEST(what_is_taken_has_no_name),
         TEST(a_full_disk_is_a_failed_commit),
         TEST(a_link_stays_a_link_and_its_target_is_replaced),
         TEST(a_pipe_is_written_and_not_replaced),
