@@ -13,7 +13,8 @@
 
 enum {
     SAMPLE_VALUES = 1 << 15, /* of a tensor, by which its types' errors are compared */
-    SAMPLE_ROWS = 16
+    SAMPLE_ROWS = 16,
+    HEAD_GROWS = 128 /* by the two numbers that a quantized file must have, at most */
 };
 static const double PLAIN_BITS = 4.5; /* about what most weights get: one of the two measured */
 
@@ -131,11 +132,12 @@ vd_status vd_search_list(vd_search *s, vd_err *err)
     vd_free(entry);
     if (st == VD_OK && s->n == 0)
         st = VD_FAIL(err, VD_ERR_ARG, "%s has no matrix whose type may change", s->source);
-    /* The head of the file grows by two numbers at most. */
-    enum { HEAD_GROWS = 128 };
     uint64_t file = vd_gguf_file_bytes(gguf);
-    s->fixed_bytes = s->fixed_tensor_bytes + (file > all ? file - all : 0) + HEAD_GROWS +
+    s->fixed_bytes = s->fixed_tensor_bytes + (file > all ? file - all : 0) +
                      (s->options->sparse ? VD_SPARSE_FILE_HEAD : 0);
+    if (vd_gguf_find(gguf, "general.quantization_version") == NULL ||
+        vd_gguf_find(gguf, "general.file_type") == NULL)
+        s->fixed_bytes += HEAD_GROWS;
     return st;
 }
 
