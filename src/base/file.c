@@ -298,6 +298,37 @@ void vd_atomic_file_done(vd_atomic_file *file)
     *file = (vd_atomic_file){0};
 }
 
+bool vd_fd_write(int fd, const void *bytes, size_t n)
+{
+    const char *at = bytes;
+    while (n > 0) {
+        ssize_t written = write(fd, at, n);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return false;
+        at += written;
+        n -= (size_t)written;
+    }
+    return true;
+}
+
+bool vd_fd_read(int fd, void *bytes, size_t n)
+{
+    char *at = bytes;
+    while (n > 0) {
+        errno = 0;
+        ssize_t got = read(fd, at, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        at += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
 vd_status vd_make_dirs(const char *path, vd_err *err)
 {
     vd_status st = VD_OK;

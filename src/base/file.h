@@ -56,6 +56,11 @@ VD_NODISCARD vd_status vd_atomic_file_commit(vd_atomic_file *file, vd_err *err);
 VD_NODISCARD vd_status vd_atomic_file_take(vd_atomic_file *file, int *ret_fd, vd_err *err);
 void vd_atomic_file_done(vd_atomic_file *file);
 
+/* All n bytes to a descriptor, however many writes that takes; false: errno says why not. */
+bool vd_fd_write(int fd, const void *bytes, size_t n);
+/* Exactly n bytes from it; false at an earlier end too, errno then 0. */
+bool vd_fd_read(int fd, void *bytes, size_t n);
+
 /* Makes the directory and its parents, mode 0700. One that stands is fine. */
 VD_NODISCARD vd_status vd_make_dirs(const char *path, vd_err *err);
 

@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "cli/bench.h"
 
 typedef struct server server;
@@ -31,31 +32,13 @@ struct server {
 
 void vd_bench_send(int fd, const void *data, size_t n)
 {
-    const char *at = data;
-    while (n > 0) {
-        ssize_t sent = write(fd, at, n);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        if (sent <= 0)
-            _exit(1); /* the parent has gone */
-        at += sent;
-        n -= (size_t)sent;
-    }
+    if (!vd_fd_write(fd, data, n))
+        _exit(1); /* the parent has gone */
 }
 
 bool vd_bench_receive(int fd, void *data, size_t n)
 {
-    char *at = data;
-    while (n > 0) {
-        ssize_t got = read(fd, at, n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        at += got;
-        n -= (size_t)got;
-    }
-    return true;
+    return vd_fd_read(fd, data, n);
 }
 
 static void on_event(void *ctx, const vd_event *event)

@@ -15,44 +15,27 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fail.h"
-#include "base/sha256.h"
 #include "compress/compress_internal.h"
+#include "compress/fingerprint.h"
 
-enum { SAMPLE_BYTES = 4096, PIECE = 1 << 20 };
+enum { PIECE = 1 << 20 };
 
 /* ---- which work it is -------------------------------------------------------------------------*/
 
-/* Not all data: a large model is not read twice. Its table, and the beginning and end of every
- * tensor. */
-static void hash_model(const vd_compress_job *j, vd_sha256 *sha)
+static void find_fingerprint(const vd_compress_job *j, char hex[VD_SHA256_HEX + 1])
 {
-    for (size_t i = 0; i < j->n_entries; i++) {
-        const vd_gguf_tensor *t = j->entries[i].tensor;
-        uint64_t n = VD_MIN(t->n_bytes, (uint64_t)SAMPLE_BYTES);
-        vd_sha256_add(sha, t->name.data, t->name.n);
-        vd_sha256_add(sha, t->dim, sizeof(t->dim));
-        vd_sha256_add(sha, &t->dtype, sizeof(t->dtype));
-        vd_sha256_add(sha, &j->entries[i].dtype, sizeof(j->entries[i].dtype));
-        vd_sha256_add(sha, t->data, (size_t)n);
-        vd_sha256_add(sha, t->data + (t->n_bytes - n), (size_t)n);
-    }
-}
-
-static vd_status find_fingerprint(const vd_compress_job *j, char hex[VD_SHA256_HEX + 1],
-                                  vd_err *err)
-{
-    char text[VD_SHA256_HEX + 1];
+    size_t n_tokens = 0;
+    const int32_t *token = vd_layered_tokens(j->layered, &n_tokens);
     vd_sha256 sha;
-    vd_status st = vd_sha256_file(j->options->calib.path, text, err);
-    if (st != VD_OK)
-        return st;
     vd_sha256_init(&sha);
-    vd_sha256_add(&sha, VD_VERSION, sizeof(VD_VERSION));
     vd_sha256_add(&sha, j->options->work, strlen(j->options->work) + 1);
-    vd_sha256_add(&sha, text, sizeof(text));
-    hash_model(j, &sha);
+    vd_sha256_add(&sha, token, n_tokens * sizeof(*token));
+    vd_fingerprint_model(j->gguf, &sha);
+    for (size_t i = 0; i < j->n_entries; i++) { /* a file of types may have changed */
+        vd_sha256_add(&sha, &j->entries[i].dtype, sizeof(j->entries[i].dtype));
+        vd_sha256_add(&sha, &j->entries[i].keep, sizeof(j->entries[i].keep));
+    }
     vd_sha256_end(&sha, hex);
-    return VD_OK;
 }
 
 /* A device or a pipe has nothing beside it. */
@@ -68,10 +51,9 @@ vd_status vd_job_keep(vd_compress_job *j, const char *target, vd_err *err)
     if (j->options->work == NULL || j->layered == NULL || !vd_layered_walks(j->layered) ||
         is_special(target))
         return VD_OK;
-    vd_status st = find_fingerprint(j, fingerprint, err);
+    find_fingerprint(j, fingerprint);
     char *real = realpath(target, NULL); /* behind a symbolic link */
-    if (st == VD_OK)
-        st = vd_resume_open(real != NULL ? real : target, fingerprint, &j->resume, err);
+    vd_status st = vd_resume_open(real != NULL ? real : target, fingerprint, &j->resume, err);
     free(real);
     if (st == VD_OK && (j->told = json_array()) == NULL)
         st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for what is kept");
@@ -156,7 +138,7 @@ static vd_status take_report(vd_compress_job *j, const json_t *more, vd_err *err
                 take_calibration(json_object_get(more, "calibration"), &j->resumed_report);
     for (size_t i = 0; i < VD_COUNT(counts); i++) {
         json_t *value = json_object_get(more, counts[i].key);
-        good = good && json_is_integer(value);
+        good = good && json_integer_value(value) >= 0 && json_is_integer(value);
         *count_at(j, i) = (uint64_t)json_integer_value(value);
     }
     for (size_t i = 0; good && i < json_array_size(told); i++)
@@ -257,12 +239,17 @@ vd_status vd_job_go_on(vd_compress_job *j, size_t *ret_first, vd_err *err)
     *ret_first = 0;
     if (state == NULL)
         return VD_OK;
-    if (state->n_tensors > j->n_entries)
-        return VD_FAIL(err, VD_ERR_FORMAT, "%s: %zu tensors are kept of %zu; remove the folder to "
-                       "begin anew", vd_resume_folder(j->resume), state->n_tensors, j->n_entries);
+    size_t first = state->n_tensors;
+    if (first >= j->n_entries || j->entries[first].layer != (int64_t)state->layer ||
+        (first > 0 && j->entries[first - 1].layer == (int64_t)state->layer))
+        return VD_FAIL(err, VD_ERR_FORMAT, "%s: tensor %zu of %zu does not begin layer %zu; remove "
+                       "the folder to begin anew", vd_resume_folder(j->resume), state->n_tensors,
+                       j->n_entries, state->layer);
     vd_status st = vd_alloc_array(PIECE, 1, "a piece", &piece, err);
     for (size_t i = 0; st == VD_OK && j->out != NULL && i < state->n_tensors; i++)
         st = replay(j, i, piece, err);
+    if (st == VD_OK)
+        st = vd_resume_read_end(j->resume, err);
     if (st == VD_OK)
         st = take_report(j, state->more, err);
     if (st == VD_OK)

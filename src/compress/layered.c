@@ -56,6 +56,12 @@ bool vd_layered_walks(const vd_layered *layered)
     return layered->walk != NULL;
 }
 
+const int32_t *vd_layered_tokens(const vd_layered *layered, size_t *ret_n)
+{
+    *ret_n = vd_layered_n_tokens(layered);
+    return layered->walk != NULL ? vd_walk_tokens(layered->walk) : NULL;
+}
+
 size_t vd_layered_n_tokens(const vd_layered *layered)
 {
     return layered->walk != NULL ? vd_walk_n_tokens(layered->walk) : 0;

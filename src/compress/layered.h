@@ -35,6 +35,8 @@ void vd_layered_free(vd_layered *layered);
 
 /* Whether the model is computed: then its layers must be entered, and what becomes of them kept. */
 bool vd_layered_walks(const vd_layered *layered);
+/* Those that it reads; NULL and 0 with an importance file. */
+const int32_t *vd_layered_tokens(const vd_layered *layered, size_t *ret_n);
 size_t vd_layered_n_tokens(const vd_layered *layered); /* 0 with an importance file */
 /* The matrices of this layer follow, in any order; layers come in order, from 0. Nothing to do with
  * an importance file. */

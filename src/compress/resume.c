@@ -15,7 +15,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 
-enum { VERSION = 1, STATE_MAX = 64 << 20 };
+enum { VERSION = 2, STATE_MAX = 64 << 20 };
 
 struct vd_resume {
     char *folder, *fingerprint;
@@ -24,6 +24,8 @@ struct vd_resume {
     vd_resume_state state;
     json_t *json;        /* what state.more is part of */
     uint64_t n_added, n_read; /* bytes of data */
+    uint64_t sum;             /* of those that were read and added */
+    char data_sum[17], stream_sum[17]; /* of what was found */
 };
 
 /* ---- reading and writing ----------------------------------------------------------------------*/
@@ -33,36 +35,21 @@ static vd_status failed(const vd_resume *c, const char *what, const char *name, 
     return VD_FAIL(err, VD_ERR_IO, "cannot %s %s/%s: %s", what, c->folder, name, strerror(errno));
 }
 
-static bool write_all(int file, const void *bytes, size_t n)
+/* FNV-1a, byte by byte, so that it does not matter in which pieces they come. A changed byte is
+ * seen for sure. */
+static uint64_t sum_of(uint64_t sum, const void *bytes, size_t n)
 {
-    const char *at = bytes;
-    while (n > 0) {
-        ssize_t written = write(file, at, n);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return false;
-        at += written;
-        n -= (size_t)written;
-    }
-    return true;
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < n; i++)
+        sum = (sum ^ at[i]) * 0x100000001b3u;
+    return sum;
 }
 
-/* Exactly n bytes; false at an earlier end too, errno then 0. */
-static bool read_all(int file, void *bytes, size_t n)
+static const uint64_t no_sum = 0xcbf29ce484222325u;
+
+static void sum_text(uint64_t sum, char text[17])
 {
-    char *at = bytes;
-    while (n > 0) {
-        errno = 0;
-        ssize_t got = read(file, at, n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        at += got;
-        n -= (size_t)got;
-    }
-    return true;
+    snprintf(text, 17, "%016llx", (unsigned long long)sum);
 }
 
 static void stream_name(size_t layer, char name[32])
@@ -80,18 +67,22 @@ static vd_status damaged(const vd_resume *c, const char *what, vd_err *err)
 static vd_status take_state(vd_resume *c, json_t *json, vd_err *err)
 {
     json_int_t version = 0, n_tensors = -1, layer = -1, data_bytes = -1;
-    const char *fingerprint = NULL;
+    const char *fingerprint = NULL, *data_sum = NULL, *stream_sum = NULL;
     json_t *more = NULL;
     struct stat info;
-    if (json_unpack(json, "{s:I,s:s,s:I,s:I,s:I,s:o}", "version", &version, "work", &fingerprint,
-                    "tensors", &n_tensors, "layer", &layer, "data_bytes", &data_bytes, "more",
-                    &more) != 0 ||
-        n_tensors < 0 || layer < 0 || data_bytes < 0)
+    if (json_unpack(json, "{s:I,s:s}", "version", &version, "work", &fingerprint) != 0)
         return damaged(c, "state.json says something else than it should", err);
     if (version != VERSION || strcmp(fingerprint, c->fingerprint) != 0)
         return VD_FAIL(err, VD_ERR_EXISTS, "%s holds the beginning of another compression (other "
                        "options, another model or text); go on with that one, remove the folder, "
                        "or write to another file", c->folder);
+    if (json_unpack(json, "{s:I,s:I,s:I,s:s,s:s,s:o}", "tensors", &n_tensors, "layer", &layer,
+                    "data_bytes", &data_bytes, "data_sum", &data_sum, "stream_sum", &stream_sum,
+                    "more", &more) != 0 ||
+        n_tensors < 0 || layer < 0 || data_bytes < 0)
+        return damaged(c, "state.json says something else than it should", err);
+    snprintf(c->data_sum, sizeof(c->data_sum), "%s", data_sum);
+    snprintf(c->stream_sum, sizeof(c->stream_sum), "%s", stream_sum);
     if (fstat(c->data, &info) != 0 || (uint64_t)info.st_size < (uint64_t)data_bytes)
         return damaged(c, "data is shorter than state.json says", err);
     if (ftruncate(c->data, data_bytes) != 0)
@@ -116,12 +107,16 @@ static vd_status read_state(vd_resume *c, vd_err *err)
             return failed(c, "empty", "data", err);
         return VD_OK;
     }
-    if (file < 0 || fstat(file, &info) != 0 || info.st_size > STATE_MAX) {
+    if (file < 0 || fstat(file, &info) != 0) {
         st = failed(c, "read", "state.json", err);
         goto out;
     }
+    if (info.st_size > STATE_MAX) {
+        st = damaged(c, "state.json is too large", err);
+        goto out;
+    }
     st = vd_alloc_array((size_t)info.st_size + 1, 1, "a state", &text, err);
-    if (st == VD_OK && !read_all(file, text, (size_t)info.st_size))
+    if (st == VD_OK && !vd_fd_read(file, text, (size_t)info.st_size))
         st = failed(c, "read", "state.json", err);
     if (st == VD_OK && vd_json_parse(text, (size_t)info.st_size, &json, NULL) != VD_OK)
         st = damaged(c, "state.json is no JSON", err);
@@ -167,6 +162,7 @@ vd_status vd_resume_open(const char *target, const char *fingerprint,
     if (st != VD_OK)
         return st;
     c->dir = c->lock = c->data = -1;
+    c->sum = no_sum;
     c->fingerprint = vd_strdup(fingerprint);
     st = vd_alloc_array(n, 1, "a name", &c->folder, err);
     if (st == VD_OK && c->fingerprint == NULL)
@@ -234,25 +230,36 @@ const char *vd_resume_folder(const vd_resume *c)
 
 vd_status vd_resume_add(vd_resume *c, const void *bytes, size_t n, vd_err *err)
 {
-    if (!write_all(c->data, bytes, n))
+    if (!vd_fd_write(c->data, bytes, n))
         return failed(c, "write", "data", err);
     c->n_added += n;
+    c->sum = sum_of(c->sum, bytes, n);
     return VD_OK;
+}
+
+vd_status vd_resume_read_end(const vd_resume *c, vd_err *err)
+{
+    char sum[17];
+    sum_text(c->sum, sum);
+    if (c->n_read != c->state.data_bytes)
+        return damaged(c, "data is longer than the tensors it should hold", err);
+    return strcmp(sum, c->data_sum) == 0 ? VD_OK : damaged(c, "data has been changed", err);
 }
 
 vd_status vd_resume_read(vd_resume *c, void *bytes, size_t n, vd_err *err)
 {
     if (!c->found || n > c->state.data_bytes - c->n_read)
         return damaged(c, "data is shorter than the tensors it should hold", err);
-    if (lseek(c->data, (off_t)c->n_read, SEEK_SET) < 0 || !read_all(c->data, bytes, n))
+    if (lseek(c->data, (off_t)c->n_read, SEEK_SET) < 0 || !vd_fd_read(c->data, bytes, n))
         return failed(c, "read", "data", err);
     c->n_read += n;
+    c->sum = sum_of(c->sum, bytes, n);
     return VD_OK;
 }
 
 vd_status vd_resume_stream(vd_resume *c, void *x, size_t n_bytes, vd_err *err)
 {
-    char name[32];
+    char name[32], sum[17];
     struct stat info;
     vd_status st = VD_OK;
     stream_name(c->state.layer, name);
@@ -261,8 +268,13 @@ vd_status vd_resume_stream(vd_resume *c, void *x, size_t n_bytes, vd_err *err)
         st = failed(c, "read", name, err);
     else if ((uint64_t)info.st_size != n_bytes)
         st = damaged(c, "the stream has another size than the text's", err);
-    else if (!read_all(file, x, n_bytes))
+    else if (!vd_fd_read(file, x, n_bytes))
         st = failed(c, "read", name, err);
+    if (st == VD_OK) {
+        sum_text(sum_of(no_sum, x, n_bytes), sum);
+        if (strcmp(sum, c->stream_sum) != 0)
+            st = damaged(c, "the stream has been changed", err);
+    }
     if (file >= 0)
         close(file);
     return st;
@@ -274,7 +286,7 @@ static vd_status put_file(vd_resume *c, const char *temporary, const char *name,
 {
     vd_status st = VD_OK;
     int file = openat(c->dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (file < 0 || !write_all(file, bytes, n) || fsync(file) != 0 ||
+    if (file < 0 || !vd_fd_write(file, bytes, n) || fsync(file) != 0 ||
         renameat(c->dir, temporary, c->dir, name) != 0)
         st = failed(c, "write", name, err);
     if (file >= 0)
@@ -287,14 +299,16 @@ static vd_status put_file(vd_resume *c, const char *temporary, const char *name,
 vd_status vd_resume_save(vd_resume *c, const vd_resume_state *state, const void *x,
                              size_t n_bytes, vd_err *err)
 {
-    char name[32], old[32];
+    char name[32], old[32], data_sum[17], stream_sum[17];
     stream_name(state->layer, name);
     stream_name(c->state.layer, old);
+    sum_text(c->sum, data_sum);
+    sum_text(sum_of(no_sum, x, n_bytes), stream_sum);
     bool had = c->found;
-    json_t *json = json_pack("{s:i,s:s,s:I,s:I,s:I,s:O}", "version", VERSION, "work",
+    json_t *json = json_pack("{s:i,s:s,s:I,s:I,s:I,s:s,s:s,s:O}", "version", VERSION, "work",
                              c->fingerprint, "tensors", (json_int_t)state->n_tensors, "layer",
                              (json_int_t)state->layer, "data_bytes", (json_int_t)c->n_added,
-                             "more", state->more);
+                             "data_sum", data_sum, "stream_sum", stream_sum, "more", state->more);
     char *text = vd_json_text(json);
     vd_status st = VD_OK;
     if (text == NULL)

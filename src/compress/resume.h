@@ -50,7 +50,9 @@ VD_NODISCARD vd_status vd_resume_add(vd_resume *resume, const void *bytes, size_
 /* The next n bytes of the data of the state that was found, from the first on; before anything is
  * added. VD_ERR_FORMAT where there is no more. */
 VD_NODISCARD vd_status vd_resume_read(vd_resume *resume, void *bytes, size_t n, vd_err *err);
-/* Its stream into x[n_bytes]; VD_ERR_FORMAT where it has another size. */
+/* Behind the last of them: VD_ERR_FORMAT where there is more, or a bit is another. */
+VD_NODISCARD vd_status vd_resume_read_end(const vd_resume *resume, vd_err *err);
+/* Its stream into x[n_bytes]; VD_ERR_FORMAT where it has another size or other bits. */
 VD_NODISCARD vd_status vd_resume_stream(vd_resume *resume, void *x, size_t n_bytes,
                                             vd_err *err);
 

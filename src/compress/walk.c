@@ -295,6 +295,11 @@ size_t vd_walk_layer(const vd_walk *walk)
     return walk->layer;
 }
 
+const int32_t *vd_walk_tokens(const vd_walk *walk)
+{
+    return walk->calib.token;
+}
+
 size_t vd_walk_n_tokens(const vd_walk *walk)
 {
     return walk->calib.n_chunks * walk->calib.ctx;

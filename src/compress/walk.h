@@ -59,6 +59,7 @@ float *vd_walk_stream(vd_walk *walk, size_t *ret_bytes);
  * has no such layer. */
 VD_NODISCARD vd_status vd_walk_go_on(vd_walk *walk, size_t layer, vd_err *err);
 size_t vd_walk_layer(const vd_walk *walk); /* the one that is computed now */
+const int32_t *vd_walk_tokens(const vd_walk *walk); /* [vd_walk_n_tokens] */
 size_t vd_walk_n_tokens(const vd_walk *walk);
 
 /* VD_ERR_CANCELLED, VD_ERR_NOMEM; VD_ERR_FORMAT where the model computes nonsense. */

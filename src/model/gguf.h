@@ -107,6 +107,8 @@ VD_NODISCARD vd_status vd_gguf_require_str(const vd_gguf *gguf, const char *key,
 bool vd_gguf_item_u64(const vd_gguf_kv *kv, uint64_t i, uint64_t *ret);
 bool vd_gguf_item_i64(const vd_gguf_kv *kv, uint64_t i, int64_t *ret);
 bool vd_gguf_item_f64(const vd_gguf_kv *kv, uint64_t i, double *ret);
+/* Of all its values, strings with their lengths. */
+size_t vd_gguf_kv_bytes(const vd_gguf_kv *kv);
 /* Strings have no fixed width: walk them. Set *cursor to kv->data, call n_items times. */
 vd_str vd_gguf_next_str(const unsigned char **cursor);
 

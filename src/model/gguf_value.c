@@ -117,6 +117,17 @@ bool vd_gguf_item_f64(const vd_gguf_kv *kv, uint64_t i, double *ret)
     return true;
 }
 
+size_t vd_gguf_kv_bytes(const vd_gguf_kv *kv)
+{
+    size_t width = vd_gguf_type_bytes(kv->item_type);
+    const unsigned char *end = kv->data;
+    if (width != 0)
+        return (size_t)kv->n_items * width;
+    for (uint64_t i = 0; i < kv->n_items; i++) /* strings: to the end of the last */
+        (void)vd_gguf_next_str(&end);
+    return (size_t)(end - kv->data);
+}
+
 vd_str vd_gguf_next_str(const unsigned char **cursor)
 {
     const unsigned char *p = *cursor;

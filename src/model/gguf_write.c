@@ -102,22 +102,14 @@ void vd_gguf_out_free(vd_gguf_out *out)
 
 void vd_gguf_out_kv(vd_gguf_out *out, const vd_gguf_kv *kv)
 {
-    size_t width = vd_gguf_type_bytes(kv->item_type);
-    size_t n_bytes = (size_t)kv->n_items * width;
     if (vd_str_is(kv->key, alignment_key))
         return;
-    if (width == 0) { /* strings: walk to the end of the last */
-        const unsigned char *end = kv->data;
-        for (uint64_t i = 0; i < kv->n_items; i++)
-            (void)vd_gguf_next_str(&end);
-        n_bytes = (size_t)(end - kv->data);
-    }
     put_key(out, kv->key, kv->type);
     if (kv->type == VD_GGUF_TYPE_ARRAY) {
         put(&out->head, kv->item_type, 4);
         put(&out->head, kv->n_items, 8);
     }
-    vd_buf_append(&out->head, kv->data, n_bytes);
+    vd_buf_append(&out->head, kv->data, vd_gguf_kv_bytes(kv));
 }
 
 void vd_gguf_out_u32(vd_gguf_out *out, const char *key, uint32_t value)

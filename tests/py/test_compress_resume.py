@@ -2,6 +2,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import time
 
@@ -90,6 +91,63 @@ def test_other_work_is_not_touched(build, files, tmp_path):
     other = run(build, files, target, *OPTIONS["obs"])
     assert other.returncode == 1 and "another compression" in other.stderr
     assert "q.gguf.work" in other.stderr and not target.exists()
+    assert run(build, files, target, *OPTIONS["quant"]).returncode == 0
+
+
+def test_another_model_is_known_by_its_metadata(build, files, tmp_path):
+    """Its weights are the same; what the layers compute is not."""
+    source, target = tmp_path / "tiny.gguf", tmp_path / "q.gguf"
+    data = (files / "tiny.gguf").read_bytes()
+    key = b"llama.attention.layer_norm_rms_epsilon"
+    at = data.index(key) + len(key) + 4
+    source.write_bytes(data)
+    interrupted(build, tmp_path, target, signal.SIGKILL, "--calib", files / "text",
+                *OPTIONS["quant"])
+    source.write_bytes(data[:at] + struct.pack("<f", 0.5) + data[at + 4:])
+    done = run(build, tmp_path, target, "--calib", files / "text", *OPTIONS["quant"])
+    assert done.returncode == 1 and "another compression" in done.stderr
+
+
+def test_keep_rates_of_a_file_of_types_count(build, files, tmp_path):
+    types, target = tmp_path / "types.json", tmp_path / "q.gguf"
+    options = ["--prune", "wanda:0.5", "--types", types]
+    name = "blk.5.ffn_up.weight"
+    types.write_text(json.dumps({"tensors": {name: {"type": "Q8_0", "keep": 0.5}}}))
+    interrupted(build, files, target, signal.SIGKILL, *options)
+    types.write_text(json.dumps({"tensors": {name: {"type": "Q8_0", "keep": 0.25}}}))
+    done = run(build, files, target, *options)
+    assert done.returncode == 1 and "another compression" in done.stderr
+
+
+def test_damage_is_said_and_not_built_on(build, files, tmp_path):
+    target, folder = tmp_path / "q.gguf", tmp_path / "q.gguf.work"
+    interrupted(build, files, target, signal.SIGKILL, *OPTIONS["quant"])
+    whole = {p.name: p.read_bytes() for p in folder.iterdir()}
+    state = json.loads(whole["state.json"])
+    stream = next(name for name in whole if name.startswith("stream."))
+
+    def flipped(name):
+        data = bytearray(whole[name])
+        data[state["data_bytes"] // 2 if name == "data" else len(data) // 2] ^= 1
+        return bytes(data)
+
+    def changed(**values):
+        return json.dumps({**state, **values}).encode()
+
+    for name, data, words in [
+            ("data", flipped("data"), "has been changed"),
+            (stream, flipped(stream), "has been changed"),
+            ("state.json", changed(tensors=state["tensors"] + 1), "does not begin layer"),
+            ("state.json", changed(tensors=10 ** 9), "does not begin layer"),
+            ("state.json", changed(layer=state["layer"] + 1), "does not begin layer"),
+            ("state.json", changed(data_bytes=state["data_bytes"] - 1), "shorter"),
+            ("state.json", changed(more={**state["more"], "edited": -1}), "something else")]:
+        (folder / name).write_bytes(data)
+        done = run(build, files, target, *OPTIONS["quant"])
+        assert done.returncode == 1 and words in done.stderr, (name, words, done.stderr)
+        assert "q.gguf.work" in done.stderr and not target.exists()
+        for name, data in whole.items():
+            (folder / name).write_bytes(data)
     assert run(build, files, target, *OPTIONS["quant"]).returncode == 0
 
 

@@ -3,6 +3,7 @@
 Divergences are recomputed by a forward pass in NumPy, the knapsack by an exact dynamic program over
 what the search itself measured and left in its journal.
 """
+import fcntl
 import json
 import math
 import re
@@ -297,6 +298,33 @@ def test_a_killed_search_goes_on(verdant, build, search, tiny, text, tmp_path):
     assert not journal.exists()
     assert {p.name for p in tmp_path.iterdir()} == {"out.gguf", "out.gguf.svg", "other.gguf",
                                                      "other.gguf.svg"}
+
+
+def test_another_search_for_the_same_file_is_left_alone(verdant, tiny, text, tmp_path):
+    journal, squares = tmp_path / "out.gguf.search", tmp_path / "out.gguf.search.imatrix"
+    squares.write_text("the other's")
+    with journal.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = verdant(*arguments(tiny, tmp_path / "out.gguf", text, "bpw=5"))
+    assert done.returncode == 1 and "another search" in done.stderr
+    assert squares.read_text() == "the other's" and journal.read_text() == ""
+
+
+@pytest.mark.parametrize("numbers", ["[-1.0, -5.0, 0.0]", "[0.1, 1e30, 0.0]"])
+def test_sizes_that_cannot_be_are_measured_again(verdant, tiny, text, tmp_path, numbers):
+    """Of the sparse form; elsewhere a number that is no float is a damaged line."""
+    target, journal = tmp_path / "out.gguf", tmp_path / "out.gguf.search"
+    command = arguments(tiny, target, text, "bytes=1000", "--sparse")
+    assert verdant(*command).returncode == 1
+    lines = journal.read_text()
+    spoiled = re.sub(r'("packed [^"]*"):\[[^\]]*\]', rf"\1:{numbers}", lines)
+    assert spoiled.count(numbers) > 10
+    journal.write_text(spoiled)
+    smallest = verdant(*command)
+    journal.write_text(lines)
+    assert smallest.stderr == verdant(*command).stderr
+    journal.write_text(re.sub(r'("packed [^"]*"):\[[^\]]*\]', r"\1:[1e39,1.0,0.0]", lines))
+    assert "damaged" in verdant(*command).stderr
 
 
 def test_a_line_cut_short_is_measured_again(search, measured, tmp_path):

@@ -69,8 +69,8 @@ static bool parse_line(const char *text, size_t n, char **ret_key, double *numbe
         good = true;
         for (size_t i = 0; i < VD_JOURNAL_NUMBERS; i++) {
             const json_t *value = json_array_get(numbers, i);
-            good = good && json_is_number(value);
             number[i] = (double)(float)json_number_value(value);
+            good = good && json_is_number(value) && isfinite(number[i]);
         }
         *ret_key = good ? vd_strdup(json_object_iter_key(at)) : NULL;
     }

@@ -55,7 +55,9 @@ vd_status vd_search_pack(vd_search *s, vd_subject *subject, size_t c, vd_err *er
     vd_search_key(key, "packed", subject, c);
     (void)vd_dtype_row_bytes(VD_DTYPE_Q8_0, n_cols, &row_bytes);
     uint64_t dense = (uint64_t)n_rows * row_bytes;
-    if (!vd_journal_find(s->journal, key, number)) {
+    bool known = vd_journal_find(s->journal, key, number) && number[0] >= 0 && number[1] >= 1 &&
+                 number[1] <= 0x1p50;
+    if (!known) {
         vd_recode recode = vd_search_recode_of(subject, c);
         st = vd_recode_run(&recode, s->pool, &rows, &number[0], err);
         if (st == VD_OK) { /* a float holds units up to a gigabyte; beyond, no fewer than it is */

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "base/sha256.h"
+#include "compress/fingerprint.h"
 #include "compress/imatrix.h"
 #include "compress/search/search_internal.h"
 
@@ -22,24 +23,15 @@ static size_t n_squares(const vd_gguf_tensor *tensor)
     return vd_gguf_tensor_experts(tensor) * (size_t)tensor->dim[0];
 }
 
-/* What a journal must be of. Of each tensor only the beginning and the end are read. */
+/* What a journal must be of. */
 static void describe(const vd_search *s, char *ret_text, size_t n_text)
 {
-    enum { SOME = 1 << 12 };
     const vd_gguf *gguf = s->gguf;
     const vd_search_options *o = s->options;
     char model[VD_SHA256_HEX + 1], text[VD_SHA256_HEX + 1];
     vd_sha256 sha;
     vd_sha256_init(&sha);
-    for (size_t i = 0; i < vd_gguf_n_tensors(gguf); i++) {
-        const vd_gguf_tensor *t = vd_gguf_tensor_at(gguf, i);
-        size_t n = (size_t)VD_MIN(t->n_bytes, SOME);
-        vd_sha256_add(&sha, t->name.data, t->name.n);
-        vd_sha256_add(&sha, &t->dtype, sizeof(t->dtype));
-        vd_sha256_add(&sha, t->dim, sizeof(t->dim));
-        vd_sha256_add(&sha, t->data, n);
-        vd_sha256_add(&sha, t->data + t->n_bytes - n, n);
-    }
+    vd_fingerprint_model(gguf, &sha);
     vd_sha256_end(&sha, model);
     vd_sha256_init(&sha);
     if (s->probe != NULL) {
@@ -138,20 +130,21 @@ static vd_status open_search(vd_search *s, vd_search_result *result, vd_err *err
         st = s->options->imatrix != NULL ? open_importance(s, err) : open_text(s, err);
     if (st == VD_OK && vd_gguf_is_file(s->gguf, s->target))
         st = VD_FAIL(err, VD_ERR_ARG, "%s is the model itself; write to another file", s->target);
-    if (st == VD_OK && s->probe != NULL)
-        st = vd_probe_save_squares(s->probe, s->imatrix, err);
-    if (st == VD_OK)
-        st = vd_search_name(s, ".search.gguf", &path, err);
-    if (st == VD_OK)
-        unlink(path); /* of a search that was killed while it was timed */
-    vd_free(path);
-    path = NULL;
     if (st == VD_OK)
         st = vd_search_name(s, ".search", &path, err);
     if (st == VD_OK) {
         describe(s, about, sizeof(about));
         st = vd_journal_open(path, about, &s->journal, err);
     }
+    vd_free(path);
+    path = NULL;
+    /* Only behind its lock: these are another's where two search for one target. */
+    if (st == VD_OK && s->probe != NULL)
+        st = vd_probe_save_squares(s->probe, s->imatrix, err);
+    if (st == VD_OK)
+        st = vd_search_name(s, ".search.gguf", &path, err);
+    if (st == VD_OK)
+        unlink(path); /* of a search that was killed while it was timed */
     vd_free(path);
     if (st == VD_OK) {
         result->n_resumed = vd_journal_n(s->journal);
@@ -178,7 +171,8 @@ static vd_status name_types(const vd_search *s, const vd_pick *pick, vd_search_r
 
 static void close_search(vd_search *s)
 {
-    if (s->imatrix != NULL && s->options->save_imatrix == NULL && s->options->imatrix == NULL)
+    if (s->journal != NULL && s->imatrix != NULL && s->options->save_imatrix == NULL &&
+        s->options->imatrix == NULL)
         unlink(s->imatrix);
     for (size_t i = 0; s->squares != NULL && i < vd_gguf_n_tensors(s->gguf); i++)
         vd_free(s->squares[i]);

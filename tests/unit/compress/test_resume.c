@@ -149,11 +149,13 @@ static void a_process_that_died_before_its_first_state_is_begun_anew(void **stat
 
 static void other_work_and_damage_are_refused_and_left(void **state)
 {
-    static const char *const states[] = {"", "{", "[]", "{\"version\":1}",
-                                         "{\"version\":1,\"work\":\"a\",\"tensors\":-1,\"layer\":1,"
-                                         "\"data_bytes\":0,\"more\":{}}",
-                                         "{\"version\":1,\"work\":\"a\",\"tensors\":1,\"layer\":1,"
-                                         "\"data_bytes\":99,\"more\":{}}"};
+    static const char *const states[] = {"", "{", "[]", "{\"version\":2}",
+                                         "{\"version\":2,\"work\":\"a\",\"tensors\":-1,\"layer\":1,"
+                                         "\"data_bytes\":0,\"data_sum\":\"\",\"stream_sum\":\"\","
+                                         "\"more\":{}}",
+                                         "{\"version\":2,\"work\":\"a\",\"tensors\":1,\"layer\":1,"
+                                         "\"data_bytes\":99,\"data_sum\":\"\",\"stream_sum\":\"\","
+                                         "\"more\":{}}"};
     vd_resume *resume = open_it("a"), *other = NULL;
     vd_err err = {0};
     save(resume, 3, 1, "xyz");
@@ -167,9 +169,39 @@ static void other_work_and_damage_are_refused_and_left(void **state)
         assert_non_null(strstr(err.message, "remove the folder"));
         assert_true(exists("state.json") && exists("stream.1"));
     }
-    put("state.json", "{\"version\":1,\"work\":\"a\",\"tensors\":1,\"layer\":1,\"data_bytes\":0,"
-        "\"more\":{}}", "w");
+    put("state.json", "{\"version\":2,\"work\":\"a\",\"tensors\":1,\"layer\":1,\"data_bytes\":0,"
+        "\"data_sum\":\"\",\"stream_sum\":\"\",\"more\":{}}", "w");
     remove_it();
+}
+
+static void a_changed_bit_is_seen(void **state)
+{
+    char got[8], stream[3];
+    vd_err err = {0};
+    vd_resume *resume = open_it("a");
+    assert_int_equal(vd_resume_add(resume, "weights", 7, NULL), VD_OK);
+    save(resume, 3, 1, "xyz");
+    vd_resume_close(resume, false);
+    put("data", "weighty", "w");
+    put("stream.1", "xyy", "w");
+    resume = open_it("a");
+    assert_int_equal(vd_resume_read(resume, got, 6, NULL), VD_OK);
+    assert_int_equal(vd_resume_read_end(resume, &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "longer"));
+    assert_int_equal(vd_resume_read(resume, got, 1, NULL), VD_OK);
+    assert_int_equal(vd_resume_read_end(resume, &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "data has been changed"));
+    assert_int_equal(vd_resume_stream(resume, stream, 3, &err), VD_ERR_FORMAT);
+    assert_non_null(strstr(err.message, "stream has been changed"));
+    vd_resume_close(resume, false);
+    put("data", "weights", "w");
+    put("stream.1", "xyz", "w");
+    resume = open_it("a");
+    assert_int_equal(vd_resume_read(resume, got, 3, NULL), VD_OK);
+    assert_int_equal(vd_resume_read(resume, got, 4, NULL), VD_OK);
+    assert_int_equal(vd_resume_read_end(resume, NULL), VD_OK);
+    assert_int_equal(vd_resume_stream(resume, stream, 3, NULL), VD_OK);
+    vd_resume_close(resume, true);
 }
 
 static void two_at_once_are_refused(void **state)
@@ -247,6 +279,7 @@ int main(void)
         cmocka_unit_test(without_a_state_nothing_is_left),
         cmocka_unit_test(a_process_that_died_before_its_first_state_is_begun_anew),
         cmocka_unit_test(other_work_and_damage_are_refused_and_left),
+        cmocka_unit_test(a_changed_bit_is_seen),
         cmocka_unit_test(two_at_once_are_refused),
         cmocka_unit_test(a_killed_process_leaves_its_last_state),
         cmocka_unit_test(no_folder_can_be_made),
