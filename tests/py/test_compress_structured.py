@@ -43,7 +43,7 @@ def models(tmp_path_factory):
 
     def make(name, **more):
         options = {"arch": name, "vocab": "bpe", "seed": 5, "n_ctx": 64, "n_layer": 2,
-                   **MODELS[name], **more}
+                   **MODELS.get(name, {}), **more}
         path = folder / ("-".join([name, *map(str, more.values())]) + ".gguf")
         if not path.exists():
             tiny_model.write_model(path, **options)
@@ -107,6 +107,17 @@ def test_a_model_without_some_heads_means_the_same_everywhere(verdant, models, c
     source = numpy_forward.Model(models(name))
     assert small.n_kv_head == source.n_kv_head // 2 and small.n_head == source.n_head // 2
     assert small.head_dim == source.head_dim
+
+
+@pytest.mark.parametrize("name, what, more", [
+    ("llama", "heads:0.5", {"n_expert": 4, "n_expert_used": 2}), ("qwen3moe", "heads:0.5", {}),
+    ("llama", "layers:0.5", {"n_expert": 4, "n_expert_used": 2}), ("qwen3moe", "layers:0.5", {}),
+    ("qwen2moe", "layers:0.5", {}), ("olmoe", "layers:0.5", {})])
+def test_a_model_of_experts_stays_one(verdant, models, cut, tmp_path, name, what, more):
+    source = models(name, **more)
+    target, _ = cut(source, "--prune", what)
+    small, whole = agree(verdant, target, tmp_path), numpy_forward.Model(source)
+    assert small.n_layer * small.n_kv_head == whole.n_layer * whole.n_kv_head // 2
 
 
 # ---- what goes, and the repair -----------------------------------------------------------------
@@ -450,6 +461,16 @@ def test_what_cannot_be_cut_is_said(verdant, text, tmp_path, arch, what, says):
                    "--calib", text, "--calib-ctx", CTX)
     assert done.returncode == 1 and says in done.stderr
     assert os.listdir(tmp_path) == ["m.gguf"]
+
+
+@pytest.mark.parametrize("more", [[], ["--target", "bpw=5"]])
+def test_a_text_that_can_be_read_once_is_not_enough(verdant, models, tmp_path, more):
+    os.mkfifo(tmp_path / "pipe")
+    for text in ("-", tmp_path / "pipe"):
+        done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--prune",
+                       "layers:0.5", "--calib", text, *more)
+        assert done.returncode == 1 and "give a file" in done.stderr
+    assert os.listdir(tmp_path) == ["pipe"]
 
 
 def test_never_over_the_model_itself(verdant, models, text):

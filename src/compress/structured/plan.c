@@ -32,8 +32,8 @@ static vd_status measure_layer(vd_cut_plan *p, size_t i, vd_err *err)
                        "the model cannot be cut", i);
     p->groups[i] = (vd_kept){.n_all = kv / d, .n = kv / d};
     p->group[i] = q / kv;
-    if (down != NULL)
-        p->neurons[i] = (vd_kept){.n_all = (size_t)down->dim[0], .n = (size_t)down->dim[0]};
+    size_t neurons = down != NULL ? (size_t)down->dim[0] : p->hp.n_ff; /* of experts: not cut */
+    p->neurons[i] = (vd_kept){.n_all = neurons, .n = neurons};
     p->new_layer[i] = i;
     return VD_OK;
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -105,6 +106,18 @@ static vd_status recover(const char *source, const char *now, const char *folder
     return st;
 }
 
+/* Every step reads the text again. */
+static vd_status check_text(const char *path, vd_err *err)
+{
+    struct stat info;
+    bool once = path != NULL && (strcmp(path, "-") == 0 ||
+                                 (stat(path, &info) == 0 && S_ISFIFO(info.st_mode)));
+    if (once)
+        return VD_FAIL(err, VD_ERR_ARG, "%s can be read once, and several steps read the text; "
+                       "give a file", path);
+    return VD_OK;
+}
+
 /* What the source holds, by tensor type; and that it is not what is written. */
 static vd_status count_before(const char *source, const char *target, vd_compress_result *result,
                               vd_err *err)
@@ -171,6 +184,8 @@ vd_status vd_stage_run(const char *source, const char *target, const vd_stage_op
     vd_status st = VD_OK;
     bool recovers = o->recover.run != NULL, staged = o->n_cuts > 0 || recovers;
     if (staged)
+        st = check_text(rest->calib.path, err);
+    if (st == VD_OK && staged)
         st = count_before(source, target, &source_only, err);
     if (st == VD_OK && staged)
         st = vd_compress_folder(target, &folder, err);
@@ -217,7 +232,9 @@ vd_status vd_stage_cut(const char *source, const char *target, const vd_stage_op
     vd_stage_result result = {0};
     between now = {.fd = -1};
     char *folder = NULL;
-    vd_status st = count_before(source, target, &result.compress, err);
+    vd_status st = check_text(rest->calib.path, err);
+    if (st == VD_OK)
+        st = count_before(source, target, &result.compress, err);
     if (st == VD_OK)
         st = vd_compress_folder(target, &folder, err);
     if (st == VD_OK)
