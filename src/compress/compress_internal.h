@@ -66,7 +66,7 @@ VD_NODISCARD vd_status vd_job_tell(vd_compress_job *job, const vd_compress_edite
                                    vd_err *err);
 /* What the calibration had to do, in all runs. */
 vd_layered_report vd_job_report(const vd_compress_job *job);
-/* Says of a run that was stopped what is kept of it. Returns st. */
+/* Says of a run that was stopped, or could not write, what is kept of it. Returns st. */
 vd_status vd_job_say_kept(const vd_compress_job *job, vd_status st, vd_err *err);
 /* finished: nothing is kept any more. */
 void vd_job_keep_end(vd_compress_job *job, bool finished);

@@ -304,6 +304,11 @@ vd_status vd_job_say_kept(const vd_compress_job *j, vd_status st, vd_err *err)
         return VD_FAIL(err, st, "stopped; %zu of %zu layers are kept in %s, and the same command "
                        "goes on behind them", state->layer, j->n_layer,
                        vd_resume_folder(j->resume));
+    if (st == VD_ERR_IO && state != NULL && err != NULL) { /* a full disk: what takes room there */
+        vd_err why = *err;
+        return VD_FAIL(err, st, "%s; %zu of %zu layers are kept in %s", why.message, state->layer,
+                       j->n_layer, vd_resume_folder(j->resume));
+    }
     return st;
 }
 

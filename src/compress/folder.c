@@ -18,7 +18,7 @@ vd_status vd_compress_folder(const char *target, char **ret_folder, vd_err *err)
     if (special)
         *ret_folder = vd_strdup(temporary != NULL && *temporary != '\0' ? temporary : "/tmp");
     else if (slash != NULL)
-        *ret_folder = vd_strndup(path, (size_t)(slash - path) + 1);
+        *ret_folder = vd_strndup(path, slash > path ? (size_t)(slash - path) : 1);
     else
         *ret_folder = vd_strdup(".");
     free(real);

@@ -1,6 +1,8 @@
 """`verdant compress --calib` that is interrupted goes on where it was, to the same bytes."""
+import errno
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -163,6 +165,32 @@ def test_a_damaged_folder_is_said(build, files, tmp_path):
         path.unlink()
     folder.rmdir()
     assert run(build, files, target, *OPTIONS["quant"]).returncode == 0
+
+
+def limited(most):
+    """A disk on which no file can be larger."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+
+def test_a_full_disk_says_what_is_kept(build, files, tmp_path):
+    whole, target = tmp_path / "whole.gguf", tmp_path / "q.gguf"
+    assert run(build, files, whole, *OPTIONS["quant"]).returncode == 0
+    most = whole.stat().st_size - 1000
+    done = subprocess.run(command(build, files, target, "--keep-every", 0, *OPTIONS["quant"]),
+                          capture_output=True, text=True, timeout=120, check=False,
+                          preexec_fn=lambda: limited(most))
+    assert done.returncode == 1 and not target.exists()
+    assert f"q.gguf: {os.strerror(errno.EFBIG)}; " in done.stderr
+    assert "of 10 layers are kept in" in done.stderr and "q.gguf.work" in done.stderr
+    assert run(build, files, target, *OPTIONS["quant"]).returncode == 0
+    assert target.read_bytes() == whole.read_bytes()
+    # Too little for anything: nothing is left.
+    done = subprocess.run(command(build, files, tmp_path / "x.gguf", *OPTIONS["quant"]),
+                          capture_output=True, text=True, timeout=120, check=False,
+                          preexec_fn=lambda: limited(1000))
+    assert done.returncode == 1 and os.strerror(errno.EFBIG) in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["q.gguf", "whole.gguf"]
 
 
 def test_a_quick_run_leaves_no_folder(build, files, tmp_path):

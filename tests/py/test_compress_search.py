@@ -3,10 +3,13 @@
 Divergences are recomputed by a forward pass in NumPy, the knapsack by an exact dynamic program over
 what the search itself measured and left in its journal.
 """
+import errno
 import fcntl
 import json
 import math
+import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -298,6 +301,19 @@ def test_a_killed_search_goes_on(verdant, build, search, tiny, text, tmp_path):
     assert not journal.exists()
     assert {p.name for p in tmp_path.iterdir()} == {"out.gguf", "out.gguf.svg", "other.gguf",
                                                      "other.gguf.svg"}
+
+
+def test_a_full_disk_is_named(build, tiny, text, tmp_path):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # within the journal's first line
+
+    command = [build / "verdant", *arguments(tiny, tmp_path / "out.gguf", text, "bpw=5")]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                          timeout=60, check=False, preexec_fn=limit)
+    assert done.returncode == 1
+    assert f"out.gguf.search: cannot be written: {os.strerror(errno.EFBIG)}" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["out.gguf.search"]
 
 
 def test_another_search_for_the_same_file_is_left_alone(verdant, tiny, text, tmp_path):

@@ -81,8 +81,8 @@ static bool parse_line(const char *text, size_t n, char **ret_key, double *numbe
 static vd_status start(vd_journal *j, const char *first, vd_err *err)
 {
     size_t n = strlen(first);
-    if (ftruncate(j->fd, 0) != 0 || pwrite(j->fd, first, n, 0) != (ssize_t)n ||
-        lseek(j->fd, 0, SEEK_END) < 0 || fdatasync(j->fd) != 0)
+    if (ftruncate(j->fd, 0) != 0 || lseek(j->fd, 0, SEEK_SET) < 0 ||
+        !vd_fd_write(j->fd, first, n) || fdatasync(j->fd) != 0)
         return failed(j, "cannot be written", err);
     return VD_OK;
 }
@@ -218,7 +218,7 @@ vd_status vd_journal_add(vd_journal *j, const char *key, double number[VD_JOURNA
                                 : VD_FAIL(err, VD_ERR_NOMEM, "no memory for a measurement");
     if (st == VD_OK)
         st = remember(j, key, number, err);
-    if (st == VD_OK && (write(j->fd, one.data, one.n) != (ssize_t)one.n || fdatasync(j->fd) != 0))
+    if (st == VD_OK && (!vd_fd_write(j->fd, one.data, one.n) || fdatasync(j->fd) != 0))
         st = failed(j, "cannot be written", err);
     vd_buf_done(&one);
     vd_free(text);
