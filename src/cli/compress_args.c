@@ -6,13 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/checked.h"
 #include "cli/args.h"
 #include "cli/cli.h"
-#include "compress/calibrated.h"
 
 /* ---- values -----------------------------------------------------------------------------------*/
 
@@ -302,6 +299,7 @@ static bool on_keep_every(vd_compress_args *a, const char *text)
     size_t seconds = 0;
     bool good = vd_cli_parse_size("compress", "--keep-every", text, 0, 1 << 20, &seconds);
     a->options.keep_every_s = (double)seconds;
+    a->keep_every_said = true;
     return good;
 }
 
@@ -368,152 +366,6 @@ static const option_row rows[] = {
 enum { KEEP_EVERY_S = 30, WORK_MAX = 1 << 20 };
 enum { FIRST_ROW = 256 }; /* what getopt gives back for the first row's long name */
 
-/* What is wrong with a search's options; NULL: nothing. */
-static const char *check_search(const vd_compress_args *a)
-{
-    const vd_compress_options *o = &a->options;
-    bool any = a->search.n_measured != 0 || a->search.n_keeps != 0 || a->picture != NULL;
-    for (size_t i = 0; i < VD_DTYPE_LIMIT; i++)
-        any = any || a->search.type[i];
-    if (!a->searches)
-        return any ? "--search-... and --picture say how to search for a --target" : NULL;
-    if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit))
-        return "--target chooses the types: no --quant, --types or --tensor-type; nothing clipped "
-               "or pruned beside it, but parts may be cut out";
-    if (a->stage.n_cuts > 0 && o->calib.path == NULL)
-        return "parts are cut out by a text: --calib FILE";
-    if (a->stage.n_cuts > 0 && o->save_imatrix != NULL)
-        return "--save-imatrix is of MODEL and not of what cuts leave of it";
-    if (a->search.n_keeps != 0 && !a->stage.sparse)
-        return "--search-keeps are for weights that the file holds sparse: --sparse";
-    if (o->calib.path == NULL && o->imatrix == NULL)
-        return "--target needs a text on which answers are compared: --calib FILE, or --imatrix "
-               "FILE to go by errors of weights alone";
-    if (o->calib.path == NULL && a->search.target.loss != 0)
-        return "a loss is measured on a text: --calib FILE";
-    return NULL;
-}
-
-static bool cuts_layers(const vd_stage_options *stage)
-{
-    bool all = stage->n_cuts > 0;
-    for (size_t i = 0; i < stage->n_cuts; i++)
-        all = all && stage->cut[i].kind == VD_STRUCTURED_LAYERS;
-    return all;
-}
-
-/* A device or a pipe. */
-static bool is_special(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
-}
-
-/* /dev/null swallows both. */
-static bool goes_to_stdout(const char *path)
-{
-    struct stat one, two;
-    return stat(path, &one) == 0 && fstat(STDOUT_FILENO, &two) == 0 &&
-           one.st_dev == two.st_dev && one.st_ino == two.st_ino && !S_ISCHR(one.st_mode);
-}
-
-/* Two names of one file, which need not be there yet. */
-static bool is_same(const char *a, const char *b)
-{
-    struct stat one, two;
-    if (a == NULL || b == NULL)
-        return false;
-    if (stat(a, &one) != 0)
-        return strcmp(a, b) == 0;
-    return S_ISREG(one.st_mode) && stat(b, &two) == 0 && one.st_dev == two.st_dev &&
-           one.st_ino == two.st_ino;
-}
-
-/* Whether what is written would replace what is read, or the other file that is written. */
-static bool overwrites(const vd_compress_args *a)
-{
-    const vd_compress_options *o = &a->options;
-    const char *read[] = {o->calib.path, o->imatrix, a->compare.text, a->compare.task};
-    bool any = is_same(a->target, o->save_imatrix);
-    for (size_t i = 0; i < VD_COUNT(read); i++)
-        any = any || is_same(a->target, read[i]) || is_same(o->save_imatrix, read[i]);
-    return any;
-}
-
-/* When all options are read. */
-static bool check(int argc, const vd_compress_args *a)
-{
-    const vd_compress_options *o = &a->options;
-    const vd_stage_options *stage = &a->stage;
-    bool cut = stage->n_cuts > 0;
-    bool calibrated = vd_prune_is_calibrated(o->edit.prune.method) || cut;
-    bool has_text = o->calib.path != NULL, quants = o->type != NULL || o->mix.types != NULL;
-    bool does = quants || vd_edit_wanted(&o->edit) || stage->sparse || cut ||
-                a->searches;
-    bool imatrix_alone = o->save_imatrix != NULL && !does && a->target == NULL;
-    const char *wrong = NULL;
-    if (optind + 1 != argc || (a->target == NULL && !imatrix_alone))
-        wrong = "one MODEL and -o are needed";
-    else if ((wrong = check_search(a)) != NULL)
-        ; /* said already */
-    else if (o->save_imatrix != NULL && !has_text)
-        wrong = "--save-imatrix needs a text: --calib FILE";
-    else if (o->imatrix != NULL && has_text)
-        wrong = "--imatrix is what a text would tell: not both it and --calib";
-    else if (!does && !imatrix_alone)
-        wrong = "nothing is to be done: say --quant, --prune, --clip or a threshold";
-    else if (a->recover != NULL && (a->searches || (!cut && !vd_edit_wanted(&o->edit))))
-        wrong = "--recover trains what was cut or pruned: say --prune, a threshold or --clip";
-    else if (a->recover != NULL && o->edit.clip.kind == VD_CUT_AUTO)
-        wrong = "--clip auto is for the type of --quant, which a model has only behind --recover";
-    else if (a->target != NULL && goes_to_stdout(a->target))
-        wrong = "-o is where standard output goes, and so does the table; write to a file";
-    else if (a->compare.text != NULL && a->target != NULL && is_special(a->target))
-        wrong = "--compare needs a file to read again, and -o is none";
-    else if (stage->sparse && a->target == NULL)
-        wrong = "--sparse says how to write a file: -o";
-    else if (stage->score == VD_UNIT_SCORE_OUTPUT && !cuts_layers(stage))
-        wrong = "--score output is for --prune layers";
-    else if (!cut && (stage->score_said || stage->multiple != 0 || stage->uniform))
-        wrong = "--score, --multiple and --uniform say how to cut: --prune neurons or heads";
-    else if (o->type == NULL && o->mix.pure)
-        wrong = "--pure says how to --quant";
-    else if (o->edit.clip.kind == VD_CUT_AUTO &&
-             (o->type == NULL || vd_dtype_get(o->type->dtype)->block == 1))
-        wrong = "--clip auto needs --quant with a type of blocks: it is their error that it "
-                "makes small";
-    else if (o->gptq && (!has_text || !quants))
-        wrong = "--gptq is a way to --quant and needs a text: --calib FILE";
-    else if (o->awq && ((!has_text && o->imatrix == NULL) || !quants))
-        wrong = "--awq is a way to --quant and needs --calib or --imatrix";
-    else if (calibrated && !has_text &&
-             (cut || o->imatrix == NULL || vd_prune_needs_gram(o->edit.prune.method)))
-        wrong = "this way of pruning needs a text: --calib FILE";
-    else if (!calibrated && !quants && !a->searches && !imatrix_alone &&
-             (has_text || o->imatrix != NULL))
-        wrong = "nothing here is calibrated: --calib and --imatrix are for --quant, and --prune "
-                "wanda, sparsegpt, obs, neurons, heads, layers or width";
-    else if (!isnan(o->drift) && !o->gptq && !cut && !vd_prune_needs_gram(o->edit.prune.method))
-        wrong = "--drift is for --gptq, --prune obs, sparsegpt, neurons and heads";
-    else if (!has_text && (o->calib.ctx != 0 || o->calib.n_chunks != 0))
-        wrong = "--calib-ctx and --calib-chunks say how to read a text: --calib FILE";
-    else if (a->compare.text == NULL &&
-             (a->compare.task != NULL || a->compare.ctx != 0 || a->compare.n_chunks != 0 ||
-              a->compare.n_tasks != 0))
-        wrong = "--compare-... say how to --compare";
-    else if (a->compare.text != NULL && a->target == NULL)
-        wrong = "there is nothing to --compare: no -o";
-    else if (a->compare.ctx % 2 != 0)
-        wrong = "--compare-ctx is odd; the second half of each chunk is scored";
-    else if (a->compare.n_tasks != 0 && a->compare.task == NULL)
-        wrong = "--compare-limit is for --compare-task";
-    else if (overwrites(a))
-        wrong = "-o or --save-imatrix would replace another file of this command";
-    if (wrong != NULL)
-        vd_cli_misuse("compress", "%s", wrong);
-    return wrong == NULL;
-}
-
 static const option_row *find_row(int c)
 {
     if (c >= FIRST_ROW)
@@ -542,7 +394,7 @@ bool vd_compress_args_parse(int argc, char **argv, vd_compress_args *ret_args)
         if (row != NULL && !row->beside)
             vd_buf_printf(&a.work, "--%s=%s\n", row->name, optarg != NULL ? optarg : "");
     }
-    good = good && check(argc, &a);
+    good = good && vd_compress_args_check(&a, argc - optind);
     if (isnan(a.options.drift))
         a.options.drift = 0;
     a.model = good ? argv[optind] : NULL;

@@ -59,7 +59,8 @@ static vd_status choose(job *j, vd_err *err)
     }
     if (st == VD_OK && j->n_sparse == 0)
         return VD_FAIL(err, VD_ERR_ARG, "no matrix in Q8_0 has zeros enough to be smaller in the "
-                       "sparse form: that takes more than an eighth of its weights");
+                       "sparse form: that takes more than an eighth of its weights. Prune at a "
+                       "keep-rate of 0.7 or less, with --quant Q8_0");
     return st;
 }
 

@@ -217,7 +217,26 @@ def test_the_table_lists_every_matrix(verdant, tiny, tmp_path):
     (["--prune", "2:4", "--prune", "magnitude:0.5"], "one way already"),
     (["--clip", "auto", "--quant", "Q4_0", "--recover", "true"], "--clip auto"),
     (["-o", "/dev/null", "--quant", "Q8_0", "--compare", "text"], "to read again"),
-    (["-o", "/dev/stdout", "--quant", "Q8_0"], "standard output")])
+    (["-o", "/dev/stdout", "--quant", "Q8_0"], "standard output"),
+    (["--quant", "Q8_0", "--calib", "text", "--compare", "text"], "text of --calib"),
+    (["--quant", "Q4_0", "--sparse"], "--quant Q8_0"),
+    (["--quant", "Q4_0", "--uniform"], "how to cut"),
+    (["--prune", "layers:0.5", "--calib", "text", "--score", "activation"], "neurons and heads"),
+    (["--prune", "width:0.5", "--calib", "text", "--score", "obs"], "neurons and heads"),
+    (["--prune", "layers:0.5", "--calib", "text", "--multiple", "2"], "--multiple is for"),
+    (["--prune", "layers:0.5", "--calib", "text", "--drift", "0.5"], "--drift is for"),
+    (["--prune", "width:0.5", "--calib", "text", "--drift", "0.5"], "--drift is for"),
+    (["--prune", "wanda:0.5", "--calib", "text", "--drift", "0.5"], "--drift is for"),
+    (["--quant", "Q4_0", "--gptq", "--drift", "0.5"], "--calib"),
+    (["--quant", "Q4_0", "--keep-every", "5"], "--keep-every is for"),
+    (["--prune", "neurons:0.5", "--calib", "text", "--keep-every", "5"], "--keep-every is for"),
+    (["--target", "bpw=4", "--calib", "text", "--keep-every", "5"], "--keep-every is not"),
+    (["--target", "bpw=4", "--calib", "text", "--gptq"], "--types"),
+    (["--target", "bpw=4", "--calib", "text", "--awq", "auto"], "--types"),
+    (["--target", "bpw=4", "--calib", "text", "--pure"], "--types"),
+    (["--target", "bpw=4", "--calib", "text", "--recover", "true"], "no --recover"),
+    (["--target", "bpw=4", "--imatrix", "file", "--search-chunks", "2"], "--search-chunks"),
+    (["--quant", "Q4_0", "--search-chunks", "2"], "--target")])
 def test_what_cannot_be_meant_is_misuse(verdant, tiny, tmp_path, options, words):
     done = verdant("compress", tiny, "-o", tmp_path / "q.gguf", *options)
     assert done.returncode == 2 and words in done.stderr

@@ -444,6 +444,15 @@ def test_a_share_that_makes_no_sense_is_misuse(verdant, models, text, tmp_path, 
     assert done.returncode == 2 and says in done.stderr and not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize("options", [("width:0.75",), ("neurons:0.75", "--multiple", 60),
+                                     ("neurons:0.75", "--multiple", 1000)])
+def test_a_cut_that_leaves_everything_is_said(verdant, models, text, tmp_path, options):
+    done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--calib", text,
+                   "--calib-ctx", CTX, "--calib-chunks", 4, "--prune", *options)
+    assert done.returncode == 1 and "leave everything" in done.stderr
+    assert "--multiple" in done.stderr and not os.listdir(tmp_path)
+
+
 def test_a_cut_needs_a_text(verdant, models, tmp_path):
     done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--prune", "heads:0.5")
     assert done.returncode == 2 and "--calib" in done.stderr

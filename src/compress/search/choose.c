@@ -151,7 +151,8 @@ static vd_status budget_of(const vd_search *s, uint64_t *ret, vd_err *err)
     }
     if (budget < least)
         return VD_FAIL(err, VD_ERR_LIMIT, "so few bytes cannot be had: the smallest file is %llu "
-                       "bytes, %.3f bits per weight; nothing was written",
+                       "bytes, %.3f bits per weight; nothing was written. Ask for more, or allow "
+                       "smaller types that suit the rows with --search-types",
                        (unsigned long long)(s->fixed_bytes + least),
                        8 * (double)(s->fixed_tensor_bytes + least) / (double)s->n_values);
     *ret = budget;

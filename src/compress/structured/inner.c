@@ -60,6 +60,17 @@ static vd_status check(vd_cut_session *s, vd_err *err)
     return VD_OK;
 }
 
+/* Nothing would go. */
+static vd_status fail_whole(vd_cut_session *s, vd_err *err)
+{
+    const char *what = vd_structured_name(s->cut->kind);
+    size_t n_all = list_of(s, 0)->n_all;
+    return VD_FAIL(err, VD_ERR_ARG, "--prune %s:%g would leave everything: of %zu %s in a layer a "
+                   "multiple of %zu stays. Keep less, or say a smaller --multiple", what,
+                   s->cut->keep, n_all, what,
+                   vd_cut_plan_multiple(n_all, s->cut->keep, s->options->multiple));
+}
+
 /* Counts alone: as many of every layer. */
 static vd_status plan_uniform(vd_cut_session *s, vd_err *err)
 {
@@ -69,13 +80,7 @@ static vd_status plan_uniform(vd_cut_session *s, vd_err *err)
         kept->n = vd_cut_plan_n_kept(kept->n_all, s->cut->keep, s->options->multiple);
         smaller = smaller || kept->n < kept->n_all;
     }
-    if (!smaller)
-        return VD_FAIL(err, VD_ERR_ARG, "--prune %s:%g would leave everything: of %zu %s in a "
-                       "layer a multiple of %zu stays", vd_structured_name(s->cut->kind),
-                       s->cut->keep, list_of(s, 0)->n_all, vd_structured_name(s->cut->kind),
-                       vd_cut_plan_multiple(list_of(s, 0)->n_all, s->cut->keep,
-                                        s->options->multiple));
-    return VD_OK;
+    return smaller ? VD_OK : fail_whole(s, err);
 }
 
 static const double drift_damping = 0.01;
@@ -187,8 +192,13 @@ static vd_status plan_uneven(vd_cut_session *s, vd_err *err)
     vd_walk_free(walk);
     if (st == VD_OK)
         st = vd_share_out(layers, n, n_gone, step, err);
-    for (size_t i = 0; st == VD_OK && i < n; i++)
+    n_gone = 0;
+    for (size_t i = 0; st == VD_OK && i < n; i++) {
         list_of(s, i)->n = list_of(s, i)->n_all - layers[i].n_gone;
+        n_gone += layers[i].n_gone;
+    }
+    if (st == VD_OK && n_gone == 0) /* one step is more than a layer may lose */
+        st = fail_whole(s, err);
     for (size_t i = 0; layers != NULL && i < n; i++)
         vd_free(layers[i].cost);
     vd_free(layers);

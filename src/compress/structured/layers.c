@@ -124,7 +124,7 @@ vd_status vd_layers_run(vd_cut_session *s, vd_err *err)
     size_t n = s->plan.n_layer, n_kept = vd_cut_plan_n_kept(n, s->cut->keep, 1);
     if (n_kept == n)
         return VD_FAIL(err, VD_ERR_ARG, "--prune layers:%g would leave everything: of %zu layers "
-                       "%zu stay", s->cut->keep, n, n_kept);
+                       "%zu stay. Keep less", s->cut->keep, n, n_kept);
     vd_status st = plan_layers(s, n_kept, err);
     if (st == VD_OK)
         st = vd_shrink_begin(s->shrink, NULL, 0, err);

@@ -302,7 +302,8 @@ vd_status vd_width_run(vd_cut_session *s, vd_err *err)
     vd_status st = check(&s->plan, err);
     if (st == VD_OK && n_kept == c.n)
         st = VD_FAIL(err, VD_ERR_ARG, "--prune width:%g would leave everything: of %zu channels a "
-                     "multiple of %zu stays", s->cut->keep, c.n,
+                     "multiple of %zu stays. Keep less, or say a smaller --multiple",
+                     s->cut->keep, c.n,
                      vd_cut_plan_multiple(c.n, s->cut->keep, s->options->multiple));
     s->n_passes = 2;
     if (st == VD_OK)
