@@ -1,5 +1,6 @@
 /* compress_calib.c - see compress_internal.h: what a run knows of what matrices read. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -13,11 +14,16 @@ static bool on_walk(void *ctx, size_t layer, size_t done, size_t total)
 {
     job *j = ctx;
     const vd_compress_options *o = j->options;
-    char note[32];
-    int n = snprintf(note, sizeof(note), "layer %zu", layer);
-    j->total = (uint64_t)j->n_layer * total;
-    j->done = (uint64_t)layer * total + done;
-    return o->progress == NULL || o->progress(o->ctx, j->done, j->total, (vd_str){note, (size_t)n});
+    char note[32] = "output";
+    size_t n = strlen(note);
+    j->total = total;
+    j->done = done;
+    if (layer != VD_WALK_HEAD) {
+        n = (size_t)snprintf(note, sizeof(note), "layer %zu", layer);
+        j->total *= j->n_layer;
+        j->done += (uint64_t)layer * total;
+    }
+    return o->progress == NULL || o->progress(o->ctx, j->done, j->total, (vd_str){note, n});
 }
 
 /* Each size now and not after half of the work, and whether it is of this model at all. */
@@ -38,6 +44,19 @@ static vd_status check_imatrix(job *j, vd_err *err)
     return st;
 }
 
+/* The matrix that logits come from: a file without it has the embeddings serve for both. */
+static const vd_mix_entry *find_head(const job *j)
+{
+    const vd_mix_entry *embed = NULL;
+    for (size_t i = 0; i < j->n_entries; i++) {
+        if (vd_str_is(j->entries[i].tensor->name, "output.weight"))
+            return &j->entries[i];
+        if (vd_str_is(j->entries[i].tensor->name, "token_embd.weight"))
+            embed = &j->entries[i];
+    }
+    return embed;
+}
+
 vd_status vd_job_open_layers(job *j, const char *source, const char *target, vd_err *err)
 {
     const vd_compress_options *o = j->options;
@@ -53,6 +72,8 @@ vd_status vd_job_open_layers(job *j, const char *source, const char *target, vd_
         .gram = vd_prune_needs_gram(o->edit.prune.method),
         .gptq = o->gptq,
         .drift = o->drift};
+    const vd_mix_entry *head = find_head(j);
+    layers.walk.head = head != NULL && (o->save_imatrix != NULL || !vd_job_copies(j, head));
     for (size_t i = 0; i < j->n_entries; i++) {
         j->n_layer = VD_MAX(j->n_layer, (size_t)(j->entries[i].layer + 1));
         if (vd_str_is(j->entries[i].tensor->name, "token_embd.weight"))
@@ -72,10 +93,12 @@ vd_status vd_job_open_layers(job *j, const char *source, const char *target, vd_
 static vd_status save_importance(job *j, const vd_mix_entry *entry, vd_err *err)
 {
     const vd_gguf_tensor *t = entry->tensor;
-    if (j->saved == NULL || !entry->in_layer)
+    vd_status st = VD_OK;
+    if (j->saved == NULL || (entry->layer >= 0 && !entry->in_layer))
         return VD_OK;
-    vd_status st = j->out != NULL ? vd_layered_enter(j->layered, (size_t)entry->layer, err)
-                                  : vd_layered_visit(j->layered, (size_t)entry->layer, err);
+    if (entry->layer >= 0)
+        st = j->out != NULL ? vd_layered_enter(j->layered, (size_t)entry->layer, err)
+                            : vd_layered_visit(j->layered, (size_t)entry->layer, err);
     if (st == VD_OK)
         st = vd_layered_tell(j->layered, t->name, vd_gguf_tensor_experts(t), (size_t)t->dim[0],
                              j->saved, err);

@@ -123,15 +123,16 @@ vd_status vd_layered_restore(vd_layered *l, vd_resume *resume, size_t layer, vd_
 /* What one matrix reads, as the walk has it; NULL where no product reads it. */
 static vd_moments *moments_of(vd_layered *l, vd_str name, size_t e, size_t n_cols)
 {
-    vd_moments *m = l->walk != NULL && l->entered ? vd_walk_moments(l->walk, name, e) : NULL;
+    vd_moments *m = l->walk != NULL ? vd_walk_head(l->walk, name) : NULL;
+    if (m == NULL && l->walk != NULL && l->entered)
+        m = vd_walk_moments(l->walk, name, e);
     return m != NULL && m->n == n_cols ? m : NULL;
 }
 
-/* means[n_cols]; 1 where no input was seen. In f32, so that a file of them says the same. */
 static void mean_squares(const vd_moments *m, float *means)
 {
     for (size_t i = 0; i < m->n; i++)
-        means[i] = m->n_tokens > 0 ? (float)m->square[i] / (float)m->n_tokens : 1.0f;
+        means[i] = vd_moments_mean(m, i);
 }
 
 vd_status vd_layered_importance(vd_layered *l, vd_str name, size_t n_experts, size_t n_cols,

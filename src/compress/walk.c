@@ -13,7 +13,6 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
-#include "compress/encode.h"
 
 /* ---- the file of the residual stream ----------------------------------------------------------*/
 
@@ -115,74 +114,6 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
     return st;
 }
 
-/* Rows of the tokens of the text, as the new file will have them. Encoding is row by row. */
-static vd_status encode_embeddings(vd_walk *w, vd_err *err)
-{
-    const vd_gguf_tensor *from = w->model->embed;
-    vd_dtype to = (vd_dtype)w->options.embed_dtype;
-    size_t c = w->model->hp.n_embd, n_vocab = w->model->hp.n_vocab, row_bytes;
-    bool *done = NULL;
-    float *x = NULL;
-    fenv_t before;
-    if (from->dtype == to || !vd_dtype_row_bytes(to, c, &row_bytes))
-        return VD_OK;
-    vd_status st = vd_alloc_array(n_vocab, row_bytes, "embeddings", &w->embed_rows, err);
-    if (st == VD_OK)
-        st = vd_alloc_array(n_vocab, sizeof(*done), "tokens", &done, err);
-    if (st == VD_OK)
-        st = vd_alloc_array(c, sizeof(*x), "a row", &x, err);
-    vd_encode_floats_begin(&before);
-    for (size_t i = 0; st == VD_OK && i < w->calib.n_chunks * w->calib.ctx; i++) {
-        size_t token = (size_t)w->calib.token[i];
-        if (done[token])
-            continue;
-        done[token] = true;
-        vd_dtype_decode((vd_dtype)from->dtype, from->data + token * w->model->embed_row_bytes, x,
-                        c);
-        for (size_t k = 0; st == VD_OK && k < c; k++)
-            if (!(fabsf(x[k]) <= vd_encode_max(to)))
-                st = VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s, row %zu: the value %g cannot be "
-                             "had in %s", (int)from->name.n, from->name.data, token, (double)x[k],
-                             vd_dtype_name(to));
-        if (st == VD_OK)
-            vd_encode_row(to, x, NULL, w->embed_rows + token * row_bytes, c);
-    }
-    vd_encode_floats_end(&before);
-    vd_free(done);
-    vd_free(x);
-    w->embed = *from;
-    w->embed.dtype = (uint32_t)to;
-    w->embed.data = w->embed_rows;
-    w->model->embed = &w->embed;
-    w->model->embed_row_bytes = row_bytes;
-    return st;
-}
-
-static void embed_stream(vd_walk *w, float *x)
-{
-    size_t ctx = w->calib.ctx, c = w->model->hp.n_embd;
-    for (size_t i = 0; i < w->calib.n_chunks; i++) {
-        vd_model_part part = {.embed = true, .x = x + i * ctx * c};
-        vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
-                          .seq = w->seqs, .part = &part};
-        vd_forward_run(w->forward, &batch);
-    }
-}
-
-static vd_status embed(vd_walk *w, vd_err *err)
-{
-    size_t ctx = w->calib.ctx, n_vocab = w->model->hp.n_vocab;
-    for (size_t i = 0; i < w->calib.n_chunks * ctx; i++)
-        if (w->calib.token[i] < 0 || (size_t)w->calib.token[i] >= n_vocab)
-            return VD_FAIL(err, VD_ERR_FORMAT, "the vocabulary has a token %d, the embedding has "
-                           "%zu rows", w->calib.token[i], n_vocab);
-    if (w->whole != NULL)
-        embed_stream(w, w->whole);
-    vd_status st = encode_embeddings(w, err);
-    if (st == VD_OK)
-        embed_stream(w, w->x);
-    return st;
-}
 static vd_status make_buffers(vd_walk *w, vd_err *err)
 {
     const vd_hparams *hp = &w->model->hp;
@@ -234,7 +165,7 @@ vd_status vd_walk_open(const char *path, const vd_walk_options *options, vd_pool
     if (st == VD_OK)
         st = map_stream(w, err);
     if (st == VD_OK)
-        st = embed(w, err);
+        st = vd_walk_embed(w, err);
     if (st == VD_OK) {
         begin_layer(w);
         *ret_walk = w;
@@ -270,6 +201,8 @@ void vd_walk_free(vd_walk *w)
     vd_free(w->seqs);
     vd_free(w->experts);
     vd_free(w->embed_rows);
+    vd_free(w->head.square);
+    vd_free(w->head_means);
     vd_calib_done(&w->calib);
     vd_model_free(w->model);
     vd_free(w);

@@ -32,13 +32,22 @@ typedef struct vd_moments {
                        NULL where it was not asked for, or there is no gram */
 } vd_moments;
 
+/* 1 where no token was seen. In f32, so that a file of them says the same. */
+float vd_moments_mean(const vd_moments *moments, size_t i);
+
+#define VD_WALK_HEAD SIZE_MAX
+
 typedef struct vd_walk_options {
     vd_calib_options calib;
     bool gram;           /* also X^T X, by `linalg` */
     bool cross;          /* with gram: the model as it was is computed too, beside */
     const char *folder;  /* where the unlinked file goes; read by vd_walk_open */
     uint32_t embed_dtype; /* the type that the embeddings will have */
-    /* As vd_compress_options.progress: called between chunks; false ends it. */
+    bool head;            /* vd_walk_open also finds what the output matrix reads, in the model as
+                             it was, on the first tokens of the text; where that matrix is the
+                             embeddings they are encoded by it */
+    /* As vd_compress_options.progress: called between chunks; false ends it. layer is VD_WALK_HEAD
+     * while what the output matrix reads is found. */
     bool (*progress)(void *ctx, size_t layer, size_t done, size_t total);
     void *ctx;
     /* What n tokens [n, C] were before a layer and behind it, when vd_walk_next has them pass: a
@@ -70,6 +79,9 @@ VD_NODISCARD vd_status vd_walk_through(vd_walk *walk, vd_err *err);
 /* What the matrix `name` of this layer reads; with experts, expert `e` of it. NULL where no product
  * reads it. Valid until the next gathering. */
 vd_moments *vd_walk_moments(vd_walk *walk, vd_str name, size_t e);
+/* The same of the output matrix, if `name` is that and it was asked for, at any time; without
+ * gram. */
+vd_moments *vd_walk_head(vd_walk *walk, vd_str name);
 /* From now on the matrix has these values [n_rows, n_cols]; taken over (vd_free), also on
  * failure. */
 VD_NODISCARD vd_status vd_walk_replace(vd_walk *walk, vd_str name, float *values, vd_err *err);

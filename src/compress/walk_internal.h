@@ -46,8 +46,14 @@ struct vd_walk {
     vd_ffn *experts;         /* [E] of it, or NULL */
     vd_gguf_tensor embed;    /* the embeddings as they will be; rows of the text's tokens */
     unsigned char *embed_rows;
+    vd_moments head;         /* of what the output matrix reads; square NULL: nobody asks */
+    float *head_means;       /* [C] */
 };
 
+/* The stream begins, behind what the output matrix reads. */
+VD_NODISCARD vd_status vd_walk_embed(vd_walk *walk, vd_err *err);
+/* Whether the product reads rows of the tensor `name`. */
+bool vd_walk_reads(const vd_walk *walk, vd_str name, const vd_dense *dense);
 /* All moments of the layer that is computed now, empty. */
 VD_NODISCARD vd_status vd_walk_prepare_moments(vd_walk *walk, vd_err *err);
 /* Adds what a product reads to the moments: a vd_input_fn, ctx the walk. */

@@ -175,6 +175,11 @@ vd_status vd_walk_prepare_moments(vd_walk *w, vd_err *err)
     return s.st;
 }
 
+float vd_moments_mean(const vd_moments *m, size_t i)
+{
+    return m->n_tokens > 0 ? (float)m->square[i] / (float)m->n_tokens : 1.0f;
+}
+
 /* ---- the matrices of a layer ------------------------------------------------------------------*/
 
 /* The weight whose rows lie in a tensor of the file, the index-th of them. */
@@ -211,6 +216,12 @@ static const vd_gguf_tensor *find_tensor(const vd_walk *w, vd_str name)
             return t;
     }
     return NULL;
+}
+
+bool vd_walk_reads(const vd_walk *w, vd_str name, const vd_dense *dense)
+{
+    const vd_gguf_tensor *tensor = find_tensor(w, name);
+    return tensor != NULL && dense->weight.n_rows > 0 && lies_in(tensor, dense);
 }
 
 vd_moments *vd_walk_moments(vd_walk *w, vd_str name, size_t e)

@@ -24,6 +24,8 @@ def folder(tmp_path_factory):
                            n_layer=N_LAYER, n_ctx=256)
     tiny_model.write_model(path / "moe.gguf", arch="qwen3moe", seed=4, vocab="bpe", n_ctx=256)
     words = np.random.default_rng(2).choice(WORDS, 4000)
+    tiny_model.write_model(path / "tied.gguf", seed=6, vocab="bpe", n_embd=N_EMBD, n_ff=256,
+                           n_layer=1, n_ctx=256, tied=True)
     (path / "calib.txt").write_text(" ".join(words))
     return path
 
@@ -93,8 +95,13 @@ def test_a_file_holds_the_squares_of_what_the_model_reads(verdant, build, folder
                 sums, counts = found[f"blk.{layer}.{name}.weight"]
                 assert counts == [CTX * CHUNKS]
                 np.testing.assert_allclose(sums[0], np.sum(x * x, axis=0), rtol=1e-4)
+    x = stream[2 * N_LAYER]
+    x = x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + EPS) * weights["output_norm.weight"]
+    sums, counts = found["output.weight"]
+    assert counts == [CTX * CHUNKS]
+    np.testing.assert_allclose(sums[0], np.sum(x * x, axis=0), rtol=1e-4)
     matrices = {k for k, v in weights.items() if k.startswith("blk.") and v.ndim == 2}
-    assert set(found) == matrices
+    assert set(found) == matrices | {"output.weight"}
     reader = GGUFReader(saved())
     assert reader.get_field("general.type").contents() == "imatrix"
     assert reader.get_field("imatrix.chunk_count").contents() == CHUNKS
@@ -138,7 +145,7 @@ def test_each_row_is_encoded_by_what_it_reads(verdant, build, folder, saved, tmp
     for target, form in zip(targets, ("gguf", "dat"), strict=True):
         told = quantized(verdant, folder, target, "--imatrix", saved(form=form), "--quant",
                          {"Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}.get(kind, kind), "--pure")
-        assert told["tensors_weighted"] == 7 * N_LAYER and "calib_tokens" not in told
+        assert told["tensors_weighted"] == 7 * N_LAYER + 1 and "calib_tokens" not in told
     old, found = values(folder / "tiny.gguf"), read_gguf(saved())
     for t in GGUFReader(targets[0]).tensors:
         if t.name in found:
@@ -171,10 +178,23 @@ def test_a_text_and_its_file_give_the_same(verdant, folder, tmp_path):
     assert first.read_bytes() == again.read_bytes()
 
 
+def test_embeddings_that_serve_as_output_are_encoded_by_what_that_reads(
+        verdant, build, folder, saved, tmp_path):
+    need_peer()
+    from test_encode import encode
+    quantized(verdant, folder, tmp_path / "a.gguf", "--quant", "IQ4_NL", "--pure", "--calib",
+              folder / "calib.txt", *TEXT, model="tied")
+    got = {t.name: t.data for t in GGUFReader(tmp_path / "a.gguf").tensors}
+    w = means(*read_gguf(saved("tied"))["token_embd.weight"])[0].astype(np.float32)
+    old = values(folder / "tied.gguf")["token_embd.weight"]
+    assert np.array_equal(got["token_embd.weight"], encode.__wrapped__(build)(20, old, w))
+
+
 def test_wanda_needs_no_more_than_a_file(verdant, folder, saved, tmp_path):
     old, found = values(folder / "tiny.gguf"), read_gguf(saved())
     quantized(verdant, folder, tmp_path / "w.gguf", "--prune", "wanda:0.5", "--imatrix", saved())
     new = values(tmp_path / "w.gguf")
+    del found["output.weight"]  # never pruned
     for name, (sums, _) in found.items():
         score = np.abs(old[name]) * np.sqrt(sums[0])
         gone = score < np.median(score, axis=1, keepdims=True)
