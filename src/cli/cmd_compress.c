@@ -206,6 +206,8 @@ static int compress_main(int argc, char **argv)
     if (st == VD_OK)
         st = vd_compare_read(&a.compare, &input, &err);
     if (st == VD_OK)
+        st = vd_compare_check(&a.compare, &input, path, &err);
+    if (st == VD_OK)
         st = vd_meter_open(NULL, &w.meter, &err);
     if (st == VD_OK)
         vd_meter_read(w.meter, &w.first);

@@ -17,6 +17,8 @@
 #include "base/file.h"
 #include "cli/bench.h"
 #include "cli/eval.h"
+#include "model/gguf.h"
+#include "text/tokenizer.h"
 
 enum {
     TEXT_MAX = 1 << 30,
@@ -51,6 +53,31 @@ void vd_compare_input_done(vd_compare_input *input)
     vd_free(input->text);
     vd_task_set_done(&input->tasks);
     *input = (vd_compare_input){0};
+}
+
+vd_status vd_compare_check(const vd_compare_options *o, const vd_compare_input *input,
+                           const char *model, vd_err *err)
+{
+    size_t ctx = o->ctx != 0 ? o->ctx : (size_t)CTX, n_ids = 0;
+    vd_tokenizer *tokenizer = NULL;
+    vd_gguf *gguf = NULL;
+    int32_t *ids = NULL;
+    if (o->text == NULL)
+        return VD_OK;
+    vd_status st = vd_gguf_open(model, NULL, &gguf, err);
+    if (st == VD_OK)
+        st = vd_tokenizer_create(gguf, &tokenizer, err);
+    if (st == VD_OK)
+        st = vd_tokenizer_encode(tokenizer, input->text, input->n_text,
+                                 &(vd_encode_options){.parse_special = true}, &ids, &n_ids, err);
+    if (st == VD_OK && n_ids < 2 * ctx)
+        st = VD_FAIL(err, VD_ERR_ARG, "%s has %zu tokens, and --compare needs %zu, two chunks of "
+                     "--compare-ctx: give a longer text, or shorter chunks", o->text, n_ids,
+                     2 * ctx);
+    vd_ids_free(ids);
+    vd_tokenizer_free(tokenizer);
+    vd_gguf_free(gguf);
+    return st;
 }
 
 /* ---- quality ----------------------------------------------------------------------------------*/

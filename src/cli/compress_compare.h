@@ -45,6 +45,12 @@ VD_NODISCARD vd_status vd_compare_read(const vd_compare_options *options, vd_com
                                        vd_err *err);
 void vd_compare_input_done(vd_compare_input *input);
 
+/* Whether the text is long enough for this model, before hours go into the other one. VD_ERR_ARG
+ * where it is not, and as vd_gguf_open. */
+VD_NODISCARD vd_status vd_compare_check(const vd_compare_options *options,
+                                        const vd_compare_input *input, const char *model,
+                                        vd_err *err);
+
 /* before, after: paths of model files. Steps engines in the calling thread and starts processes of
  * this program, one after the other, for the memory of each model alone. VD_ERR_ARG where the text
  * is too short. */

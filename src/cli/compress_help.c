@@ -46,7 +46,7 @@ const char vd_compress_help[] =
     "  --uniform           as many neurons in every layer; without it a Llama loses them where\n"
     "                      they cost least (such a model is of the architecture deci)\n"
     "  --calib FILE        a text like those that the model will be used on, not the one it is\n"
-    "                      judged by\n"
+    "                      judged by (- reads standard input)\n"
     "  --calib-ctx N       tokens of a chunk, 16 to 8192, default 512\n"
     "  --calib-chunks N    so many chunks; by default all that the text has, at most 128\n"
     "  --imatrix FILE      an importance file instead of a text (GGUF or .dat, as llama-imatrix\n"

@@ -88,9 +88,18 @@ def test_what_is_not_there_is_said_before_anything_is_written(verdant, files, tm
     assert not (tmp_path / "out.gguf").exists()
 
 
-def test_a_text_too_short_leaves_the_file_that_was_made(verdant, files, tmp_path):
-    (tmp_path / "short").write_text("the cat")
-    done = compress(verdant, files, tmp_path, "--compare", tmp_path / "short")
+def test_a_text_too_short_is_said_before_anything_is_written(verdant, files, tmp_path):
+    (tmp_path / "short").write_text(WORDS)
+    done = compress(verdant, files, tmp_path, "--compare", tmp_path / "short", "--compare-ctx", 64)
+    assert done.returncode == 1 and "needs 128" in done.stderr
+    assert not (tmp_path / "out.gguf").exists()
+
+
+def test_a_question_too_long_leaves_the_file_that_was_made(verdant, files, tmp_path):
+    task = {"question": WORDS * 60, "choices": ["a mat", "red"], "answer": 0}
+    (tmp_path / "long.jsonl").write_text(json.dumps(task) + "\n")
+    done = compress(verdant, files, tmp_path, "--compare", files / "text", "--compare-ctx", 64,
+                    "--compare-task", tmp_path / "long.jsonl")
     assert done.returncode == 1
     assert "is written, but cannot be compared" in done.stderr
     assert (tmp_path / "out.gguf").exists() and "bits per weight" in done.stdout
