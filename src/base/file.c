@@ -225,6 +225,18 @@ out:
     return st;
 }
 
+vd_status vd_atomic_file_check(const char *path, vd_err *err)
+{
+    struct stat info;
+    vd_atomic_file file;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        return VD_OK;
+    vd_status st = vd_atomic_file_open(path, &file, err);
+    if (st == VD_OK)
+        vd_atomic_file_done(&file);
+    return st;
+}
+
 /* Gives the file its temporary name. A link that somebody laid there is not followed. */
 static vd_status name_file(vd_atomic_file *file, vd_err *err)
 {

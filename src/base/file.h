@@ -48,6 +48,9 @@ typedef struct vd_atomic_file {
     bool named;      /* it stands under temp_path */
 } vd_atomic_file;
 
+/* Whether it could be opened, to be said before long work and not behind it. Leaves nothing, and
+ * does not touch a device or a pipe. */
+VD_NODISCARD vd_status vd_atomic_file_check(const char *path, vd_err *err);
 VD_NODISCARD vd_status vd_atomic_file_open(const char *path, vd_atomic_file *ret_file, vd_err *err);
 /* Flushes, syncs, renames and closes. On failure the temporary file is removed. */
 VD_NODISCARD vd_status vd_atomic_file_commit(vd_atomic_file *file, vd_err *err);

@@ -150,6 +150,10 @@ vd_status vd_compress_run(const char *source, const char *target,
                          files[i]);
             goto out;
         }
+    if (options->save_imatrix != NULL) /* now, not behind the last layer */
+        st = vd_atomic_file_check(options->save_imatrix, err);
+    if (st != VD_OK)
+        goto out;
     if (j.n_entries == 0) {
         st = VD_FAIL(err, VD_ERR_ARG, "%s holds no tensors, only a vocabulary", source);
         goto out;

@@ -482,6 +482,27 @@ def test_a_text_that_can_be_read_once_is_not_enough(verdant, models, tmp_path, m
     assert os.listdir(tmp_path) == ["pipe"]
 
 
+@pytest.mark.parametrize("how", [["--prune", "layers:0.5"],
+                                 ["--prune", "wanda:0.5", "--recover", "true"],
+                                 ["--target", "bpw=5"], ["--quant", "Q8_0", "--save-imatrix"]])
+def test_what_cannot_be_written_is_said_before_the_work(verdant, models, tmp_path, how):
+    """Also before the text is read, which is not there."""
+    folder, target = tmp_path / "folder", tmp_path / "folder"
+    folder.mkdir()
+    if how[-1] == "--save-imatrix":
+        how, target = [*how, folder], tmp_path / "x.gguf"
+    done = verdant("compress", models("llama"), "-o", target, *how, "--calib", tmp_path / "none")
+    assert done.returncode == 1 and "folder: it is a directory" in done.stderr
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_a_search_keeps_nothing_beside_a_device(verdant, models, text):
+    done = verdant("compress", models("llama"), "-o", "/dev/full", "--target", "bpw=5", "--calib",
+                   text, "--calib-ctx", CTX)
+    assert done.returncode == 1 and "no ordinary file" in done.stderr
+    assert not os.path.exists("/dev/full.search")
+
+
 def test_never_over_the_model_itself(verdant, models, text):
     before = models("llama").read_bytes()
     done = verdant("compress", models("llama"), "-o", models("llama"), "--prune", "heads:0.5",

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/sha256.h"
 #include "compress/fingerprint.h"
 #include "compress/imatrix.h"
@@ -122,10 +124,22 @@ static vd_status open_text(vd_search *s, vd_err *err)
     return s->imatrix != NULL ? VD_OK : VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");
 }
 
+/* Now and not behind the search. Journal, picture and importances lie beside it. */
+static vd_status check_target(const char *target, vd_err *err)
+{
+    struct stat info;
+    if (stat(target, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        return VD_FAIL(err, VD_ERR_ARG, "%s is no ordinary file, beside which a search keeps what "
+                       "it has measured", target);
+    return vd_atomic_file_check(target, err);
+}
+
 static vd_status open_search(vd_search *s, vd_search_result *result, vd_err *err)
 {
     char about[256], *path = NULL;
-    vd_status st = vd_pool_create(s->options->n_threads, &s->pool, err);
+    vd_status st = check_target(s->target, err);
+    if (st == VD_OK)
+        st = vd_pool_create(s->options->n_threads, &s->pool, err);
     if (st == VD_OK)
         st = s->options->imatrix != NULL ? open_importance(s, err) : open_text(s, err);
     if (st == VD_OK && vd_gguf_is_file(s->gguf, s->target))

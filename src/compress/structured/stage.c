@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "compress/calibrated.h"
 #include "compress/folder.h"
 
@@ -128,6 +129,8 @@ static vd_status count_before(const char *source, const char *target, vd_compres
         return st;
     if (vd_gguf_is_file(gguf, target))
         st = VD_FAIL(err, VD_ERR_ARG, "%s is the model itself; write to another file", target);
+    if (st == VD_OK)
+        st = vd_atomic_file_check(target, err);
     result->file_bytes_before = vd_gguf_file_bytes(gguf);
     for (size_t i = 0; i < vd_gguf_n_tensors(gguf); i++) {
         const vd_gguf_tensor *t = vd_gguf_tensor_at(gguf, i);
