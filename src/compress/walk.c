@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/finite.h"
 
 /* ---- the file of the residual stream ----------------------------------------------------------*/
 
@@ -80,6 +81,13 @@ static void pass_whole(vd_walk *w, size_t i, vd_input_fn input)
     vd_forward_run(w->forward, &batch);
 }
 
+static vd_status fail_not_finite(const vd_walk *w, vd_err *err)
+{
+    char what[32];
+    snprintf(what, sizeof(what), "layer %zu", w->layer);
+    return vd_finite_fail(w->model->gguf, what, err);
+}
+
 /* All chunks through the layer as it is now; what comes out is kept or not. */
 static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
 {
@@ -102,7 +110,7 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
         if (keep && w->options.passed != NULL)
             w->options.passed(w->options.passed_ctx, w->layer, scratch, x, ctx);
         if (!all_finite(part.x, ctx * c))
-            st = VD_FAIL(err, VD_ERR_FORMAT, "layer %zu computes what is no number", w->layer);
+            st = fail_not_finite(w, err);
         else if (w->options.progress != NULL &&
                  !w->options.progress(w->options.ctx, w->layer, i + 1 + (keep ? n_all : 0),
                                       2 * n_all))

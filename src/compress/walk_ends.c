@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "compress/encode.h"
+#include "compress/finite.h"
 #include "compress/walk_internal.h"
 
 vd_moments *vd_walk_head(vd_walk *w, vd_str name)
@@ -104,7 +105,7 @@ static vd_status gather_head(vd_walk *w, vd_err *err)
     for (size_t i = 0; st == VD_OK && i < c; i++) {
         w->head_means[i] = vd_moments_mean(&w->head, i);
         if (!isfinite(w->head_means[i]))
-            st = VD_FAIL(err, VD_ERR_FORMAT, "the model computes what is no number");
+            st = vd_finite_fail(w->model->gguf, "the model", err);
     }
     vd_free(x);
     return st;

@@ -244,7 +244,8 @@ def test_nan_of_one_token_is_found_though_later_ones_do_not_see_it(verdant, text
     reader.data.flush()
     done = verdant("compress", model, "-o", tmp_path / "x.gguf", "--prune", "wanda:0.5", "--calib",
                    text, "--calib-ctx", 128, "--calib-chunks", 1)
-    assert done.returncode == 1 and "layer 0 computes what is no number" in done.stderr
+    assert done.returncode == 1
+    assert f"tensor token_embd.weight, row {once}: the value nan" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
 
 

@@ -453,6 +453,20 @@ def test_a_cut_that_leaves_everything_is_said(verdant, models, text, tmp_path, o
     assert "--multiple" in done.stderr and not os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize("options", [("--prune", "neurons:0.5"), ("--prune", "layers:0.5"),
+                                     ("--prune", "width:0.5"), ("--target", "bpw=20")])
+def test_a_weight_that_is_no_number_is_named(verdant, models, text, tmp_path, options):
+    source = tmp_path / "nan.gguf"
+    source.write_bytes(models("llama").read_bytes())
+    reader = GGUFReader(source, "r+")
+    next(t for t in reader.tensors if t.name == "blk.1.ffn_up.weight").data[5, 3] = np.nan
+    reader.data.flush()
+    done = verdant("compress", source, "-o", tmp_path / "x.gguf", "--calib", text, "--calib-ctx",
+                   CTX, "--calib-chunks", 4, *options)
+    assert done.returncode == 1 and "tensor blk.1.ffn_up.weight, row 5: the value nan" in done.stderr
+    assert not (tmp_path / "x.gguf").exists()
+
+
 def test_a_cut_needs_a_text(verdant, models, tmp_path):
     done = verdant("compress", models("llama"), "-o", tmp_path / "x.gguf", "--prune", "heads:0.5")
     assert done.returncode == 2 and "--calib" in done.stderr

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/finite.h"
 #include "compress/search/probe_internal.h"
 
 enum { LOGITS_BYTES = 64 << 20 };
@@ -169,7 +170,7 @@ static vd_status finish_scoring(const vd_probe *p, scoring *s, double *ret_kl, d
         nll += s->nll[i];
     }
     if (!isfinite(kl) || !isfinite(nll))
-        return VD_FAIL(err, VD_ERR_FORMAT, "the model computes what is no number");
+        return vd_finite_fail(p->model->gguf, "the model", err);
     *ret_kl = VD_MAX(kl / (double)p->n_scored, 0);
     *ret_nll = nll / (double)p->n_scored;
     return VD_OK;
