@@ -165,6 +165,14 @@ static void print_edited(const vd_compress_report *report)
            100 * sparsity(r->n_zeros_after, r->n_values));
 }
 
+static bool was_quantized(const vd_compress_result *r)
+{
+    for (uint32_t i = 0; i < VD_DTYPE_LIMIT; i++)
+        if (r->before[i].n_tensors > 0 && vd_dtype_get(i)->block > 1)
+            return true;
+    return false;
+}
+
 int vd_compress_print_table(const vd_compress_report *report)
 {
     const vd_compress_result *r = report->result;
@@ -205,5 +213,7 @@ int vd_compress_print_table(const vd_compress_report *report)
     if (r->n_requantized > 0)
         fprintf(stderr, "note: %zu tensors were quantized before; better start from F16 or BF16\n",
                 r->n_requantized);
+    else if (report->stage->n_cuts > 0 && was_quantized(r))
+        fprintf(stderr, "note: the model was quantized before; better start from F16 or BF16\n");
     return VD_EXIT_OK;
 }

@@ -174,6 +174,9 @@ int vd_compress_print_search(const vd_compress_args *a, const vd_search_result *
 {
     if (r->began_anew)
         fprintf(stderr, "note: %s.search was of another search; this one began anew\n", a->target);
+    if (r->n_requantized > 0)
+        fprintf(stderr, "note: %zu tensors were quantized before; better start from F16 or BF16\n",
+                r->n_requantized);
     return a->json ? print_json(a, r, c) : print_table(a, r, c);
 }
 

@@ -417,6 +417,17 @@ def test_a_quantized_model_keeps_its_types_but_for_what_was_repaired(models, cut
     assert kinds["token_embd.weight"] == "Q8_0"
 
 
+def test_a_source_that_is_quantized_is_noted(verdant, models, text, tmp_path):
+    for kind, said in ("Q8_0", True), ("F16", False):
+        done = verdant("compress", models("llama", type=kind), "-o", tmp_path / "x.gguf", "--calib",
+                       text, "--calib-ctx", CTX, "--calib-chunks", 4, "--prune", "neurons:0.6")
+        assert done.returncode == 0 and ("quantized before" in done.stderr) == said
+        done = verdant("compress", models("llama", type=kind), "-o", tmp_path / "y.gguf", "--calib",
+                       text, "--calib-ctx", CTX, "--calib-chunks", 4, "--target", "bpw=6",
+                       "--search-types", "Q4_0", "--search-chunks", 1)
+        assert done.returncode == 0 and ("quantized before" in done.stderr) == said
+
+
 def test_cuts_and_quantization_follow_each_other_in_one_command(verdant, models, cut, tmp_path):
     path, said = cut(models("llama"), "--prune", "heads:0.5", "--prune", "neurons:0.6", "--prune",
                      "wanda:0.5", "--quant", "Q8_0", "--uniform")
@@ -463,7 +474,8 @@ def test_a_weight_that_is_no_number_is_named(verdant, models, text, tmp_path, op
     reader.data.flush()
     done = verdant("compress", source, "-o", tmp_path / "x.gguf", "--calib", text, "--calib-ctx",
                    CTX, "--calib-chunks", 4, *options)
-    assert done.returncode == 1 and "tensor blk.1.ffn_up.weight, row 5: the value nan" in done.stderr
+    assert done.returncode == 1
+    assert "tensor blk.1.ffn_up.weight, row 5: the value nan" in done.stderr
     assert not (tmp_path / "x.gguf").exists()
 
 

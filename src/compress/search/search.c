@@ -176,6 +176,9 @@ static vd_status name_types(const vd_search *s, const vd_pick *pick, vd_search_r
         vd_str name = s->subject[i].tensor->name;
         result->type[i] = (vd_search_tensor_type){vd_strndup(name.data, name.n),
                                                   s->subject[i].candidate[pick->choice[i]].wanted};
+        uint32_t own = s->subject[i].tensor->dtype;
+        result->n_requantized += vd_dtype_get(own)->block > 1 &&
+                                 result->type[i].wanted.dtype != own;
         result->n_types++;
         if (result->type[i].name == NULL)
             st = VD_FAIL(err, VD_ERR_NOMEM, "no memory for a name");

@@ -70,6 +70,7 @@ typedef struct vd_search_result {
     vd_search_point chosen;
     vd_search_tensor_type *type; /* [n_types] of the chosen point: what may change */
     size_t n_types;
+    size_t n_requantized;        /* of those, that were quantized before and change */
 } vd_search_result;
 
 /* Finds the point and writes it to `target`, a file that appears whole or not at all. Meanwhile
