@@ -17,6 +17,8 @@
 #include "kernels/dtype.h"
 #include "model/gguf.h"
 
+enum { PATIENCE = 30 }; /* tenths of a second in which a program may end by itself */
+
 /* ---- a program --------------------------------------------------------------------------------*/
 
 static vd_status start(const char *const *words, pid_t *ret_pid, vd_err *err)
@@ -39,7 +41,7 @@ static vd_status start(const char *const *words, pid_t *ret_pid, vd_err *err)
 static int wait_for(const vd_recover_program *p, pid_t pid, bool *ret_stopped)
 {
     static const struct timespec pause = {0, 100000000};
-    int status = 0;
+    int status = 0, waited = 0;
     *ret_stopped = false;
     for (;;) {
         pid_t gone = waitpid(pid, &status, WNOHANG);
@@ -51,6 +53,8 @@ static int wait_for(const vd_recover_program *p, pid_t pid, bool *ret_stopped)
             *ret_stopped = true;
             kill(pid, SIGTERM);
         }
+        if (*ret_stopped && ++waited == PATIENCE)
+            kill(pid, SIGKILL);
         nanosleep(&pause, NULL);
     }
 }

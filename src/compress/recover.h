@@ -26,7 +26,8 @@ typedef struct vd_recover {
  * to standard error. A vd_recover's `run`, `ctx` is this. */
 typedef struct vd_recover_program {
     const char *program;
-    bool (*go_on)(void *ctx); /* asked ten times a second; false ends the program. NULL: never */
+    bool (*go_on)(void *ctx); /* asked ten times a second; false ends the program. NULL: it runs to
+                                its end */
     void *ctx;
 } vd_recover_program;
 

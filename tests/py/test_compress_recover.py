@@ -154,6 +154,48 @@ def test_it_ends_with_its_parent(build, tiny, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["long.sh", "pid"]
 
 
+def started(build, tiny, tmp_path, script):
+    """The command, when its program runs."""
+    path = tmp_path / "long.sh"
+    path.write_text(f"#!/bin/sh\n{script}\necho $$ > {tmp_path}/pid\nexec sleep 60\n")
+    path.chmod(0o755)
+    process = subprocess.Popen([build / "verdant", "compress", tiny, "-o", tmp_path / "q.gguf",
+                                "--prune", "2:4", "--recover", path], stderr=subprocess.PIPE,
+                               text=True)
+    end = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return process
+
+
+def test_a_program_that_does_not_listen_is_killed(build, tiny, tmp_path):
+    process = started(build, tiny, tmp_path, "trap '' TERM")
+    time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 1 and "stopped" in error
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["long.sh", "pid"]
+
+
+def test_what_a_killed_run_left_goes_with_the_next(build, tiny, tmp_path):
+    """But not what a run that goes on holds."""
+    process = started(build, tiny, tmp_path, 'echo half > "$3"')
+    desk, = tmp_path.glob(".verdant-recover-*")
+    command = [build / "verdant", "compress", tiny, "-o", tmp_path / "r.gguf", "--prune", "2:4",
+               "--recover", "true"]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
+    assert sorted(p.name for p in desk.iterdir()) == ["recovered.gguf", "student.gguf"]
+    process.kill()
+    process.wait(timeout=30)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert desk.exists()
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["long.sh", "pid"]
+
+
 def test_there_must_be_something_to_recover(verdant, tiny, tmp_path):
     done = verdant("compress", tiny, "-o", tmp_path / "q.gguf", "--recover", "true", "--quant",
                    "Q8_0")

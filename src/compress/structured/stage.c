@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "compress/calibrated.h"
 #include "compress/folder.h"
+#include "compress/structured/desk.h"
 
 /* A file that is open and has no name; read by the name that the system gives the descriptor. */
 typedef struct between {
@@ -65,6 +66,15 @@ static vd_status cut_once(const char *source, const char *folder, const vd_struc
     return st;
 }
 
+static vd_status name_on(const vd_desk *desk, const char *name, char **ret, vd_err *err)
+{
+    size_t n = strlen(desk->path) + strlen(name) + 2;
+    vd_status st = vd_alloc_array(n, 1, "a name", ret, err);
+    if (st == VD_OK)
+        snprintf(*ret, n, "%s/%s", desk->path, name);
+    return st;
+}
+
 /* What was cut and pruned so far, trained again by what the caller has for it. The two files have
  * names meanwhile: another program may be what reads them. */
 static vd_status recover(const char *source, const char *now, const char *folder,
@@ -72,7 +82,7 @@ static vd_status recover(const char *source, const char *now, const char *folder
                          between *ret_between, vd_compress_result *result, vd_err *err)
 {
     char *student = NULL, *recovered = NULL;
-    size_t n = strlen(folder) + 64;
+    vd_desk desk = {.fd = -1};
     vd_compress_options prune = *rest;
     prune.type = quantized ? vd_filetype_find("F16") : NULL; /* training needs floats */
     prune.mix = (vd_mix_options){0};
@@ -84,24 +94,20 @@ static vd_status recover(const char *source, const char *now, const char *folder
         prune.calib = (vd_calib_options){0};
         prune.imatrix = NULL;
     }
-    vd_status st = vd_alloc_array(n, 1, "a name", &student, err);
+    vd_status st = vd_desk_open(folder, &desk, err);
     if (st == VD_OK)
-        st = vd_alloc_array(n, 1, "a name", &recovered, err);
-    if (st == VD_OK) {
-        snprintf(student, n, "%s/.verdant-student-%ld.gguf", folder, (long)getpid());
-        snprintf(recovered, n, "%s/.verdant-recovered-%ld.gguf", folder, (long)getpid());
+        st = name_on(&desk, "student.gguf", &student, err);
+    if (st == VD_OK)
+        st = name_on(&desk, "recovered.gguf", &recovered, err);
+    if (st == VD_OK)
         st = vd_compress_run(now, student, &prune, result, err);
-    }
     if (st == VD_OK)
         st = how->run(how->ctx, student, source, recovered, err);
     if (st == VD_OK)
         st = vd_recover_check(student, recovered, vd_edit_wanted(&rest->edit), err);
     if (st == VD_OK)
         st = take_file(recovered, ret_between, err);
-    if (student != NULL)
-        unlink(student);
-    if (recovered != NULL)
-        unlink(recovered);
+    vd_desk_close(&desk);
     vd_free(student);
     vd_free(recovered);
     return st;

@@ -3,8 +3,8 @@
  *
  * Each cut writes a model; the next stage reads it. So does a recovery by training (recover.h).
  * What lies between is a file that has lost its name before anybody reads it, beside the target:
- * nothing of it remains, however the run ends. (A program that trains reads and writes by names;
- * those two files remain where this process is killed.)
+ * nothing of it remains, however the run ends. (A program that trains reads and writes by names,
+ * on a desk that remains where this process is killed, until the next run beside it: desk.h.)
  */
 #ifndef VD_COMPRESS_STRUCTURED_STAGE_H
 #define VD_COMPRESS_STRUCTURED_STAGE_H
