@@ -42,7 +42,7 @@ const char vd_compress_help[] =
     "                      without which the text is predicted best\n"
     "  --multiple N        how many neurons, heads or channels stay is a multiple of N; by\n"
     "                      default of 256, 128, 64 or 32 where that divides all of them and\n"
-    "                      comes near KEEP, so that rows suit types of blocks, else of 1\n"
+    "                      comes near KEEP, so that rows suit types of blocks; heads of 1\n"
     "  --uniform           as many neurons in every layer; without it a Llama loses them where\n"
     "                      they cost least (such a model is of the architecture deci)\n"
     "  --calib FILE        a text like those that the model will be used on, not the one it is\n"

@@ -109,6 +109,11 @@ def test_a_model_without_some_heads_means_the_same_everywhere(verdant, models, c
     assert small.head_dim == source.head_dim
 
 
+def test_heads_are_many_and_need_be_no_multiple(models, cut):
+    _, said = cut(models("llama", n_head=32, n_kv_head=32, head_dim=4), "--prune", "heads:0.75")
+    assert said["cut"][0]["after"] == 2 * 24
+
+
 @pytest.mark.parametrize("name, what, more", [
     ("llama", "heads:0.5", {"n_expert": 4, "n_expert_used": 2}), ("qwen3moe", "heads:0.5", {}),
     ("llama", "layers:0.5", {"n_expert": 4, "n_expert_used": 2}), ("qwen3moe", "layers:0.5", {}),

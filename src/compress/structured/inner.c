@@ -60,6 +60,13 @@ static vd_status check(vd_cut_session *s, vd_err *err)
     return VD_OK;
 }
 
+/* Heads are as wide as blocks like already; any number of them will do. */
+static size_t multiple_of(const vd_cut_session *s)
+{
+    size_t said = s->options->multiple;
+    return said == 0 && s->cut->kind == VD_STRUCTURED_HEADS ? 1 : said;
+}
+
 /* Nothing would go. */
 static vd_status fail_whole(vd_cut_session *s, vd_err *err)
 {
@@ -68,7 +75,7 @@ static vd_status fail_whole(vd_cut_session *s, vd_err *err)
     return VD_FAIL(err, VD_ERR_ARG, "--prune %s:%g would leave everything: of %zu %s in a layer a "
                    "multiple of %zu stays. Keep less, or say a smaller --multiple", what,
                    s->cut->keep, n_all, what,
-                   vd_cut_plan_multiple(n_all, s->cut->keep, s->options->multiple));
+                   vd_cut_plan_multiple(n_all, s->cut->keep, multiple_of(s)));
 }
 
 /* Counts alone: as many of every layer. */
@@ -77,7 +84,7 @@ static vd_status plan_uniform(vd_cut_session *s, vd_err *err)
     bool smaller = false;
     for (size_t i = 0; i < s->plan.n_layer; i++) {
         vd_kept *kept = list_of(s, i);
-        kept->n = vd_cut_plan_n_kept(kept->n_all, s->cut->keep, s->options->multiple);
+        kept->n = vd_cut_plan_n_kept(kept->n_all, s->cut->keep, multiple_of(s));
         smaller = smaller || kept->n < kept->n_all;
     }
     return smaller ? VD_OK : fail_whole(s, err);
@@ -170,7 +177,7 @@ static vd_status rate_layer(vd_cut_session *s, vd_walk *walk, size_t i, vd_share
 static vd_status plan_uneven(vd_cut_session *s, vd_err *err)
 {
     size_t n = s->plan.n_layer, n_gone = 0;
-    size_t step = vd_cut_plan_multiple(list_of(s, 0)->n_all, s->cut->keep, s->options->multiple);
+    size_t step = vd_cut_plan_multiple(list_of(s, 0)->n_all, s->cut->keep, multiple_of(s));
     energies e = {.n_embd = s->plan.hp.n_embd};
     vd_share_layer *layers = NULL;
     vd_walk *walk = NULL;
