@@ -446,6 +446,14 @@ def test_a_text_too_short_and_the_model_itself(verdant, tiny, text, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"short.txt"}
 
 
+def test_types_that_suit_no_rows_are_said(verdant, tiny, likely, tmp_path):
+    """Rows of 64."""
+    for goal in "bpw=4", "loss=1%":
+        done = verdant(*arguments(tiny, tmp_path / "x.gguf", likely, goal, types="Q4_K,Q6_K"))
+        assert done.returncode == 1 and "--search-types" in done.stderr
+        assert not (tmp_path / "x.gguf").exists()
+
+
 def test_before_and_after_in_one_result(search, likely, text):
     result, target = search("bpw=6", "--compare", likely, "--compare-ctx", CTX, "--compare-chunks",
                             4)

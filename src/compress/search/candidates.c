@@ -97,6 +97,14 @@ static const float *squares_of(const vd_search *s, const vd_gguf_tensor *tensor)
     return NULL;
 }
 
+static bool has_choice(const vd_search *s)
+{
+    bool any = false;
+    for (size_t i = 0; i < s->n; i++)
+        any = any || s->subject[i].n > 1;
+    return any;
+}
+
 vd_status vd_search_list(vd_search *s, vd_err *err)
 {
     const vd_gguf *gguf = s->gguf;
@@ -132,6 +140,10 @@ vd_status vd_search_list(vd_search *s, vd_err *err)
     vd_free(entry);
     if (st == VD_OK && s->n == 0)
         st = VD_FAIL(err, VD_ERR_ARG, "%s has no matrix whose type may change", s->source);
+    if (st == VD_OK && !has_choice(s))
+        st = VD_FAIL(err, VD_ERR_ARG, "no matrix can be smaller by one of the types: its rows are "
+                     "no multiple of their blocks, or it is as small already. Give others to "
+                     "--search-types");
     uint64_t file = vd_gguf_file_bytes(gguf);
     s->fixed_bytes = s->fixed_tensor_bytes + (file > all ? file - all : 0) +
                      (s->options->sparse ? VD_SPARSE_FILE_HEAD : 0);
