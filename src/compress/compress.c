@@ -26,7 +26,7 @@ static const vd_filetype *filetype_of(const job *j)
                                          vd_gguf_tensor_rows(j->entries[i].tensor);
     for (uint32_t i = 0; i < VD_DTYPE_LIMIT; i++)
         most = n_values[i] > n_values[most] ? i : most;
-    return vd_filetype_find(vd_dtype_name(most));
+    return vd_filetype_of(most);
 }
 
 /* Metadata and the tensor table. */
@@ -92,6 +92,9 @@ static vd_status check_types(const job *j, vd_err *err)
                            vd_dtype_name(entry->dtype));
         if (entry->keep < 1 && j->options->calib.path == NULL && j->options->imatrix == NULL)
             return VD_FAIL(err, VD_ERR_ARG, "keep-rates of tensors need --calib or --imatrix");
+        if (vd_job_needs_weights(j, entry) && j->options->calib.path == NULL &&
+            j->options->imatrix == NULL)
+            return vd_mix_refuse_unweighted(entry, NULL, NULL, err);
     }
     return VD_OK;
 }

@@ -30,6 +30,7 @@ static bool on_walk(void *ctx, size_t layer, size_t done, size_t total)
 static vd_status check_imatrix(job *j, vd_err *err)
 {
     size_t n_known = 0;
+    const vd_mix_entry *unknown = NULL; /* the first that must be known */
     vd_status st = VD_OK;
     for (size_t i = 0; st == VD_OK && i < j->n_entries; i++) {
         const vd_gguf_tensor *t = j->entries[i].tensor;
@@ -37,10 +38,14 @@ static vd_status check_imatrix(job *j, vd_err *err)
         st = vd_layered_importance(j->layered, t->name, vd_gguf_tensor_experts(t),
                                    (size_t)t->dim[0], &means, err);
         n_known += means != NULL;
+        if (means == NULL && unknown == NULL && vd_job_needs_weights(j, &j->entries[i]))
+            unknown = &j->entries[i];
         vd_free(means);
     }
     if (st == VD_OK && n_known == 0)
         st = VD_FAIL(err, VD_ERR_ARG, "%s knows none of the model's tensors", j->options->imatrix);
+    if (st == VD_OK && unknown != NULL)
+        st = vd_mix_refuse_unweighted(unknown, j->options->imatrix, NULL, err);
     return st;
 }
 

@@ -36,6 +36,7 @@ typedef struct vd_compress_job {
 /* compress_tensor.c. Whether an entry's values change; whether its bytes stay as they are. */
 bool vd_job_edits(const vd_compress_job *job, const vd_mix_entry *entry);
 bool vd_job_copies(const vd_compress_job *job, const vd_mix_entry *entry);
+bool vd_job_needs_weights(const vd_compress_job *job, const vd_mix_entry *entry);
 /* What the largest row and the largest piece of all entries need. */
 VD_NODISCARD vd_status vd_job_take_buffers(vd_compress_job *job, vd_err *err);
 /* The next tensor of the new file. */

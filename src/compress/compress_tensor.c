@@ -21,6 +21,11 @@ bool vd_job_copies(const job *j, const vd_mix_entry *entry)
     return entry->dtype == entry->tensor->dtype && !vd_job_edits(j, entry);
 }
 
+bool vd_job_needs_weights(const job *j, const vd_mix_entry *entry)
+{
+    return entry->needs_weights && !vd_job_copies(j, entry);
+}
+
 /* Whole matrices, layer by layer. (An importance file alone says how much values count, whatever
  * their order.) */
 static bool is_layered(const job *j, const vd_mix_entry *entry)
@@ -244,6 +249,8 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
         st = vd_layered_enter(j->layered, (size_t)entry->layer, err);
     if (st == VD_OK)
         st = find_weights(j, tensor, &p, &weights, err);
+    if (st == VD_OK && weights == NULL && vd_job_needs_weights(j, entry))
+        st = vd_mix_refuse_unweighted(entry, j->options->imatrix, j->options->calib.path, err);
     if (st == VD_OK)
         st = is_layered(j, entry) ? convert_layered(j, entry, &p, err)
                                   : convert_rows(j, tensor, &p, err);

@@ -17,6 +17,10 @@
 /* True where vd_encode_row works. */
 bool vd_encodable(uint32_t dtype);
 
+/* True of the types that are of no use to a matrix of which nobody knows what it reads (IQ1, IQ2,
+ * IQ3_XXS): callers refuse them then. vd_encode_row itself takes them without w. */
+bool vd_encode_needs_weights(uint32_t dtype);
+
 /* The largest magnitude that a row may hold: beyond it a scale could overflow. */
 float vd_encode_max(vd_dtype dtype);
 

@@ -27,7 +27,16 @@ static const vd_filetype types[] = {
     {"IQ3_M", VD_FILE_IQ3_M, VD_DTYPE_IQ3_S, "some Q4_K"},
     {"IQ3_S", VD_FILE_IQ3_S, VD_DTYPE_IQ3_S, ""},
     {"Q3_K_S", VD_FILE_Q3_K_S, VD_DTYPE_Q3_K, ""},
+    {"IQ3_XS", VD_FILE_IQ3_XS, VD_DTYPE_IQ3_S, "some IQ3_XXS"},
+    {"IQ3_XXS", VD_FILE_IQ3_XXS, VD_DTYPE_IQ3_XXS, "some IQ3_S, IQ2_S"},
     {"Q2_K", VD_FILE_Q2_K, VD_DTYPE_Q2_K, "some Q3_K"},
+    {"Q2_K_S", VD_FILE_Q2_K_S, VD_DTYPE_Q2_K, "some Q4_K"},
+    {"IQ2_M", VD_FILE_IQ2_M, VD_DTYPE_IQ2_S, "some IQ3_S"},
+    {"IQ2_S", VD_FILE_IQ2_S, VD_DTYPE_IQ2_XS, "some IQ3_S"},
+    {"IQ2_XS", VD_FILE_IQ2_XS, VD_DTYPE_IQ2_XS, "some Q2_K"},
+    {"IQ2_XXS", VD_FILE_IQ2_XXS, VD_DTYPE_IQ2_XXS, "some Q2_K"},
+    {"IQ1_M", VD_FILE_IQ1_M, VD_DTYPE_IQ1_M, "some IQ2_XXS, Q2_K"},
+    {"IQ1_S", VD_FILE_IQ1_S, VD_DTYPE_IQ1_S, "some IQ2_XXS, Q2_K"},
     {"Q2_0", VD_FILE_Q2_0, VD_DTYPE_Q2_0, "for models trained so"},
     {"TQ2_0", VD_FILE_TQ2_0, VD_DTYPE_TQ2_0, "for models trained so"},
     {"TQ1_0", VD_FILE_TQ1_0, VD_DTYPE_TQ1_0, "for models trained so"},
@@ -57,4 +66,13 @@ const vd_filetype *vd_filetype_find(const char *name)
         if (strcasecmp(name, types[i].name) == 0)
             return &types[i];
     return NULL;
+}
+
+const vd_filetype *vd_filetype_of(uint32_t dtype)
+{
+    const vd_filetype *found = vd_filetype_find(vd_dtype_name(dtype));
+    for (size_t i = 0; i < VD_COUNT(types); i++)
+        if (found == NULL || found->dtype != dtype) /* IQ2_S is a file of IQ2_XS */
+            found = types[i].dtype == dtype ? &types[i] : NULL;
+    return found;
 }

@@ -4,8 +4,9 @@
  *
  *   value of code c in column j = scale[j / sub] * level(c) - min[j / sub]     in f32
  *
- * bit for bit what vd_dtype_decode gives. Types whose columns have no codes of their own (IQ3_S:
- * one code for four) have no grid. One file per family in grid/. Threads: pure functions.
+ * bit for bit what vd_dtype_decode gives. Types whose columns have no codes of their own (IQ3, IQ2
+ * and IQ1: one for four or eight) have no grid. One file per family in grid/. Threads: pure
+ * functions.
  */
 #ifndef VD_COMPRESS_GRID_H
 #define VD_COMPRESS_GRID_H

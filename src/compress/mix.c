@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/fail.h"
+#include "compress/encode.h"
 
 /* The parts of a model that rules speak of. ATTN_V is also what holds it: attn_qkv, attn_kv_b. */
 typedef enum tensor_part {
@@ -17,6 +18,8 @@ typedef enum tensor_part {
     ATTN_V,
     ATTN_OUTPUT,
     FFN_DOWN,
+    FFN_GATE,
+    FFN_UP,
     OTHER
 } tensor_part;
 
@@ -27,8 +30,10 @@ typedef enum rule_when {
     FIRST_4,
     SIXTEENTH, /* i < n / 16 */
     EIGHTH,    /* i < n / 8 */
+    MIDDLE,    /* neither the first nor the last eighth */
     MORE,      /* the first and last eighth, and every third between */
     GQA_4,     /* four or more query heads share a key */
+    SHARED_4,  /* or there are four or more experts */
     EXPERTS_8, /* exactly eight */
     EXPERTS_8_MORE
 } rule_when;
@@ -42,6 +47,15 @@ typedef struct rule {
     rule_when when;
     vd_dtype dtype;
 } rule;
+
+/* What files of IQ1 and IQ2 share; `better` is what they have in some places. */
+#define LOW(file, better)                                                                          \
+    {file, EMBED, ANY, ALWAYS, better}, {file, ATTN_V, ANY, SHARED_4, VD_DTYPE_Q4_K},              \
+        {file, ATTN_V, ANY, ALWAYS, better}, {file, ATTN_K, ANY, EXPERTS_8, VD_DTYPE_Q4_K},        \
+        {file, FFN_DOWN, ANY, EIGHTH, better},                                                     \
+    {                                                                                              \
+        file, ATTN_OUTPUT, ANY, EXPERTS_8, VD_DTYPE_Q5_K                                           \
+    }
 
 /* The first that applies counts; without one a tensor has the file's own type. */
 static const rule rules[] = {
@@ -90,6 +104,34 @@ static const rule rules[] = {
     {VD_FILE_IQ3_M, ATTN_OUTPUT, NOT_FALCON, EXPERTS_8, VD_DTYPE_Q5_K},
     {VD_FILE_IQ3_M, ATTN_OUTPUT, NOT_FALCON, ALWAYS, VD_DTYPE_Q4_K},
 
+    {VD_FILE_Q2_K_S, ATTN_V, ANY, GQA_4, VD_DTYPE_Q4_K},
+    {VD_FILE_Q2_K_S, FFN_DOWN, ANY, EIGHTH, VD_DTYPE_Q4_K},
+
+    {VD_FILE_IQ3_XS, ATTN_V, ANY, GQA_4, VD_DTYPE_Q4_K},
+    {VD_FILE_IQ3_XS, ATTN_K, ANY, ALWAYS, VD_DTYPE_IQ3_XXS},
+    {VD_FILE_IQ3_XS, ATTN_Q, ANY, ALWAYS, VD_DTYPE_IQ3_XXS},
+    {VD_FILE_IQ3_XS, ATTN_OUTPUT, NOT_FALCON, EXPERTS_8, VD_DTYPE_Q5_K},
+    {VD_FILE_IQ3_XS, FFN_GATE, ANY, MIDDLE, VD_DTYPE_IQ3_XXS},
+    {VD_FILE_IQ3_XS, FFN_UP, ANY, MIDDLE, VD_DTYPE_IQ3_XXS},
+
+    {VD_FILE_IQ3_XXS, EMBED, ANY, ALWAYS, VD_DTYPE_IQ3_S},
+    {VD_FILE_IQ3_XXS, ATTN_V, ANY, GQA_4, VD_DTYPE_Q4_K},
+    {VD_FILE_IQ3_XXS, ATTN_K, ANY, ALWAYS, VD_DTYPE_IQ2_S},
+    {VD_FILE_IQ3_XXS, ATTN_Q, ANY, ALWAYS, VD_DTYPE_IQ2_S},
+    {VD_FILE_IQ3_XXS, ATTN_OUTPUT, NOT_FALCON, EXPERTS_8, VD_DTYPE_Q5_K},
+    {VD_FILE_IQ3_XXS, ATTN_OUTPUT, NOT_FALCON, ALWAYS, VD_DTYPE_IQ3_S},
+
+    LOW(VD_FILE_IQ2_M, VD_DTYPE_IQ3_S),
+    {VD_FILE_IQ2_M, ATTN_OUTPUT, ANY, ALWAYS, VD_DTYPE_IQ3_S},
+    LOW(VD_FILE_IQ2_S, VD_DTYPE_IQ3_S),
+    {VD_FILE_IQ2_S, ATTN_OUTPUT, ANY, ALWAYS, VD_DTYPE_IQ3_S},
+    LOW(VD_FILE_IQ2_XS, VD_DTYPE_Q2_K),
+    LOW(VD_FILE_IQ2_XXS, VD_DTYPE_Q2_K),
+    LOW(VD_FILE_IQ1_M, VD_DTYPE_Q2_K),
+    {VD_FILE_IQ1_M, ATTN_OUTPUT, ANY, ALWAYS, VD_DTYPE_IQ2_XXS},
+    LOW(VD_FILE_IQ1_S, VD_DTYPE_Q2_K),
+    {VD_FILE_IQ1_S, ATTN_OUTPUT, ANY, ALWAYS, VD_DTYPE_IQ2_XXS},
+
     {VD_FILE_IQ4_NL, ATTN_V, ANY, GQA_4, VD_DTYPE_Q5_K},
     {VD_FILE_IQ4_NL, FFN_DOWN, ANY, EIGHTH, VD_DTYPE_Q5_K},
     {VD_FILE_IQ4_NL, ATTN_OUTPUT, NOT_FALCON, EXPERTS_8, VD_DTYPE_Q5_K},
@@ -121,6 +163,7 @@ static const struct {
 } parts[] = {{"attn_qkv.weight", ATTN_V},       {"attn_kv_b.weight", ATTN_V},
              {"attn_v.weight", ATTN_V},         {"attn_k.weight", ATTN_K},
              {"attn_q.weight", ATTN_Q},         {"attn_output.weight", ATTN_OUTPUT},
+             {"ffn_up", FFN_UP},                {"ffn_gate", FFN_GATE},
              {"ffn_down", FFN_DOWN}};
 
 /* Where rows of 256 do not divide, rows of 32 may; where those do not, F16. */
@@ -130,13 +173,16 @@ static const struct {
                  {VD_DTYPE_Q2_0, VD_DTYPE_Q4_0},    {VD_DTYPE_Q2_K, VD_DTYPE_Q4_0},
                  {VD_DTYPE_Q3_K, VD_DTYPE_Q4_0},    {VD_DTYPE_TQ1_0, VD_DTYPE_Q4_0},
                  {VD_DTYPE_TQ2_0, VD_DTYPE_Q4_0},   {VD_DTYPE_Q4_K, VD_DTYPE_Q5_0},
-                 {VD_DTYPE_Q5_K, VD_DTYPE_Q5_1},    {VD_DTYPE_Q6_K, VD_DTYPE_Q8_0}};
+                 {VD_DTYPE_Q5_K, VD_DTYPE_Q5_1},    {VD_DTYPE_Q6_K, VD_DTYPE_Q8_0},
+                 {VD_DTYPE_IQ3_XXS, VD_DTYPE_IQ4_NL}, {VD_DTYPE_IQ2_S, VD_DTYPE_IQ4_NL},
+                 {VD_DTYPE_IQ2_XS, VD_DTYPE_IQ4_NL},  {VD_DTYPE_IQ2_XXS, VD_DTYPE_IQ4_NL},
+                 {VD_DTYPE_IQ1_M, VD_DTYPE_IQ4_NL},   {VD_DTYPE_IQ1_S, VD_DTYPE_IQ4_NL}};
 
 typedef struct mix {
     const vd_filetype *type;
     bool falcon, tied, like_70b;
     uint32_t n_layer, n_experts, heads_per_key;
-    size_t i_attn_v, n_attn_v, i_ffn_down;
+    size_t i_attn_v, n_attn_v, i_ffn[3]; /* down, gate, up */
 } mix;
 
 static bool holds(vd_str name, const char *text)
@@ -209,10 +255,14 @@ static bool applies(const mix *m, rule_when when, size_t i, size_t n)
         return i < n / 16;
     case EIGHTH:
         return i < n / 8;
+    case MIDDLE:
+        return i >= n / 8 && i < 7 * n / 8;
     case MORE:
         return more_bits(i, n);
     case GQA_4:
         return m->heads_per_key >= 4;
+    case SHARED_4:
+        return m->heads_per_key >= 4 || m->n_experts >= 4;
     case EXPERTS_8:
         return m->n_experts == 8;
     case EXPERTS_8_MORE:
@@ -231,11 +281,21 @@ static vd_dtype by_rule(const mix *m, tensor_part part, size_t i, size_t n)
     return m->type->dtype;
 }
 
+/* Files of IQ1 and IQ2, which have rules of their own for models with experts. */
+static bool is_low(const vd_filetype *type)
+{
+    return type->dtype == VD_DTYPE_IQ2_S || type->dtype == VD_DTYPE_IQ2_XS ||
+           type->dtype == VD_DTYPE_IQ2_XXS || type->dtype == VD_DTYPE_IQ1_M ||
+           type->dtype == VD_DTYPE_IQ1_S;
+}
+
 static vd_dtype output_type(const mix *m, const vd_gguf_tensor *tensor)
 {
     if (m->type->number == VD_FILE_MXFP4_MOE || m->falcon ||
         tensor->dim[0] % vd_dtype_get(m->type->dtype)->block != 0)
         return VD_DTYPE_Q8_0;
+    if (is_low(m->type) || m->type->number == VD_FILE_IQ3_XXS)
+        return VD_DTYPE_Q5_K;
     return m->type->dtype == VD_DTYPE_Q8_0 ? VD_DTYPE_Q8_0 : VD_DTYPE_Q6_K;
 }
 
@@ -250,17 +310,43 @@ static vd_dtype wanted_type(mix *m, const vd_gguf_tensor *tensor)
     if (part == ATTN_V) {
         i = m->i_attn_v++;
         n = m->n_attn_v;
-    } else if (part == FFN_DOWN) {
-        i = m->i_ffn_down++;
-        if (m->n_experts > 1) /* several such tensors in a layer */
+    } else if (part == FFN_DOWN || part == FFN_GATE || part == FFN_UP) {
+        i = m->i_ffn[part - FFN_DOWN]++;
+        if (m->n_experts > 1 && !is_low(m->type)) /* several such tensors in a layer */
             i = (size_t)VD_MAX(layer_of(tensor->name), 0);
     }
     vd_dtype dtype = by_rule(m, part, i, n);
+    if (is_low(m->type))
+        return dtype;
     if (part == ATTN_V && m->like_70b && (dtype == VD_DTYPE_Q3_K || dtype == VD_DTYPE_Q4_K))
         dtype = VD_DTYPE_Q5_K;
     if ((part == ATTN_V || part == ATTN_K) && m->n_experts == 8)
         dtype = VD_DTYPE_Q8_0;
     return dtype;
+}
+
+/* Embeddings and the output matrix are let through, as by llama.cpp: importance files do not know
+ * them. */
+static bool needs_weights(const vd_filetype *type, const vd_mix_entry *entry)
+{
+    tensor_part part = part_of(entry->tensor->name);
+    bool q2_k_s = type != NULL && type->number == VD_FILE_Q2_K_S && entry->dtype == VD_DTYPE_Q2_K;
+    return part != EMBED && part != OUTPUT && (q2_k_s || vd_encode_needs_weights(entry->dtype));
+}
+
+vd_status vd_mix_refuse_unweighted(const vd_mix_entry *entry, const char *imatrix,
+                                   const char *calib, vd_err *err)
+{
+    vd_str name = entry->tensor->name;
+    const char *type = vd_encode_needs_weights(entry->dtype) ? vd_dtype_name(entry->dtype)
+                                                             : "a matrix of a Q2_K_S file";
+    if (imatrix == NULL && calib == NULL)
+        return VD_FAIL(err, VD_ERR_ARG, "tensor %.*s: %s is of no use where nobody knows what it "
+                       "reads: add a text, --calib FILE, or an importance file, --imatrix FILE",
+                       (int)name.n, name.data, type);
+    return VD_FAIL(err, VD_ERR_ARG, "%s does not tell what tensor %.*s reads, which %s needs: give "
+                   "it another type, with --tensor-type", imatrix != NULL ? imatrix : calib,
+                   (int)name.n, name.data, type);
 }
 
 /* The type for rows that must be whole blocks. */
@@ -360,12 +446,13 @@ vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
             vd_dtype_get(type->dtype)->block > 1) /* floats are never mixed */
             wanted = wanted_type(&m, entry->tensor); /* counts its like, also what is overridden */
         st = override(options->types, entry, may, &done, err);
-        if (st != VD_OK || done || !may || type == NULL)
-            continue;
-        vd_dtype dtype = wanted;
-        st = suit_rows(entry->tensor, &dtype, err);
-        entry->dtype = dtype;
-        entry->fell_back = dtype != wanted;
+        if (st == VD_OK && !done && may && type != NULL) {
+            vd_dtype dtype = wanted;
+            st = suit_rows(entry->tensor, &dtype, err);
+            entry->dtype = dtype;
+            entry->fell_back = dtype != wanted;
+        }
+        entry->needs_weights = needs_weights(type, entry);
     }
     return st == VD_OK && options->types != NULL ? vd_types_check_used(options->types, err) : st;
 }

@@ -20,6 +20,7 @@ typedef struct vd_mix_entry {
     uint32_t dtype;               /* what it shall be; tensor->dtype where it stays */
     double keep;                  /* what its rule says of pruning; 1: nothing */
     bool fell_back;               /* its rows do not suit the type it should have had */
+    bool needs_weights;           /* its type is of no use where nobody knows what it reads */
     bool may_change;              /* a matrix that is no norm, router or the like */
     int layer;                    /* -1: in none */
     bool in_layer;                /* a matrix of weights of a layer: what pruning is for, no norm,
@@ -38,5 +39,10 @@ typedef struct vd_mix_options {
 VD_NODISCARD vd_status vd_mix_choose(const vd_gguf *gguf, const vd_filetype *type,
                                      const vd_mix_options *options, vd_mix_entry *entries,
                                      vd_err *err);
+
+/* Says why an entry that needs weights has none: the importance file or the text does not tell, or
+ * there is neither (NULL). VD_ERR_ARG. */
+VD_NODISCARD vd_status vd_mix_refuse_unweighted(const vd_mix_entry *entry, const char *imatrix,
+                                                const char *calib, vd_err *err);
 
 #endif

@@ -147,6 +147,9 @@ vd_status vd_weights_quantize(const char *type, const float *w, const float *imp
     vd_status st = open_blocks(type, n_bytes, n_rows, n_cols, &dtype, &row_bytes, err);
     if (st == VD_OK)
         st = check(w, n_rows, n_cols, vd_encode_max(dtype), err);
+    if (st == VD_OK && importance == NULL && vd_encode_needs_weights(dtype))
+        st = VD_FAIL(err, VD_ERR_ARG, "%s is of no use without the importance of each column",
+                     vd_dtype_name(dtype));
     for (size_t i = 0; st == VD_OK && importance != NULL && i < n_cols; i++)
         if (!(importance[i] >= 0 && isfinite(importance[i])))
             st = VD_FAIL(err, VD_ERR_ARG, "the importance of column %zu is %g; expected a finite "

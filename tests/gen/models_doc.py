@@ -42,6 +42,8 @@ def written(name):
         return "no more squared error than llama.cpp's, plain, by size and by square"
     if name in dtypes.LEAST:
         return "no more plain squared error than llama.cpp's"
+    if name in dtypes.NEEDY:
+        return "less weighted squared error than llama.cpp's; not without weights"
     return "exact" if name == "F32" else "not written"
 
 

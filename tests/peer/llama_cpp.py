@@ -42,7 +42,7 @@ from llama_structs import (
 
 RELEASE = "0.5.0"
 GGML_TYPE = {"f32": 0, "f16": 1}
-# What llama_model_quantize makes without an importance matrix, by the names of its command.
+# What llama_model_quantize makes, by the names of its command.
 FTYPE = {
     "F32": 0,
     "F16": 1,
@@ -60,10 +60,19 @@ FTYPE = {
     "Q5_K_S": 16,
     "Q5_K_M": 17,
     "Q6_K": 18,
+    "IQ2_XXS": 19,
+    "IQ2_XS": 20,
+    "Q2_K_S": 21,
+    "IQ3_XS": 22,
+    "IQ3_XXS": 23,
+    "IQ1_S": 24,
     "IQ4_NL": 25,
     "IQ3_S": 26,
     "IQ3_M": 27,
+    "IQ2_S": 28,
+    "IQ2_M": 29,
     "IQ4_XS": 30,
+    "IQ1_M": 31,
     "BF16": 32,
     "TQ1_0": 36,
     "TQ2_0": 37,

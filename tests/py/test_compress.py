@@ -137,8 +137,8 @@ def test_every_tensor_has_the_type_that_llama_cpp_gives_it(compress, tmp_path, m
     assert wrong == {}
 
 
-def test_these_are_all_that_llama_cpp_makes_without_a_calibration():
-    assert sorted(llama_cpp.FTYPE) == ALL
+def test_these_are_all_that_llama_cpp_makes():
+    assert sorted(llama_cpp.FTYPE) == sorted(ALL + dtypes.NEEDY_FILE_TYPES)
 
 
 def test_rows_that_suit_no_type_are_an_error_where_there_is_no_fall_back(verdant, tmp_path):

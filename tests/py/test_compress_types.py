@@ -83,7 +83,7 @@ def test_a_file_of_types_gives_the_same_bytes(verdant, tiny, tmp_path):
     ("attn_v", "no PATTERN=TYPE"),
     ("=Q4_0", "no PATTERN=TYPE"),
     ("attn_v=Q4_K_M", "Q4_K_M"),
-    ("attn_v=IQ1_S", "IQ1_S"),
+    ("attn_v=NVFP4", "NVFP4"),
     ("attn_v=", "''"),
     ("attn_(=Q4_0", "no regular expression"),
 ])

@@ -136,7 +136,8 @@ def test_a_value_that_is_not_finite_leaves_the_matrix_as_it_was(weights, matrix,
 def test_what_cannot_be_quantized_is_said(weights, matrix):
     for kind, w, importance, n_bytes, words in (
             ("Q9_9", matrix, None, None, "no type 'Q9_9'"),
-            ("IQ2_XXS", matrix, None, None, "no type 'IQ2_XXS'"),
+            ("NVFP4", matrix, None, None, "no type 'NVFP4'"),
+            ("IQ2_XXS", matrix, None, None, "IQ2_XXS is of no use without the importance"),
             ("Q4_K", matrix[:, :250], None, None, "no multiple of the 256"),
             ("Q8_0", matrix, None, 7, "7 bytes for a matrix that has 1632"),
             ("Q4_0", matrix, np.full(256, -1), None, "importance of column 0 is -1"),

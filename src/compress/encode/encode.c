@@ -14,6 +14,9 @@ static const vd_encode_fn encoders[VD_DTYPE_LIMIT] = {
     [VD_DTYPE_Q4_K] = vd_encode_q4_k,     [VD_DTYPE_Q5_K] = vd_encode_q5_k,
     [VD_DTYPE_Q6_K] = vd_encode_q6_k,     [VD_DTYPE_IQ4_NL] = vd_encode_iq4_nl,
     [VD_DTYPE_IQ4_XS] = vd_encode_iq4_xs, [VD_DTYPE_IQ3_S] = vd_encode_iq3_s,
+    [VD_DTYPE_IQ2_S] = vd_encode_iq2_s,   [VD_DTYPE_IQ3_XXS] = vd_encode_iq3_xxs,
+    [VD_DTYPE_IQ2_XS] = vd_encode_iq2_xs, [VD_DTYPE_IQ2_XXS] = vd_encode_iq2_xxs,
+    [VD_DTYPE_IQ1_M] = vd_encode_iq1_m,   [VD_DTYPE_IQ1_S] = vd_encode_iq1_s,
     [VD_DTYPE_MXFP4] = vd_encode_mxfp4,   [VD_DTYPE_TQ1_0] = vd_encode_tq1_0,
     [VD_DTYPE_TQ2_0] = vd_encode_tq2_0,   [VD_DTYPE_Q1_0] = vd_encode_q1_0,
     [VD_DTYPE_Q2_0] = vd_encode_q2_0,
@@ -22,6 +25,12 @@ static const vd_encode_fn encoders[VD_DTYPE_LIMIT] = {
 bool vd_encodable(uint32_t dtype)
 {
     return dtype < VD_DTYPE_LIMIT && encoders[dtype] != NULL;
+}
+
+bool vd_encode_needs_weights(uint32_t dtype)
+{
+    return dtype == VD_DTYPE_IQ3_XXS || dtype == VD_DTYPE_IQ2_S || dtype == VD_DTYPE_IQ2_XS ||
+           dtype == VD_DTYPE_IQ2_XXS || dtype == VD_DTYPE_IQ1_M || dtype == VD_DTYPE_IQ1_S;
 }
 
 /* Q4_0, Q5_0 and Q8_0 have the extreme divided by its code as their f16, and no search. */

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "compress/encode.h"
+#include "compress/encode/path.h"
 
 enum { N = 512, N_KINDS = 12, CANARY = 0xA5 };
 
@@ -98,6 +99,84 @@ static void the_largest_value_does_not_overflow_a_scale(void **state)
     }
 }
 
+/* Some hundred random spots; with `coarse` many of them share a place, a Q or an L. */
+static void scatter(vd_spots *spots, uint32_t *state, int n, bool coarse)
+{
+    spots->n = n;
+    for (int i = 0; i < n; i++) {
+        float q = noise(state), l = noise(state);
+        spots->q[i] = 3.0f + (coarse ? rintf(4 * q) : q);
+        spots->l[i] = coarse ? rintf(4 * l) : l + q;
+    }
+}
+
+static float least_error(const vd_spots *spots, float t)
+{
+    float least = INFINITY;
+    for (int i = 0; i < spots->n; i++)
+        least = fminf(least, vd_spot_error((vd_spot){spots->q[i], spots->l[i]}, t));
+    return least;
+}
+
+static float least_corner(const vd_spot *spot, int n, float t)
+{
+    float least = INFINITY;
+    for (int i = 0; i < n; i++)
+        least = fminf(least, vd_spot_error(spot[i], t));
+    return least;
+}
+
+static int corners_of(vd_spots *spots, vd_spot *ret)
+{
+    vd_corner corner[VD_CORNERS_MAX];
+    int n = vd_path_find(spots, corner);
+    assert_in_range(n, 1, VD_CORNERS_MAX);
+    for (int i = 0; i < n; i++) {
+        ret[i] = corner[i].at;
+        assert_true(spots->q[corner[i].spot] == ret[i].q && spots->l[corner[i].spot] == ret[i].l);
+        assert_true(i == 0 || (ret[i].q < ret[i - 1].q && ret[i].l < ret[i - 1].l));
+    }
+    return n;
+}
+
+static void a_path_has_the_best_spot_of_every_scale(void **state)
+{
+    static vd_spots a, b;
+    static vd_spot of_a[VD_CORNERS_MAX], of_b[VD_CORNERS_MAX], both[2 * VD_CORNERS_MAX],
+        either[2 * VD_CORNERS_MAX];
+    uint32_t seed = 11;
+    for (int round = 0; round < 60; round++) {
+        scatter(&a, &seed, 64 << round % 4, round % 3 == 0);
+        scatter(&b, &seed, 64 << round % 2, round % 5 == 0);
+        int n_a = corners_of(&a, of_a), n_b = corners_of(&b, of_b);
+        int n_both = vd_path_add(of_a, n_a, of_b, n_b, both);
+        int n_either = vd_path_either(of_a, n_a, of_b, n_b, either);
+        assert_in_range(n_both, 1, n_a + n_b - 1);
+        assert_in_range(n_either, 1, n_a + n_b);
+        float t = 1e-3f;
+        for (int i = 0; i < 140; i++, t *= 1.1f) {
+            float in_a = least_error(&a, t), in_b = least_error(&b, t), near = 1e-5f * t * (t + 1);
+            assert_true(least_corner(of_a, n_a, t) <= in_a + near);
+            assert_true(least_corner(of_b, n_b, t) <= in_b + near);
+            assert_true(fabsf(least_corner(both, n_both, t) - in_a - in_b) <= 4 * near);
+            assert_true(fabsf(least_corner(either, n_either, t) - fminf(in_a, in_b)) <= near);
+        }
+    }
+}
+
+static void one_spot_is_a_path(void **state)
+{
+    static vd_spots spots;
+    vd_spot corner[VD_CORNERS_MAX];
+    spots.n = VD_SPOTS_RUN;
+    for (int i = 0; i < spots.n; i++)
+        spots.q[i] = 2;
+    assert_int_equal(corners_of(&spots, corner), 1);
+    spots.q[40] = 1; /* of no L at all the smallest Q */
+    assert_int_equal(corners_of(&spots, corner), 1);
+    assert_true(corner[0].q == 1);
+}
+
 static void denormals_are_kept_while_encoding(void **state)
 {
     fenv_t before, after;
@@ -116,6 +195,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_gives_finite_values_near_the_true_ones),
         cmocka_unit_test(the_largest_value_does_not_overflow_a_scale),
+        cmocka_unit_test(a_path_has_the_best_spot_of_every_scale),
+        cmocka_unit_test(one_spot_is_a_path),
         cmocka_unit_test(denormals_are_kept_while_encoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
