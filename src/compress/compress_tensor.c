@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/fail.h"
 #include "compress/compress_internal.h"
+#include "compress/finite.h"
 #include "compress/piece.h"
 
 enum { PIECE_BYTES = 8 << 20 };
@@ -50,7 +51,10 @@ static vd_status copy_tensor(job *j, const vd_gguf_tensor *tensor, vd_err *err)
     vd_status st = VD_OK;
     for (uint64_t at = 0; st == VD_OK && at < tensor->n_bytes; at += PIECE_BYTES) {
         size_t n = (size_t)VD_MIN(tensor->n_bytes - at, PIECE_BYTES);
-        st = vd_job_put(j, tensor->data + at, n, err);
+        size_t width = tensor->dtype == VD_DTYPE_F32 ? sizeof(float) : sizeof(uint16_t);
+        st = vd_finite_copied(tensor, at / width, n / width, err);
+        if (st == VD_OK)
+            st = vd_job_put(j, tensor->data + at, n, err);
         if (st == VD_OK)
             st = report(j, tensor, n, err);
     }

@@ -2,6 +2,7 @@
 #include "compress/finite.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/fail.h"
@@ -33,6 +34,42 @@ static vd_status check_tensor(const vd_gguf_tensor *t, vd_err *err)
     }
     vd_free(row);
     return st;
+}
+
+/* A NaN has a larger magnitude than infinity, as bits. */
+static size_t find_nan_16(const unsigned char *data, size_t n, uint16_t infinity)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, data + i * sizeof(bits), sizeof(bits));
+        if ((bits & 0x7fff) > infinity)
+            return i;
+    }
+    return n;
+}
+
+static size_t find_nan_32(const unsigned char *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, data + i * sizeof(bits), sizeof(bits));
+        if ((bits & 0x7fffffff) > 0x7f800000)
+            return i;
+    }
+    return n;
+}
+
+vd_status vd_finite_copied(const vd_gguf_tensor *t, uint64_t first, size_t n, vd_err *err)
+{
+    size_t bad = n;
+    if (t->dtype == VD_DTYPE_F32)
+        bad = find_nan_32(t->data + 4 * first, n);
+    else if (t->dtype == VD_DTYPE_F16 || t->dtype == VD_DTYPE_BF16)
+        bad = find_nan_16(t->data + 2 * first, n, t->dtype == VD_DTYPE_F16 ? 0x7c00 : 0x7f80);
+    return bad == n ? VD_OK
+                    : VD_FAIL(err, VD_ERR_FORMAT, "tensor %.*s, row %llu: the value nan is no "
+                              "number to work with", (int)t->name.n, t->name.data,
+                              (unsigned long long)((first + bad) / t->dim[0]));
 }
 
 vd_status vd_finite_fail(const vd_gguf *gguf, const char *what, vd_err *err)

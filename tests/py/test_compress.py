@@ -420,6 +420,27 @@ def test_a_value_that_cannot_be_is_named(verdant, tmp_path, value):
     assert_nothing_written(tmp_path, "m.gguf")
 
 
+@pytest.mark.parametrize("kind, bits", [("F32", 0x7fc00000), ("F32", 0xff800001), ("F16", 0x7c01),
+                                        ("F16", 0xfe00), ("BF16", 0x7f81), ("BF16", 0xffff)])
+def test_no_nan_is_copied(verdant, tmp_path, kind, bits):
+    """Infinities are: a file may mean them, as masks do."""
+    source = tmp_path / "m.gguf"
+    tiny_model.write_model(source, seed=2, type=kind)
+    tensor = next(t for t in GGUFReader(source).tensors if t.name == "token_embd.weight")
+    width = 4 if kind == "F32" else 2
+    at = tensor.data_offset + (5 * int(tensor.shape[0]) + 3) * width
+    infinity = {"F32": 0x7f800000, "F16": 0x7c00, "BF16": 0x7f80}[kind]
+    data = bytearray(source.read_bytes())
+    for value, status in [(bits, 1), (infinity, 0)]:
+        data[at:at + width] = value.to_bytes(width, "little")
+        source.write_bytes(data)
+        result = verdant("compress", source, "-o", tmp_path / "q.gguf", "--threshold", "0.1")
+        assert result.returncode == status, result.stderr
+        if status == 1:
+            assert "token_embd.weight, row 5: the value nan" in result.stderr
+            assert_nothing_written(tmp_path, "m.gguf")
+
+
 def test_a_file_without_tensors_is_told(verdant, tmp_path):
     source = tmp_path / "v.gguf"
     finish(GGUFWriter(str(source), "llama"))
