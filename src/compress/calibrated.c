@@ -141,7 +141,8 @@ static vd_status widen(const float *w, size_t n, double **ret, vd_err *err)
     return st;
 }
 
-/* The gram is as vd_obs_init leaves it: both triangles, 1 where an input was always zero. */
+/* An input that was always zero counts as none here, not as the one that the sweep takes it for: it
+ * has no weights that could be fitted. */
 static double diagonal_mean(const vd_moments *m)
 {
     double sum = 0;

@@ -99,22 +99,15 @@ typedef struct scene {
     double *w; /* owned */
 } scene;
 
-/* For inputs that the layers before have changed. (A copy: what is made ready is marked in it.) */
-static vd_status correct(vd_cut_session *s, const vd_moments *m, double *w, size_t n_rows,
-                         vd_err *err)
+/* For inputs that the layers before have changed. */
+static vd_status correct(vd_cut_session *s, vd_moments *m, double *w, size_t n_rows, vd_err *err)
 {
     vd_obs obs = {0};
-    double *gram = NULL;
-    vd_status st = vd_alloc_array(m->n * m->n, sizeof(*gram), "a copy", &gram, err);
-    if (st == VD_OK) {
-        memcpy(gram, m->gram, m->n * m->n * sizeof(*gram));
-        st = vd_obs_init(s->linalg, gram, m->n, drift_damping, false, NULL, &obs, err);
-    }
+    vd_status st = vd_obs_init(s->linalg, m->gram, m->n, drift_damping, false, NULL, &obs, err);
     if (st == VD_OK)
         st = vd_drift_correct(s->linalg, &obs, m->gram, m->cross, s->options->drift, w, n_rows,
                               err);
     vd_obs_done(&obs);
-    vd_free(gram);
     return st;
 }
 

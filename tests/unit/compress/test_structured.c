@@ -86,6 +86,42 @@ static void any_failed_allocation_leaves_no_file_and_no_memory(void **state)
     }
 }
 
+/* Trains nothing. */
+static vd_status copy_student(void *ctx, const char *student, const char *teacher,
+                              const char *recovered, vd_err *err)
+{
+    FILE *in = fopen(student, "rb"), *out = fopen(recovered, "wb");
+    assert_non_null(in);
+    assert_non_null(out);
+    for (int c; (c = fgetc(in)) != EOF;)
+        fputc(c, out);
+    fclose(in);
+    assert_int_equal(fclose(out), 0);
+    return VD_OK;
+}
+
+static void any_failed_allocation_of_a_recovery_leaves_nothing(void **state)
+{
+    vd_stage_options options = {.recover = {copy_student, NULL}};
+    vd_compress_options rest = {.n_threads = 1,
+                                .edit.prune = {.method = VD_PRUNE_MAGNITUDE, .n = 2, .m = 4}};
+    uint64_t before = vd_alloc_stats_get().n_live;
+    vd_status st = VD_ERR_NOMEM;
+    uint64_t k = 1;
+    unlink(target);
+    for (; st != VD_OK && k < 4000; k++) {
+        vd_stage_result result;
+        vd_alloc_fail_at(k);
+        st = vd_stage_run(source, target, &options, &rest, &result, NULL);
+        vd_alloc_fail_at(0);
+        assert_true(st == VD_OK || st == VD_ERR_NOMEM);
+        assert_int_equal(vd_alloc_stats_get().n_live, before);
+        assert_int_equal(count_files(), st == VD_OK ? 3 : 2);
+    }
+    assert_int_equal(st, VD_OK);
+    assert_true(k > 50);
+}
+
 static void counts_are_rounded_so_that_blocks_fit(void **state)
 {
     assert_int_equal(vd_cut_plan_n_kept(1536, 0.75, 0), 1152); /* nine times 128 */
@@ -120,6 +156,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_failed_allocation_leaves_no_file_and_no_memory),
+        cmocka_unit_test(any_failed_allocation_of_a_recovery_leaves_nothing),
         cmocka_unit_test(counts_are_rounded_so_that_blocks_fit),
         cmocka_unit_test(cuts_are_read),
     };
