@@ -303,6 +303,18 @@ def test_a_killed_search_goes_on(verdant, build, search, tiny, text, tmp_path):
                                                      "other.gguf.svg"}
 
 
+@pytest.mark.parametrize("words", ["my notes", "my notes\n", '{"sear\n', "{"])
+def test_a_file_that_is_no_journal_is_left(verdant, tiny, text, tmp_path, words):
+    mine = tmp_path / "out.gguf.search"
+    mine.write_text(words)
+    done = verdant(*arguments(tiny, tmp_path / "out.gguf", text, "bpw=5"))
+    if words == "{":  # what a search that was killed at once may leave
+        assert done.returncode == 0 and not mine.exists()
+    else:
+        assert done.returncode == 1 and "in the way" in done.stderr
+        assert mine.read_text() == words
+
+
 def test_a_full_disk_is_named(build, tiny, text, tmp_path):
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

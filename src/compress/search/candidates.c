@@ -1,4 +1,5 @@
 /* candidates.c - see search.h: the types that each tensor may have, and what each of them costs. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,8 +56,7 @@ static uint64_t bytes_as(const vd_gguf_tensor *tensor, uint32_t dtype)
 /* By rising bytes; of equal ones in the order in which they come. */
 void vd_subject_add(vd_subject *subject, vd_wanted wanted, uint64_t bytes)
 {
-    if (subject->n == VD_CANDIDATES_MAX)
-        return;
+    assert(subject->n < VD_CANDIDATES_MAX);
     subject->candidate[subject->n] = (vd_candidate){.wanted = wanted};
     subject->choice[subject->n++] = (vd_choice){.bytes = bytes};
     vd_subject_sort(subject);

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/checked.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -94,6 +95,10 @@ static vd_status read_lines(vd_journal *j, const char *text, size_t n, const cha
     const char *end = n > 0 ? memrchr(text, '\n', n) : NULL;
     size_t n_whole = end != NULL ? (size_t)(end - text) + 1 : 0, at = strlen(first), number = 1;
     vd_status st = VD_OK;
+    static const char begin[] = "{\"search\":\"";
+    if (memcmp(text, begin, VD_MIN(n, sizeof(begin) - 1)) != 0)
+        return VD_FAIL(err, VD_ERR_ARG, "%s is in the way: it is no journal of a search, which "
+                       "would be kept there", j->path);
     if (n_whole < at || memcmp(text, first, at) != 0) {
         j->was_other = n_whole > 0;
         return start(j, first, err);

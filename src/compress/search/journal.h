@@ -21,7 +21,7 @@ enum { VD_JOURNAL_NUMBERS = 3 };
 
 /* Numbers keep the precision of a float, so that one that was read is the one that was written.
  * `about`: what the search is of, any text. VD_ERR_IO, VD_ERR_BUSY where another process has it,
- * VD_ERR_FORMAT for a damaged line. */
+ * VD_ERR_FORMAT for a damaged line, VD_ERR_ARG where another kind of file is there: it is left. */
 VD_NODISCARD vd_status vd_journal_open(const char *path, const char *about,
                                        vd_journal **ret_journal, vd_err *err);
 /* Closes it; the file stays. NULL is a no-op. */

@@ -9,7 +9,7 @@
 #include "compress/search/recode.h"
 #include "compress/search/search.h"
 
-enum { VD_CANDIDATES_MAX = 40 };
+enum { VD_CANDIDATES_MAX = VD_DTYPE_LIMIT + VD_SEARCH_KEEPS }; /* each type, each keep-rate */
 
 /* What a tensor may become. */
 typedef struct vd_candidate {
@@ -53,7 +53,7 @@ typedef struct vd_search {
 /* Tells what is done; VD_ERR_CANCELLED. */
 VD_NODISCARD vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err);
 
-/* Adds a candidate of so many bytes, where there is room. */
+/* Adds a candidate of so many bytes. */
 void vd_subject_add(vd_subject *subject, vd_wanted wanted, uint64_t bytes);
 /* keeps.c: and those of which a share is kept, about as large. `in_layer`: it may be pruned. */
 void vd_subject_add_keeps(const vd_search *s, vd_subject *subject, bool in_layer);
