@@ -118,6 +118,16 @@ def test_what_is_wrong_with_the_training_is_said(compress, program, change, word
     assert done.returncode == 1 and words in done.stderr, done.stderr
 
 
+def test_zeros_may_change_where_nothing_is_pruned(compress, program, verdant, tiny, tmp_path):
+    """Those of a quantized model, say."""
+    zeros, target = tmp_path / "zeros.gguf", tmp_path / "clipped.gguf"
+    assert verdant("compress", tiny, "-o", zeros, "--prune", "magnitude:0.5").returncode == 0
+    done = verdant("compress", zeros, "-o", target, "--clip", "p99", "--recover",
+                   program("return x + 1"))
+    assert done.returncode == 0, done.stderr
+    assert all(np.all(x != 0) for x in matrices(target).values())
+
+
 def test_a_program_that_does_nothing_is_not_enough(compress, tmp_path):
     done, _ = compress("--prune", "2:4", "--recover", "true")
     assert done.returncode == 1 and "wrote no" in done.stderr
@@ -181,12 +191,14 @@ def test_a_program_that_does_not_listen_is_killed(build, tiny, tmp_path):
 
 def test_what_a_killed_run_left_goes_with_the_next(build, tiny, tmp_path):
     """But not what a run that goes on holds."""
-    process = started(build, tiny, tmp_path, 'echo half > "$3"')
+    process = started(build, tiny, tmp_path,
+                      'echo half > "$3"; mkdir -p "$3.steps/1"; echo half > "$3.steps/1/2"')
     desk, = tmp_path.glob(".verdant-recover-*")
     command = [build / "verdant", "compress", tiny, "-o", tmp_path / "r.gguf", "--prune", "2:4",
                "--recover", "true"]
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
-    assert sorted(p.name for p in desk.iterdir()) == ["recovered.gguf", "student.gguf"]
+    assert sorted(p.name for p in desk.iterdir()) == ["recovered.gguf", "recovered.gguf.steps",
+                                                       "student.gguf"]
     process.kill()
     process.wait(timeout=30)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)

@@ -15,16 +15,24 @@
 
 static const char prefix[] = ".verdant-recover-";
 
-static void empty(int folder)
+/* Files, and folders with what is in them; closes `fd`. */
+static void empty(int fd)
 {
-    int again = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *all = again >= 0 ? fdopendir(again) : NULL;
-    for (struct dirent *entry; all != NULL && (entry = readdir(all)) != NULL;)
-        unlinkat(folder, entry->d_name, 0); /* fails for folders, `.` among them */
-    if (all != NULL)
-        closedir(all);
-    else if (again >= 0)
-        close(again);
+    DIR *all = fdopendir(fd);
+    if (all == NULL) {
+        close(fd);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(all)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            unlinkat(fd, entry->d_name, 0) == 0)
+            continue;
+        int inner = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (inner >= 0)
+            empty(inner);
+        unlinkat(fd, entry->d_name, AT_REMOVEDIR);
+    }
+    closedir(all);
 }
 
 /* Those that nobody holds. */
@@ -38,11 +46,12 @@ static void clear_left(const char *folder)
                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
             continue;
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-            empty(fd);
-            unlinkat(dirfd(all), entry->d_name, AT_REMOVEDIR);
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            close(fd);
+            continue;
         }
-        close(fd);
+        empty(fd);
+        unlinkat(dirfd(all), entry->d_name, AT_REMOVEDIR);
     }
     if (all != NULL)
         closedir(all);
@@ -74,10 +83,8 @@ vd_status vd_desk_open(const char *folder, vd_desk *ret_desk, vd_err *err)
 
 void vd_desk_close(vd_desk *desk)
 {
-    if (desk->fd >= 0) {
+    if (desk->fd >= 0)
         empty(desk->fd);
-        close(desk->fd);
-    }
     if (desk->path != NULL)
         rmdir(desk->path);
     vd_free(desk->path);

@@ -14,7 +14,7 @@ typedef struct vd_desk {
 
 /* A new folder in `folder`. VD_ERR_IO, VD_ERR_NOMEM. */
 VD_NODISCARD vd_status vd_desk_open(const char *folder, vd_desk *ret_desk, vd_err *err);
-/* It goes, with all files in it. A desk {NULL, -1} is none. */
+/* It goes, with all that is in it. A desk {NULL, -1} is none. */
 void vd_desk_close(vd_desk *desk);
 
 #endif

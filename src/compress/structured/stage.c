@@ -104,7 +104,7 @@ static vd_status recover(const char *source, const char *now, const char *folder
     if (st == VD_OK)
         st = how->run(how->ctx, student, source, recovered, err);
     if (st == VD_OK)
-        st = vd_recover_check(student, recovered, vd_edit_wanted(&rest->edit), err);
+        st = vd_recover_check(student, recovered, vd_edit_zeroes(&rest->edit), err);
     if (st == VD_OK)
         st = take_file(recovered, ret_between, err);
     vd_desk_close(&desk);
