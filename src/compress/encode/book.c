@@ -59,6 +59,12 @@ static uint8_t digits_of(const vd_book *book, const int8_t *coordinate)
     return (uint8_t)digits;
 }
 
+/* The least magnitude of a coordinate, shifted or not. */
+static int smallest(const vd_book *book)
+{
+    return book->level[0] < 0.0f ? 0 : (int)book->level[0];
+}
+
 void vd_book_make(const vd_book_family *family, vd_book *ret)
 {
     *ret = (vd_book){.family = *family};
@@ -68,6 +74,12 @@ void vd_book_make(const vd_book_family *family, vd_book *ret)
             used = family->point[i] == level;
         if (used)
             ret->level[ret->n_levels++] = (float)level;
+    }
+    for (int p = 0; p < family->n_points; p++) {
+        bool lowest = true;
+        for (int i = 0; i < family->group; i++)
+            lowest = lowest && family->point[p * family->group + i] == smallest(ret);
+        ret->lowest = lowest ? p : ret->lowest;
     }
     ret->n_halves = 1;
     for (int i = 0; i < n_of_half(ret); i++)
@@ -137,9 +149,13 @@ static void find_path(search *s, int g, int way, float shift, bool wrong)
         size[i] = f->signs == VD_BOOK_FREE || f->signs == VD_BOOK_EVEN ? fabsf(x) : x;
     }
     s->spots.n = 0;
+    s->spots.lowest = s->book->lowest;
     place(s->book, size, w, shift, wrong, &s->spots);
     if (f->signs == VD_BOOK_SHIFT_GROUP)
         place(s->book, size, w, -shift, false, &s->spots);
+    if (s->spots.n > f->n_points && s->spots.l[f->n_points + s->book->lowest] >
+                                        s->spots.l[s->book->lowest])
+        s->spots.lowest += f->n_points;
     s->path[g][way].n = vd_path_find(&s->spots, s->path[g][way].corner);
 }
 
@@ -155,17 +171,15 @@ static int spots_of(const group_path *path, vd_spot *ret)
     return path->n;
 }
 
-/* The groups from `begin` on together, each the way it is given. */
-static int add_groups(const search *s, int begin, int n_groups, int way, vd_spot *ret)
+/* n groups from `begin` on together, each the way it is given. */
+static int add_groups(const search *s, int begin, int n, int way, vd_spot *ret)
 {
-    vd_spot sum[SUB_CORNERS], one[VD_CORNERS_MAX];
-    int n = spots_of(&s->path[begin][way], ret);
-    for (int g = begin + 1; g < begin + n_groups; g++) {
-        int n_one = spots_of(&s->path[g][way], one);
-        memcpy(sum, ret, (size_t)n * sizeof(*sum));
-        n = vd_path_add(sum, n, one, n_one, ret);
-    }
-    return n;
+    vd_spot first[SUB_CORNERS / 2], second[SUB_CORNERS / 2];
+    if (n == 1)
+        return spots_of(&s->path[begin][way], ret);
+    int n_first = add_groups(s, begin, n / 2, way, first);
+    int n_second = add_groups(s, begin + n / 2, n - n / 2, way, second);
+    return vd_path_add(first, n_first, second, n_second, ret);
 }
 
 /* Two points of four, one of which has a wrong sign. */

@@ -48,6 +48,7 @@ typedef struct vd_book {
     vd_book_family family;
     int n_levels;    /* that a coordinate may have: 3 or 8 */
     float level[8];  /* rising */
+    int lowest;      /* the point whose coordinates are all the smallest there are */
     int n_halves;
     uint8_t low[VD_BOOK_POINTS_MAX];    /* the lower half of each point */
     uint16_t begin[VD_BOOK_HALVES + 1]; /* they come by upper halves: where those of each begin */

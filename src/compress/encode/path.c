@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { RUN = VD_SPOTS_RUN, CHORDS = 4 };
+enum { RUN = VD_SPOTS_RUN, LINES = 4, MANY = 2048 };
 
 /* What lies beyond the line from a to b; so far not looked at. */
 typedef struct segment {
@@ -30,13 +30,12 @@ static inline void halve(float *by, int n)
         by[j] = by[j] > by[j + n] ? by[j] : by[j + n];
 }
 
-/* up * l - left * q at its largest of RUN spots. Written so that the compiler uses vectors. */
-static inline float furthest_of_run(const float *restrict q, const float *restrict l, float up,
-                                    float left)
+/* l - slope * q at its largest of RUN spots. Written so that the compiler uses vectors. */
+static inline float furthest_of_run(const float *restrict q, const float *restrict l, float slope)
 {
     float by[RUN];
     for (int i = 0; i < RUN; i++)
-        by[i] = up * l[i] - left * q[i];
+        by[i] = l[i] - slope * q[i];
     halve(by, 32);
     halve(by, 16);
     halve(by, 8);
@@ -45,56 +44,88 @@ static inline float furthest_of_run(const float *restrict q, const float *restri
     return by[0] > by[1] ? by[0] : by[1];
 }
 
-/* Which spot has the largest up * l - left * q; the first of equal ones. */
-static int furthest(const vd_spots *s, float up, float left)
+/* Which spot has the largest l - slope * q; the first of equal ones. */
+static int furthest(const vd_spots *s, float slope)
 {
     float most = -INFINITY;
     int run = 0, at = 0;
     for (int i = 0; i < s->n; i += RUN) {
-        float by = furthest_of_run(s->q + i, s->l + i, up, left);
+        float by = furthest_of_run(s->q + i, s->l + i, slope);
         run = by > most ? i : run;
         most = by > most ? by : most;
     }
-    while (at < RUN - 1 && !(up * s->l[run + at] - left * s->q[run + at] == most))
+    while (at < RUN - 1 && !(s->l[run + at] - slope * s->q[run + at] == most))
         at++;
     return run + at;
 }
 
-static int furthest_from(const vd_spots *s, int a, int b)
+/* Of the line through two spots; level where they are one. */
+static float slope_of(const vd_spots *s, int a, int b)
 {
-    return furthest(s, s->q[a] - s->q[b], s->l[a] - s->l[b]);
+    return s->q[a] > s->q[b] ? (s->l[a] - s->l[b]) / (s->q[a] - s->q[b]) : 0.0f;
 }
 
-/* The list: `corner`, and all that is beyond one of the lines between neighbours of them. */
-static int list_beyond(vd_spots *s, const int corner[CHORDS + 1])
+/* The first n of `left` to the list, a place of it for each line. */
+static void sort_by_line(vd_spots *s, const int *corner, int n_lines, int n, segment *ret)
 {
-    float up[CHORDS], left[CHORDS], line[CHORDS];
+    float most[LINES] = {0}, q[LINES];
+    for (int k = 0; k < LINES; k++) {
+        ret[k] = (segment){.begin = k * VD_SPOTS_MAX};
+        q[k] = -INFINITY;
+    }
+    for (int k = 0; k < n_lines; k++) {
+        ret[k].a = (uint16_t)corner[k];
+        ret[k].b = (uint16_t)corner[k + 1];
+        q[k] = k < n_lines - 1 ? s->q[corner[k + 1]] : q[k];
+    }
+    for (int i = 0; i < n; i++) {
+        uint16_t p = s->left[i];
+        vd_spot at = spot_of(s, p);
+        segment *line = &ret[(at.q < q[0]) + (at.q < q[1]) + (at.q < q[2])];
+        float *line_most = &most[line - ret];
+        float by = beyond(spot_of(s, line->a), spot_of(s, line->b), at);
+        s->list[line->begin + line->n] = p;
+        line->n += by > 0.0f;
+        line->furthest = by > *line_most ? p : line->furthest;
+        *line_most = by > *line_most ? by : *line_most;
+    }
+}
+
+/* The list: all that is beyond one of the lines between neighbouring corners, line after line. The
+ * lines are a concave curve, which is the least of them everywhere. */
+static void list_beyond(vd_spots *s, const int *corner, int n_lines, segment *ret)
+{
+    float slope[LINES], l[LINES];
     int n = 0;
-    for (int k = 0; k < CHORDS; k++) {
-        vd_spot a = spot_of(s, corner[k]), b = spot_of(s, corner[k + 1]);
-        up[k] = a.q - b.q;
-        left[k] = a.l - b.l;
-        line[k] = up[k] * b.l - left[k] * b.q;
-        s->list[n++] = (uint16_t)corner[k];
+    for (int k = 0; k < LINES; k++) { /* where there are fewer the last one comes again */
+        int i = k < n_lines ? k : n_lines - 1;
+        slope[k] = slope_of(s, corner[i], corner[i + 1]);
+        l[k] = s->l[corner[i + 1]] - slope[k] * s->q[corner[i + 1]];
     }
-    for (int i = 0; i < s->n; i++) {
-        float most = up[0] * s->l[i] - left[0] * s->q[i] - line[0];
-        for (int k = 1; k < CHORDS; k++) {
-            float by = up[k] * s->l[i] - left[k] * s->q[i] - line[k];
-            most = by > most ? by : most;
+    if (n_lines == 2)
+        for (int i = 0; i < s->n; i++) {
+            float first = slope[0] * s->q[i] + l[0], second = slope[1] * s->q[i] + l[1];
+            s->is_beyond[i] = s->l[i] > (first < second ? first : second);
         }
-        s->is_beyond[i] = most > 0.0f;
-    }
+    else
+        for (int i = 0; i < s->n; i++) {
+            float first = slope[0] * s->q[i] + l[0], second = slope[1] * s->q[i] + l[1];
+            float third = slope[2] * s->q[i] + l[2], fourth = slope[3] * s->q[i] + l[3];
+            first = first < second ? first : second;
+            third = third < fourth ? third : fourth;
+            s->is_beyond[i] = s->l[i] > (first < third ? first : third);
+        }
     for (int i = 0; i < s->n; i += 8) {
         uint64_t any;
         memcpy(&any, s->is_beyond + i, sizeof(any));
         if (any == 0)
             continue;
-        for (int j = 0; j < 8; j++)
-            if (s->is_beyond[i + j] && n < VD_SPOTS_MAX)
-                s->list[n++] = (uint16_t)(i + j);
+        for (int j = 0; j < 8; j++) {
+            s->left[n] = (uint16_t)(i + j);
+            n += s->is_beyond[i + j] != 0;
+        }
     }
-    return n;
+    sort_by_line(s, corner, n_lines, n, ret);
 }
 
 /* What is beyond the lines from a to its furthest and from there to b, in the same part of the
@@ -136,17 +167,25 @@ static int append(const vd_spots *s, int spot, vd_corner *ret, int n)
 
 int vd_path_find(vd_spots *s, vd_corner ret[VD_CORNERS_MAX])
 {
-    segment waiting[VD_CORNERS_MAX];
-    int a = furthest(s, 1, 0), b = furthest(s, 0, 1), n_waiting = 1, n_corners = 1;
+    segment waiting[VD_CORNERS_MAX], first[LINES];
+    int a = furthest(s, 0), b = s->lowest, n_waiting = 0, n_corners = 1;
     if (!(s->l[a] > s->l[b]))
         a = b;
     ret[0] = (vd_corner){spot_of(s, a), (uint16_t)a};
     if (!(s->q[a] > s->q[b]))
         return 1;
-    int c = furthest_from(s, a, b);
-    int corner[CHORDS + 1] = {a, furthest_from(s, a, c), c, furthest_from(s, c, b), b};
-    waiting[0] = (segment){.a = (uint16_t)a, .b = (uint16_t)b, .furthest = (uint16_t)c,
-                           .n = list_beyond(s, corner)};
+    int corner[LINES + 1] = {a, furthest(s, slope_of(s, a, b)), b}, n_lines = 2;
+    if (s->n < MANY) { /* of many, few are beyond two lines */
+        int c = corner[1];
+        corner[1] = furthest(s, slope_of(s, a, c));
+        corner[2] = c;
+        corner[3] = furthest(s, slope_of(s, c, b));
+        corner[4] = b;
+        n_lines = LINES;
+    }
+    list_beyond(s, corner, n_lines, first);
+    for (int k = n_lines; k-- > 0;)
+        waiting[n_waiting++] = first[k];
     while (n_waiting > 0) {
         segment now = waiting[--n_waiting], left, right;
         if (now.n == 0 || n_corners + n_waiting + 2 > VD_CORNERS_MAX) {

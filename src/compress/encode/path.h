@@ -39,11 +39,12 @@ typedef struct vd_corner {
 } vd_corner;
 
 typedef struct vd_spots {
-    int n; /* a multiple of VD_SPOTS_RUN, up to VD_SPOTS_MAX */
+    int n;      /* a multiple of VD_SPOTS_RUN, up to VD_SPOTS_MAX */
+    int lowest; /* which has the smallest Q; of several, the largest L */
     float q[VD_SPOTS_MAX], l[VD_SPOTS_MAX];
     /* Working space of vd_path_find. */
     uint8_t is_beyond[VD_SPOTS_MAX];
-    uint16_t list[VD_SPOTS_MAX], left[VD_SPOTS_MAX];
+    uint16_t list[4 * VD_SPOTS_MAX + 8], left[VD_SPOTS_MAX + 8];
 } vd_spots;
 
 /* The corners of all spots, by falling Q and L. Returns how many, at most VD_CORNERS_MAX:

@@ -72,7 +72,8 @@ static void list_types(const vd_search *s, vd_subject *subject)
             continue;
         uint64_t bytes = bytes_as(t, type);
         bool good = type == t->dtype ||
-                    (vd_encodable(type) && is_wanted(s->options, (vd_dtype)type));
+                    (vd_encodable(type) && is_wanted(s->options, (vd_dtype)type) &&
+                     (subject->squares != NULL || !vd_encode_needs_weights(type)));
         if (!good || bytes == 0 || (bytes >= own && type != t->dtype))
             continue;
         bytes = (bytes + s->alignment - 1) / s->alignment * s->alignment;

@@ -99,6 +99,15 @@ static void the_largest_value_does_not_overflow_a_scale(void **state)
     }
 }
 
+static void find_lowest(vd_spots *s)
+{
+    s->lowest = 0;
+    for (int i = 1; i < s->n; i++)
+        if (s->q[i] < s->q[s->lowest] ||
+            (s->q[i] == s->q[s->lowest] && s->l[i] > s->l[s->lowest]))
+            s->lowest = i;
+}
+
 /* Some hundred random spots; with `coarse` many of them share a place, a Q or an L. */
 static void scatter(vd_spots *spots, uint32_t *state, int n, bool coarse)
 {
@@ -108,6 +117,7 @@ static void scatter(vd_spots *spots, uint32_t *state, int n, bool coarse)
         spots->q[i] = 3.0f + (coarse ? rintf(4 * q) : q);
         spots->l[i] = coarse ? rintf(4 * l) : l + q;
     }
+    find_lowest(spots);
 }
 
 static float least_error(const vd_spots *spots, float t)
@@ -172,6 +182,7 @@ static void one_spot_is_a_path(void **state)
     for (int i = 0; i < spots.n; i++)
         spots.q[i] = 2;
     assert_int_equal(corners_of(&spots, corner), 1);
+    spots.lowest = 40;
     spots.q[40] = 1; /* of no L at all the smallest Q */
     assert_int_equal(corners_of(&spots, corner), 1);
     assert_true(corner[0].q == 1);
