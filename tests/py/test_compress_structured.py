@@ -415,6 +415,22 @@ def test_the_channels_that_are_read_least_go(verdant, models, cut, text):
                                   old.w["blk.1.ffn_down.weight"][stay])
 
 
+def test_the_norm_before_a_fused_matrix_is_scaled_too(verdant, models, cut, text):
+    source = models("llama", fused_qkv=True)
+    path, _ = cut(source, "--prune", "width:0.75", "--multiple", "1")
+    old, new = Listening(source), numpy_forward.Model(path)
+    heard = old.listen(chunks_of(verdant, source, text))
+    before, after = old.w["token_embd.weight"], new.w["token_embd.weight"]
+    stay = [int(np.flatnonzero((before == column[:, None]).all(axis=0))[0]) for column in after.T]
+    for layer in range(old.n_layer):
+        for base, norm in [("attn_qkv", "attn_norm"), ("ffn_up", "ffn_norm")]:
+            weight = old.w[f"blk.{layer}.{norm}.weight"]
+            squares = np.sum((heard[f"blk.{layer}.{base}"] / weight) ** 2, axis=0)
+            scale = np.sqrt(64 / 48 * squares[stay].sum() / squares.sum())
+            np.testing.assert_allclose(new.w[f"blk.{layer}.{norm}.weight"], weight[stay] * scale,
+                                       rtol=1e-5)
+
+
 def test_a_quantized_model_keeps_its_types_but_for_what_was_repaired(models, cut):
     path, _ = cut(models("llama", type="Q8_0"), "--prune", "neurons:0.6")
     kinds = {t.name: t.tensor_type.name for t in GGUFReader(path).tensors}
