@@ -13,7 +13,8 @@
 #include "compress/sparse_file.h"
 
 enum {
-    SAMPLE_VALUES = 1 << 15, /* of a tensor, by which its types' errors are compared */
+    SAMPLE_VALUES = 1 << 15, /* of a tensor, by which its types' errors are compared, */
+    SAMPLE_ALONE = 1 << 18,  /* and where errors are all that there is, tensors with each other */
     SAMPLE_ROWS = 16,
     HEAD_GROWS = 128 /* by the two numbers that a quantized file must have, at most */
 };
@@ -189,7 +190,8 @@ static vd_status find_error(vd_search *s, vd_subject *subject, size_t c, vd_err 
     if (!vd_journal_find(s->journal, key, number)) {
         vd_recode recode = vd_search_recode_of(subject, c);
         size_t rows = vd_gguf_tensor_rows(subject->tensor);
-        size_t some = VD_MAX(SAMPLE_VALUES / VD_MAX((size_t)subject->tensor->dim[0], (size_t)1),
+        size_t sample = s->probe != NULL ? SAMPLE_VALUES : SAMPLE_ALONE;
+        size_t some = VD_MAX(sample / VD_MAX((size_t)subject->tensor->dim[0], (size_t)1),
                              (size_t)SAMPLE_ROWS);
         recode.row_step = VD_MAX(rows / some, (size_t)1);
         st = vd_recode_run(&recode, s->pool, NULL, &number[0], err);
