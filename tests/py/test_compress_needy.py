@@ -124,10 +124,11 @@ def test_the_result_runs_here_and_in_llama_cpp(run, verdant, folder, tmp_path, k
 
 
 @pytest.mark.parametrize("kind", ["IQ3_XXS", "IQ1_M"])
-def test_threads_do_not_change_the_file(run, folder, tmp_path, kind):
+def test_threads_and_kernels_do_not_change_the_file(run, folder, tmp_path, kind, monkeypatch):
     digests = set()
-    for threads in (1, 2, 5):
-        run(folder / "tiny.gguf", tmp_path / "t.gguf", kind, "-t", threads, "--pure",
+    for threads, level in ((1, "c"), (2, "avx2"), (5, "avx512"), (2, "neon")):
+        monkeypatch.setenv("VERDANT_CPU", level)
+        run(folder / "tiny.gguf", tmp_path / "t.gguf", kind, "-t", threads,
             "--imatrix", folder / "tiny.imatrix")
         digests.add(digest(tmp_path / "t.gguf"))
     assert len(digests) == 1
@@ -185,3 +186,30 @@ def test_what_is_copied_needs_none(run, folder, tmp_path):
     run(low, tmp_path / "again.gguf", None, "--tensor-type", "token_embd=Q8_0")
     before, after = types(low), types(tmp_path / "again.gguf")
     assert before["blk.0.attn_q.weight"] == after["blk.0.attn_q.weight"] == "IQ2_XXS"
+
+
+def test_a_search_gives_them_to_matrices_that_the_file_knows(verdant, folder, tmp_path):
+    tiny, name, x, y = folder / "tiny.gguf", "blk.1.ffn_up.weight", tmp_path / "x.gguf", \
+        tmp_path / "y.gguf"
+    imatrix = write_imatrix(tmp_path / "i.gguf", tiny, without=[name])
+    search = ["--imatrix", imatrix, "--target", "bpw=3.2"]
+    done = verdant("compress", tiny, "-o", x, *search, "--json")
+    assert done.returncode == 0, done.stderr
+    got = types(x)
+    assert got[name] not in dtypes.NEEDY and set(got.values()) & set(dtypes.NEEDY)
+    assert not set(got.values()) & {"IQ1_S", "IQ1_M"}  # where they are asked for alone
+    (tmp_path / "t.json").write_text(done.stdout)
+    again = verdant("compress", tiny, "-o", y, "--types", tmp_path / "t.json", "--imatrix", imatrix)
+    assert again.returncode == 0, again.stderr
+    assert digest(x) == digest(y)
+    done = verdant("compress", tiny, "-o", x, *search, "--search-types", "IQ1_M,Q6_K")
+    assert done.returncode == 0, done.stderr
+    assert "IQ1_M" in types(x).values()
+
+
+def test_a_file_mostly_of_iq2_s_is_called_iq2_m(run, folder, tmp_path):
+    """IQ2_S is the name of a file of IQ2_XS."""
+    x = tmp_path / "x.gguf"
+    run(folder / "tiny.gguf", x, None, "--tensor-type", "blk=IQ2_S", "--imatrix",
+        folder / "tiny.imatrix")
+    assert GGUFReader(x).fields["general.file_type"].contents() == llama_cpp.FTYPE["IQ2_M"]

@@ -64,7 +64,8 @@ typedef struct vd_book_block {
 
 void vd_book_make(const vd_book_family *family, vd_book *ret);
 
-/* x[256], given[256]: how much each counts, or NULL: a large value more than a small one. */
+/* x[256], given[256]: how much each counts, or NULL: a large value more than a small one. About
+ * 180 kB of stack. */
 void vd_book_search(const vd_book *book, const float *x, const float *given, vd_book_block *ret);
 
 #endif

@@ -21,11 +21,13 @@ enum {
 static const double PLAIN_BITS = 4.5; /* about what most weights get: one of the two measured */
 
 /* What is tried where nobody says otherwise. Types of few values are for models trained with them;
- * those of 16 bits are for what must not change at all. */
-static const vd_dtype usual[] = {VD_DTYPE_Q2_0,  VD_DTYPE_Q2_K,   VD_DTYPE_Q3_K,
-                                 VD_DTYPE_MXFP4, VD_DTYPE_IQ4_XS, VD_DTYPE_IQ4_NL, VD_DTYPE_Q4_0,
-                                 VD_DTYPE_Q4_K,  VD_DTYPE_Q4_1,   VD_DTYPE_Q5_0,   VD_DTYPE_Q5_K,
-                                 VD_DTYPE_Q5_1,  VD_DTYPE_Q6_K,   VD_DTYPE_Q8_0,   VD_DTYPE_F16};
+ * those of 16 bits are for what must not change at all. IQ1 only where it is asked for: the
+ * smallest type is one of the two measured, and what it does says little of the others. */
+static const vd_dtype usual[] = {
+    VD_DTYPE_IQ2_XXS, VD_DTYPE_Q2_0,  VD_DTYPE_IQ2_XS, VD_DTYPE_IQ2_S,  VD_DTYPE_Q2_K,
+    VD_DTYPE_IQ3_XXS, VD_DTYPE_Q3_K,  VD_DTYPE_IQ3_S,  VD_DTYPE_MXFP4,  VD_DTYPE_IQ4_XS,
+    VD_DTYPE_IQ4_NL,  VD_DTYPE_Q4_0,  VD_DTYPE_Q4_K,   VD_DTYPE_Q4_1,   VD_DTYPE_Q5_0,
+    VD_DTYPE_Q5_K,    VD_DTYPE_Q5_1,  VD_DTYPE_Q6_K,   VD_DTYPE_Q8_0,   VD_DTYPE_F16};
 
 vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err)
 {
