@@ -51,7 +51,7 @@ static const char *read_group(const char *text, vd_prune *ret)
     char *end = NULL;
     unsigned long n = strtoul(text, &end, 10), m;
     if (!isdigit((unsigned char)text[0]) || *end != ':' || !isdigit((unsigned char)end[1]))
-        return "expected a keep-rate such as 0.5 or N:M such as 2:4 behind the method";
+        return "expected METHOD:KEEP, such as magnitude:0.5 or wanda:2:4";
     m = strtoul(end + 1, &end, 10);
     if (*end != '\0' || m < 1 || m > VD_PRUNE_GROUP_MAX || n > m)
         return "N:M keeps N of every M weights: N at most M, M at most 64";

@@ -132,6 +132,21 @@ out:
 
 /* ---- open and close ---------------------------------------------------------------------------*/
 
+/* A folder of ours has its lock from the beginning; another's may be there by chance. */
+static bool is_foreign(const vd_resume *c)
+{
+    int again = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *all = again >= 0 ? fdopendir(again) : NULL;
+    bool any = false;
+    for (struct dirent *entry; all != NULL && (entry = readdir(all)) != NULL;)
+        any = any || (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0);
+    if (all != NULL)
+        closedir(all);
+    else if (again >= 0)
+        close(again);
+    return any && faccessat(c->dir, "lock", F_OK, 0) != 0;
+}
+
 static vd_status open_files(vd_resume *c, vd_err *err)
 {
     if (mkdir(c->folder, 0700) != 0 && errno != EEXIST)
@@ -139,6 +154,9 @@ static vd_status open_files(vd_resume *c, vd_err *err)
     c->dir = open(c->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->dir < 0)
         return failed(c, "open", "", err);
+    if (is_foreign(c))
+        return VD_FAIL(err, VD_ERR_EXISTS, "%s holds other files; move it, or write to another "
+                       "name", c->folder);
     c->lock = openat(c->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (c->lock < 0)
         return failed(c, "open", "lock", err);

@@ -193,6 +193,15 @@ def test_a_full_disk_says_what_is_kept(build, files, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["q.gguf", "whole.gguf"]
 
 
+def test_a_folder_of_somebody_else_stays(build, files, tmp_path):
+    folder = tmp_path / "x.gguf.work"
+    folder.mkdir()
+    (folder / "data").write_text("mine")
+    done = run(build, files, tmp_path / "x.gguf", *OPTIONS["quant"])
+    assert done.returncode == 1 and "holds other files" in done.stderr
+    assert (folder / "data").read_text() == "mine" and not (tmp_path / "x.gguf").exists()
+
+
 def test_a_quick_run_leaves_no_folder(build, files, tmp_path):
     assert run(build, files, tmp_path / "q.gguf", *OPTIONS["quant"]).returncode == 0
     assert [p.name for p in tmp_path.iterdir()] == ["q.gguf"]

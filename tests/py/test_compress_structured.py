@@ -561,10 +561,11 @@ def test_never_over_the_model_itself(verdant, models, text):
 def test_an_interrupted_cut_leaves_nothing(build, text, tmp_path):
     tiny_model.write_model(tmp_path / "m.gguf", vocab="bpe", n_ctx=256, n_embd=256, n_ff=1024,
                            n_layer=8)
-    (tmp_path / "long.txt").write_text(text.read_text() * 8)
+    (tmp_path / "long.txt").write_text(text.read_text() * 64)
     with subprocess.Popen(
         [build / "verdant", "compress", tmp_path / "m.gguf", "-o", tmp_path / "x.gguf", "--prune",
-         "neurons:0.5", "--quant", "Q8_0", "--calib", tmp_path / "long.txt", "--calib-ctx", "128"],
+         "neurons:0.5", "--quant", "Q8_0", "--calib", tmp_path / "long.txt", "--calib-ctx", "128",
+         "--calib-chunks", "3000"],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:
         time.sleep(0.7)
         running.send_signal(signal.SIGINT)
