@@ -133,6 +133,7 @@ static void without_a_state_nothing_is_left(void **state)
 static void a_process_that_died_before_its_first_state_is_begun_anew(void **state)
 {
     assert_int_equal(mkdir(folder, 0700), 0);
+    put("lock", "", "w");
     put("data", "half", "w");
     put("stream.new", "half", "w");
     put("state.new", "{", "w");
