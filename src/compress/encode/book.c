@@ -434,5 +434,8 @@ void vd_book_search(const vd_book *book, const float *x, const float *given, vd_
     float end = (float)(2 * book->family.n_s - 1) * book->family.unit;
     for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
         descend(&s, extreme / end * starts[i], most, &error, ret);
-    take_points(&s, most, ret);
+    if (error < 0.0f)
+        take_points(&s, most, ret);
+    else /* zeros are nearer than what an f16 scale can hold */
+        ret->d = 0.0f;
 }
