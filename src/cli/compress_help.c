@@ -105,7 +105,7 @@ const char vd_compress_help_more[] =
     "                      loss are then against what that leaves\n"
     "  --search-types LIST only these types and the one that a matrix has: Q3_K,IQ4_NL,Q8_0\n"
     "  --search-keeps LIST those shares, at most eight, default 0.7,0.5,0.35\n"
-    "  --search-chunks N   chunks of the text that are compared, default 2\n";
+    "  --search-chunks N   chunks, from all parts of the text, that are compared; default 2\n";
 
 const char vd_compress_help_rest[] =
     "  --picture FILE.svg  bytes against divergence; default FILE.gguf.svg\n"

@@ -112,7 +112,7 @@ def test_the_divergence_is_that_of_the_file(verdant, found, dense, tiny, text):
     ids = json.loads(verdant("tokenize", tiny, "--file", text, "--json").stdout)["ids"]
     rows = []
     for path in (tiny, dense):
-        chunks = [ids[i * CTX:(i + 1) * CTX] for i in range(MEASURED)]
+        chunks = [ids[i * CTX:(i + 1) * CTX] for i in (0, CHUNKS // 2)]
         logits = np.concatenate([numpy_forward.Model(path).logits(chunk)[CTX // 2:CTX - 1]
                                  for chunk in chunks])
         rows.append(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))

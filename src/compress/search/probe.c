@@ -209,11 +209,28 @@ vd_status vd_probe_measure(vd_probe *p, size_t first, vd_probe_result *ret, vd_e
 
 /* ---- opening ----------------------------------------------------------------------------------*/
 
+/* The beginning of a text may be about one thing only: chunks from all parts of it come first, for
+ * the first are compared. */
+static void spread_measured(vd_probe *p)
+{
+    size_t ctx = p->calib.ctx;
+    for (size_t i = 1; i < p->options.n_measured; i++) {
+        int32_t *a = p->calib.token + i * ctx;
+        int32_t *b = p->calib.token + i * p->calib.n_chunks / p->options.n_measured * ctx;
+        for (size_t k = 0; k < ctx; k++) {
+            int32_t token = a[k];
+            a[k] = b[k];
+            b[k] = token;
+        }
+    }
+}
+
 static vd_status make_buffers(vd_probe *p, vd_err *err)
 {
     const vd_hparams *hp = &p->model->hp;
     size_t ctx = p->calib.ctx, n_hidden = 0, n_stream = 0, n_logits = 0, n_base = 0;
     p->options.n_measured = VD_MIN(VD_MAX(p->options.n_measured, (size_t)1), p->calib.n_chunks);
+    spread_measured(p);
     p->n_scored = p->options.n_measured * scored_per_chunk(p);
     p->step = VD_MIN(VD_MAX(LOGITS_BYTES / (hp->n_vocab * sizeof(float)), (size_t)1),
                      scored_per_chunk(p));

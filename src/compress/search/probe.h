@@ -22,7 +22,7 @@ typedef struct vd_probe vd_probe;
 
 typedef struct vd_probe_options {
     vd_calib_options calib;
-    size_t n_measured; /* chunks of it, the first ones, on which answers are compared */
+    size_t n_measured; /* chunks of it, from all its parts, on which answers are compared */
     /* Called between chunks; false ends it with VD_ERR_CANCELLED. NULL: never. */
     bool (*progress)(void *ctx, size_t done, size_t total);
     void *ctx;
