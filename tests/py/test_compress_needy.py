@@ -10,7 +10,14 @@ import oracles
 import pytest
 from gguf import GGUFReader, GGUFWriter
 from oracles import dtypes, llama_cpp, tiny_model
-from test_compress import MODELS, digest, divergence, tensors, types, write_shapes
+from test_compress import (
+    MODELS,
+    digest,
+    runs_here_and_in_llama_cpp,
+    tensors,
+    types,
+    write_shapes,
+)
 
 KINDS = sorted(dtypes.NEEDY_FILE_TYPES)
 
@@ -109,18 +116,9 @@ MOST = {"IQ3_XS": 0.6, "IQ3_XXS": 1.0, "Q2_K_S": 1.5}
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_result_runs_here_and_in_llama_cpp(run, verdant, folder, tmp_path, kind):
     oracles.need_peer()
-    target, out, tiny = tmp_path / "q.gguf", tmp_path / "logits", folder / "tiny.gguf"
+    target, tiny = tmp_path / "q.gguf", folder / "tiny.gguf"
     run(tiny, target, kind, "--imatrix", folder / "tiny.imatrix")
-    ids = tiny_model.random_ids(1, 48, tiny_model.n_vocab("spm"))
-    want = oracles.numpy_forward.Model(tiny).logits(ids)
-    result = verdant("logits", target, "--ids", ",".join(map(str, ids)), "-o", out,
-                     "--precision", "exact", "--kv", "f32")
-    assert result.returncode == 0, result.stderr
-    ours = np.fromfile(out, "<f4").reshape(want.shape)
-    with llama_cpp.Peer(target, n_ctx=64, threads=1) as peer:
-        theirs = peer.logits(ids)
-    assert divergence(ours, ids, theirs) < 0.05  # llama.cpp rounds activations, we do not
-    assert divergence(ours, ids, want) < MOST.get(kind, 3.0)
+    runs_here_and_in_llama_cpp(verdant, tiny, target, MOST.get(kind, 3.0))
 
 
 @pytest.mark.parametrize("kind", ["IQ3_XXS", "IQ1_M"])
