@@ -111,7 +111,7 @@ int vd_compress_print_json(const vd_compress_report *report)
     if (all != NULL && (r->n_calib_tokens > 0 || o->imatrix != NULL))
         json_object_set_new(all, "tensors_weighted", json_integer((json_int_t)r->n_weighted));
     if (all != NULL && o->gptq)
-        json_object_set_new(all, "tensors_gptq", json_integer((json_int_t)c->n_rounded));
+        json_object_set_new(all, "tensors_gptq", json_integer((json_int_t)r->n_rounded));
     if (all != NULL && c->damping > 0) {
         json_object_set_new(all, "damping", json_real(c->damping));
         json_object_set_new(all, "diagonal_only", json_integer((json_int_t)c->n_diagonal));
@@ -191,7 +191,7 @@ int vd_compress_print_table(const vd_compress_report *report)
     if (r->n_weighted > 0)
         printf("weighted %zu tensors by what they read\n", r->n_weighted);
     if (report->options->gptq)
-        printf("gptq     %zu tensors\n", r->calibration.n_rounded);
+        printf("gptq     %zu tensors\n", r->n_rounded);
     if (r->calibration.damping > 0)
         printf("damping  at most %g\n", r->calibration.damping);
     if (r->calibration.n_diagonal > 0)

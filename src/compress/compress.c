@@ -61,6 +61,7 @@ static void count(const job *j, vd_compress_result *result)
                                                          ? vd_layered_n_tokens(j->layered)
                                                          : 0,
                                    .n_weighted = j->n_weighted,
+                                   .n_rounded = j->n_rounded,
                                    .calibration = vd_job_report(j),
                                    .n_edited = j->n_edited,
                                    .n_zeros_before = j->n_zeros_before,

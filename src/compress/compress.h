@@ -66,6 +66,7 @@ typedef struct vd_compress_result {
     size_t n_requantized; /* tensors that were quantized before: their errors add up */
     size_t n_calib_tokens; /* of the calibration text */
     size_t n_weighted;     /* tensors that were encoded by what they read */
+    size_t n_rounded;      /* of those, whose codes are GPTQ's */
     vd_layered_report calibration;
     uint64_t n_edited, n_zeros_before, n_zeros_after; /* values of edited matrices, zeros there */
     size_t n_sparse; /* matrices in the sparse form */

@@ -23,7 +23,7 @@ typedef struct vd_compress_job {
     uint64_t done, total; /* bytes of the source; with `layered`, chunks of the text and layers */
     vd_awq *awq;          /* NULL: nothing is scaled */
     vd_imatrix *saved;    /* to be written; NULL: nobody wants it */
-    size_t n_weighted;
+    size_t n_weighted, n_rounded; /* matrices encoded by what they read; by GPTQ */
     uint64_t n_edited, n_zeros_before, n_zeros_after;
     vd_resume *resume;    /* NULL: nothing is kept for another run */
     json_t *told;         /* what `edited` was called with, for it */

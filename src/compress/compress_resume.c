@@ -69,7 +69,8 @@ static const struct {
 } counts[] = {{"edited", offsetof(vd_compress_job, n_edited)},
               {"zeros_before", offsetof(vd_compress_job, n_zeros_before)},
               {"zeros_after", offsetof(vd_compress_job, n_zeros_after)},
-              {"weighted", offsetof(vd_compress_job, n_weighted)}};
+              {"weighted", offsetof(vd_compress_job, n_weighted)},
+              {"rounded", offsetof(vd_compress_job, n_rounded)}};
 
 static uint64_t *count_at(vd_compress_job *j, size_t i)
 {
@@ -116,18 +117,16 @@ vd_layered_report vd_job_report(const vd_compress_job *j)
     vd_layered_report own = vd_layered_report_of(j->layered);
     r.damping = VD_MAX(r.damping, own.damping);
     r.n_diagonal += own.n_diagonal;
-    r.n_rounded += own.n_rounded;
     return r;
 }
 
 static bool take_calibration(const json_t *json, vd_layered_report *ret)
 {
-    json_int_t n_diagonal = 0, n_rounded = 0;
+    json_int_t n_diagonal = 0;
     double damping = 0;
-    if (json_unpack((json_t *)json, "{s:F,s:I,s:I}", "damping", &damping, "diagonal",
-                    &n_diagonal, "rounded", &n_rounded) != 0)
+    if (json_unpack((json_t *)json, "{s:F,s:I}", "damping", &damping, "diagonal", &n_diagonal) != 0)
         return false;
-    *ret = (vd_layered_report){damping, (size_t)n_diagonal, (size_t)n_rounded};
+    *ret = (vd_layered_report){damping, (size_t)n_diagonal};
     return true;
 }
 
@@ -151,9 +150,8 @@ static vd_status take_report(vd_compress_job *j, const json_t *more, vd_err *err
 static json_t *report_json(vd_compress_job *j)
 {
     vd_layered_report r = vd_job_report(j);
-    json_t *calibration = json_pack("{s:f,s:I,s:I}", "damping", r.damping, "diagonal",
-                                    (json_int_t)r.n_diagonal, "rounded",
-                                    (json_int_t)r.n_rounded);
+    json_t *calibration = json_pack("{s:f,s:I}", "damping", r.damping, "diagonal",
+                                    (json_int_t)r.n_diagonal);
     json_t *more = json_pack("{s:O,s:o}", "told", j->told, "calibration", calibration);
     for (size_t i = 0; more != NULL && i < VD_COUNT(counts); i++)
         if (json_object_set_new(more, counts[i].key,

@@ -68,6 +68,14 @@ static size_t rows_per_piece(size_t src_bytes, size_t dst_bytes)
     return VD_MAX(PIECE_BYTES / VD_MAX(VD_MAX(src_bytes, dst_bytes), 1), 1);
 }
 
+/* The next rows of the new file. The walk may need them, too. */
+static vd_status put_rows(job *j, const vd_gguf_tensor *tensor, const vd_piece *p, vd_err *err)
+{
+    if (j->layered != NULL)
+        vd_layered_embeddings(j->layered, tensor->name, p->first_row, p->dst, p->n_rows);
+    return vd_job_put(j, p->dst, p->n_rows * p->dst_bytes, err);
+}
+
 /* All rows of p's tensor, which lie at src, through the buffer, piece by piece. */
 static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p, vd_err *err)
 {
@@ -82,7 +90,7 @@ static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p,
         p->values = values != NULL ? values + first * p->n_cols : NULL;
         st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
         if (st == VD_OK)
-            st = vd_job_put(j, p->dst, p->n_rows * p->dst_bytes, err);
+            st = put_rows(j, tensor, p, err);
         if (st == VD_OK)
             st = report(j, tensor, p->n_rows * p->src_bytes, err);
     }
@@ -137,28 +145,41 @@ static vd_status scale_norm(job *j, const vd_gguf_tensor *tensor, vd_err *err)
     return st == VD_OK ? report(j, tensor, tensor->n_bytes, err) : st;
 }
 
-/* As convert_rows for a whole matrix of F32, its codes by GPTQ where that can be. */
+/* Rows of F32 that lie at `values` to p's, their codes by GPTQ where that can be. */
+static vd_status encode_rounded(job *j, const vd_mix_entry *entry, vd_piece *p, float *values,
+                                vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    vd_edit_options edit = vd_edit_at(&j->options->edit, entry->keep);
+    bool pruned = j->options->keep_zeros || (entry->in_layer && vd_edit_zeroes(&edit));
+    size_t n_experts = vd_gguf_tensor_experts(tensor);
+    p->from = VD_DTYPE_F32;
+    p->src = (const unsigned char *)values;
+    p->src_bytes = p->n_cols * sizeof(*values);
+    p->values = NULL;
+    p->edit = NULL;
+    vd_status st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
+    return st == VD_OK ? vd_layered_round(j->layered, tensor->name, p->to, pruned,
+                                          scale_of(j, tensor).column, values, n_experts,
+                                          p->n_rows / n_experts, p->n_cols, p->dst, p->dst_bytes,
+                                          err)
+                       : st;
+}
+
+/* As convert_rows for a whole matrix of F32. */
 static vd_status convert_rounded(job *j, const vd_mix_entry *entry, vd_piece *p, float *values,
                                  vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
-    vd_edit_options edit = vd_edit_at(&j->options->edit, entry->keep);
-    bool pruned = j->options->keep_zeros || vd_edit_zeroes(&edit), rounded = false;
     size_t n_rows = vd_gguf_tensor_rows(tensor), n_bytes;
-    size_t n_experts = vd_gguf_tensor_experts(tensor);
     unsigned char *rows = NULL;
     if (!vd_mul_size(n_rows, p->dst_bytes, &n_bytes))
         return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
     vd_status st = vd_alloc_array(n_bytes, 1, "encoded rows", &rows, err);
     p->n_rows = n_rows;
     p->dst = rows;
-    p->values = NULL;
     if (st == VD_OK)
-        st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
-    if (st == VD_OK)
-        st = vd_layered_round(j->layered, tensor->name, p->to, pruned,
-                              scale_of(j, tensor).column, values, n_experts,
-                              n_rows / n_experts, p->n_cols, rows, p->dst_bytes, &rounded, err);
+        st = encode_rounded(j, entry, p, values, err);
     vd_piece back = {.from = p->to, .to = VD_DTYPE_F32, .src = rows, .values = values,
                      .n_rows = n_rows, .n_cols = p->n_cols, .src_bytes = p->dst_bytes,
                      .scratch = p->scratch, .count = p->count};
@@ -169,6 +190,33 @@ static vd_status convert_rounded(job *j, const vd_mix_entry *entry, vd_piece *p,
         st = vd_job_put(j, rows, n_bytes, err);
     vd_free(rows);
     return st == VD_OK ? report(j, tensor, 0, err) : st;
+}
+
+/* The output matrix, which may be too large to be in memory: piece by piece, by GPTQ. */
+static vd_status convert_head(job *j, const vd_mix_entry *entry, const vd_piece *p, vd_err *err)
+{
+    const vd_gguf_tensor *tensor = entry->tensor;
+    size_t n_rows = vd_gguf_tensor_rows(tensor), step = rows_per_piece(p->src_bytes, p->dst_bytes);
+    float *values = NULL;
+    vd_status st = vd_alloc_array(VD_MIN(step, n_rows) * p->n_cols, sizeof(*values), "rows",
+                                  &values, err);
+    for (size_t first = 0; st == VD_OK && first < n_rows; first += step) {
+        vd_piece from = *p, to = *p;
+        from.first_row = to.first_row = first;
+        from.n_rows = to.n_rows = VD_MIN(n_rows - first, step);
+        from.src = p->src + first * p->src_bytes;
+        from.dst = NULL;
+        from.values = values;
+        st = vd_piece_run(&from, j->pool, tensor->name.data, tensor->name.n, err);
+        if (st == VD_OK)
+            st = encode_rounded(j, entry, &to, values, err);
+        if (st == VD_OK)
+            st = put_rows(j, tensor, &to, err);
+        if (st == VD_OK)
+            st = report(j, tensor, from.n_rows * p->src_bytes, err);
+    }
+    vd_free(values);
+    return st;
 }
 
 /* The whole matrix in memory: edited, pruned by what it reads, encoded; what it decodes to goes on
@@ -255,9 +303,14 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
         st = find_weights(j, tensor, &p, &weights, err);
     if (st == VD_OK && weights == NULL && vd_job_needs_weights(j, entry))
         st = vd_mix_refuse_unweighted(entry, j->options->imatrix, j->options->calib.path, err);
+    bool rounded = st == VD_OK && j->layered != NULL &&
+                   vd_layered_rounds(j->layered, tensor->name, p.to,
+                                     vd_gguf_tensor_experts(tensor), p.n_cols);
     if (st == VD_OK)
         st = is_layered(j, entry) ? convert_layered(j, entry, &p, err)
+             : rounded            ? convert_head(j, entry, &p, err)
                                   : convert_rows(j, tensor, &p, err);
+    j->n_rounded += st == VD_OK && rounded;
     if (st == VD_OK && edited)
         st = tell_edited(j, tensor, &p, clip, err);
     vd_edit_done(&edit);

@@ -7,12 +7,12 @@
 
 struct vd_layered {
     double drift;
+    bool gptq;
     vd_linalg *linalg;
     vd_walk *walk;       /* one of the two */
     vd_imatrix *imatrix;
     vd_calibrated calibrated;
     bool entered; /* the walk's layer has been gathered */
-    size_t n_rounded;
 };
 
 vd_status vd_layered_open(const char *path, const vd_layered_options *options, vd_pool *pool,
@@ -24,6 +24,7 @@ vd_status vd_layered_open(const char *path, const vd_layered_options *options, v
     if (st != VD_OK)
         return st;
     l->drift = options->drift;
+    l->gptq = options->gptq;
     walk.gram = options->gram || options->gptq;
     walk.cross = options->drift > 0;
     if (walk.gram)
@@ -217,26 +218,34 @@ vd_status vd_layered_prune(vd_layered *l, const vd_prune *prune, vd_str name, fl
     return st;
 }
 
+bool vd_layered_rounds(vd_layered *l, vd_str name, uint32_t to, size_t n_experts, size_t n_cols)
+{
+    const vd_moments *m = moments_of(l, name, 0, n_cols);
+    return l->gptq && vd_grid_of(to) != NULL && n_experts == 1 && m != NULL && m->gram != NULL &&
+           m->n_tokens > 0;
+}
+
 vd_status vd_layered_round(vd_layered *l, vd_str name, uint32_t to, bool keep_zeros,
                            const float *scale, float *values, size_t n_experts, size_t n_rows,
-                           size_t n_cols, unsigned char *rows, size_t row_bytes,
-                           bool *ret_rounded, vd_err *err)
+                           size_t n_cols, unsigned char *rows, size_t row_bytes, vd_err *err)
 {
-    const vd_grid *grid = vd_grid_of(to);
-    vd_moments *m = moments_of(l, name, 0, n_cols);
-    *ret_rounded = false;
-    if (grid == NULL || n_experts != 1 || m == NULL || m->gram == NULL || m->n_tokens == 0)
+    if (!vd_layered_rounds(l, name, to, n_experts, n_cols))
         return VD_OK;
-    vd_status st = vd_calibrated_round(&l->calibrated, grid, keep_zeros, m, scale, values, n_rows,
-                                       rows, row_bytes, err);
-    *ret_rounded = st == VD_OK;
-    l->n_rounded += st == VD_OK;
-    return st;
+    return vd_calibrated_round(&l->calibrated, vd_grid_of(to), keep_zeros,
+                               moments_of(l, name, 0, n_cols), scale, values, n_rows, rows,
+                               row_bytes, err);
+}
+
+void vd_layered_embeddings(vd_layered *l, vd_str name, size_t first, const unsigned char *rows,
+                           size_t n)
+{
+    if (l->walk != NULL)
+        vd_walk_embeddings(l->walk, name, first, rows, n);
 }
 
 vd_layered_report vd_layered_report_of(const vd_layered *l)
 {
-    return (vd_layered_report){l->calibrated.damping_most, l->calibrated.n_diagonal, l->n_rounded};
+    return (vd_layered_report){l->calibrated.damping_most, l->calibrated.n_diagonal};
 }
 
 vd_status vd_layered_keep(vd_layered *l, vd_str name, float *values, vd_err *err)

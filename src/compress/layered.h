@@ -25,7 +25,6 @@ typedef struct vd_layered_report {
     double damping;       /* the most that was added to make an inverse, in means of a diagonal; 0
                              where none was made */
     size_t n_diagonal;    /* inverses that could not be made with any: columns were taken alone */
-    size_t n_rounded;     /* matrices that GPTQ rounded */
 } vd_layered_report;
 
 /* path: the model. pool borrowed. */
@@ -64,15 +63,21 @@ VD_NODISCARD vd_status vd_layered_tell(vd_layered *layered, vd_str name, size_t 
 VD_NODISCARD vd_status vd_layered_prune(vd_layered *layered, const vd_prune *prune, vd_str name,
                                         float *values, size_t n_experts, size_t n_rows,
                                         size_t n_cols, vd_err *err);
-/* GPTQ of the matrix, whose new rows [n_experts * n_rows, row_bytes] of type `to` the encoder has
- * made: better codes, where there is a grid (grid.h) and X^T X is known, not so of experts; values
- * become what GPTQ makes of them. keep_zeros: what is zero stays so. scale[n_cols]: the matrix's
- * new inputs are divided by it, NULL: they are not. *ret_rounded: whether there was. */
+/* Whether GPTQ can round the matrix to the type: there is a grid (grid.h), and X^T X is known, not
+ * so of experts. */
+bool vd_layered_rounds(vd_layered *layered, vd_str name, uint32_t to, size_t n_experts,
+                       size_t n_cols);
+/* GPTQ of some rows of it, or all, [n_rows, row_bytes] of type `to`, which the encoder has made:
+ * better codes; values become what GPTQ makes of them. keep_zeros: what is zero stays so.
+ * scale[n_cols]: the matrix's new inputs are divided by it, NULL: they are not. Nothing where it
+ * cannot be. */
 VD_NODISCARD vd_status vd_layered_round(vd_layered *layered, vd_str name, uint32_t to,
                                         bool keep_zeros, const float *scale, float *values,
                                         size_t n_experts, size_t n_rows, size_t n_cols,
-                                        unsigned char *rows, size_t row_bytes, bool *ret_rounded,
-                                        vd_err *err);
+                                        unsigned char *rows, size_t row_bytes, vd_err *err);
+/* Rows of the new file, of a matrix that is in no layer: vd_walk_embeddings. */
+void vd_layered_embeddings(vd_layered *layered, vd_str name, size_t first,
+                           const unsigned char *rows, size_t n);
 vd_layered_report vd_layered_report_of(const vd_layered *layered);
 /* What has become of it; taken over (vd_free). */
 VD_NODISCARD vd_status vd_layered_keep(vd_layered *layered, vd_str name, float *values,

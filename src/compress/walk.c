@@ -95,6 +95,7 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
     float *scratch = NULL;
     bool whole = w->whole != NULL && w->whole_layer == w->layer;
     vd_status st = vd_alloc_array(ctx * c, sizeof(float), "a chunk", &scratch, err);
+    vd_walk_embed(w);
     for (size_t i = 0; st == VD_OK && i < n_all; i++) {
         float *x = w->x + i * ctx * c;
         if (whole)
@@ -173,7 +174,7 @@ vd_status vd_walk_open(const char *path, const vd_walk_options *options, vd_pool
     if (st == VD_OK)
         st = map_stream(w, err);
     if (st == VD_OK)
-        st = vd_walk_embed(w, err);
+        st = vd_walk_begin(w, err);
     if (st == VD_OK) {
         begin_layer(w);
         *ret_walk = w;
@@ -209,8 +210,9 @@ void vd_walk_free(vd_walk *w)
     vd_free(w->seqs);
     vd_free(w->experts);
     vd_free(w->embed_rows);
+    vd_free(w->in_text);
     vd_free(w->head.square);
-    vd_free(w->head_means);
+    vd_free(w->head.gram);
     vd_calib_done(&w->calib);
     vd_model_free(w->model);
     vd_free(w);
@@ -227,6 +229,7 @@ vd_status vd_walk_go_on(vd_walk *w, size_t layer, vd_err *err)
     if (layer >= w->model->hp.n_layer)
         return VD_FAIL(err, VD_ERR_FORMAT, "there is no layer %zu to go on with", layer);
     w->layer = w->whole_layer = layer;
+    w->embedded = true;
     begin_layer(w);
     return VD_OK;
 }

@@ -3,7 +3,8 @@
  * compressed for what the compressed layers before it give out (as the programs of SparseGPT, GPTQ
  * and Wanda do), and no more of the model than one layer is in memory in full.
  *
- *   vd_walk_open                                   the embeddings of all tokens
+ *   vd_walk_open                                   what the output matrix reads
+ *   vd_walk_embeddings                             their new rows
  *   for each layer:
  *     vd_walk_gather                               what its products read, of all tokens
  *     vd_walk_moments(tensor) ... vd_walk_replace  each of its matrices, in any order
@@ -42,10 +43,10 @@ typedef struct vd_walk_options {
     bool gram;           /* also X^T X, by `linalg` */
     bool cross;          /* with gram: the model as it was is computed too, beside */
     const char *folder;  /* where the unlinked file goes; read by vd_walk_open */
-    uint32_t embed_dtype; /* the type that the embeddings will have */
+    uint32_t embed_dtype; /* the type that the embeddings will have: where it is another than they
+                             have, vd_walk_embeddings has the rows */
     bool head;            /* vd_walk_open also finds what the output matrix reads, in the model as
-                             it was, on the first tokens of the text; where that matrix is the
-                             embeddings they are encoded by it */
+                             it was, on the first tokens of the text */
     /* As vd_compress_options.progress: called between chunks; false ends it. layer is VD_WALK_HEAD
      * while what the output matrix reads is found. */
     bool (*progress)(void *ctx, size_t layer, size_t done, size_t total);
@@ -79,9 +80,12 @@ VD_NODISCARD vd_status vd_walk_through(vd_walk *walk, vd_err *err);
 /* What the matrix `name` of this layer reads; with experts, expert `e` of it. NULL where no product
  * reads it. Valid until the next gathering. */
 vd_moments *vd_walk_moments(vd_walk *walk, vd_str name, size_t e);
-/* The same of the output matrix, if `name` is that and it was asked for, at any time; without
- * gram. */
+/* The same of the output matrix, if `name` is that and it was asked for, at any time; no cross. */
 vd_moments *vd_walk_head(vd_walk *walk, vd_str name);
+/* Rows first to first + n of the matrix `name`, as the new file has them: kept where they are the
+ * text's tokens' embeddings. All of them before layer 0 is gathered. */
+void vd_walk_embeddings(vd_walk *walk, vd_str name, size_t first, const unsigned char *rows,
+                        size_t n);
 /* From now on the matrix has these values [n_rows, n_cols]; taken over (vd_free), also on
  * failure. */
 VD_NODISCARD vd_status vd_walk_replace(vd_walk *walk, vd_str name, float *values, vd_err *err);

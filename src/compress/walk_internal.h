@@ -45,13 +45,17 @@ struct vd_walk {
     vd_layer now;            /* the layer with those */
     vd_ffn *experts;         /* [E] of it, or NULL */
     vd_gguf_tensor embed;    /* the embeddings as they will be; rows of the text's tokens */
-    unsigned char *embed_rows;
+    unsigned char *embed_rows; /* NULL: they stay as they are */
+    bool *in_text;           /* [V] tokens, with embed_rows */
+    bool embedded;           /* x has begun */
     vd_moments head;         /* of what the output matrix reads; square NULL: nobody asks */
-    float *head_means;       /* [C] */
 };
 
-/* The stream begins, behind what the output matrix reads. */
-VD_NODISCARD vd_status vd_walk_embed(vd_walk *walk, vd_err *err);
+/* What the output matrix reads, where that is wanted, and room for new embeddings; where they stay
+ * as they are, the stream begins. */
+VD_NODISCARD vd_status vd_walk_begin(vd_walk *walk, vd_err *err);
+/* The stream begins with the embeddings as they are now. Once. */
+void vd_walk_embed(vd_walk *walk);
 /* Whether the product reads rows of the tensor `name`. */
 bool vd_walk_reads(const vd_walk *walk, vd_str name, const vd_dense *dense);
 /* All moments of the layer that is computed now, empty. */
@@ -62,6 +66,9 @@ void vd_walk_on_input(void *ctx, const vd_dense *dense, const float *x, size_t n
 /* Keeps what it reads in the model as it was: the same. */
 void vd_walk_on_whole_input(void *ctx, const vd_dense *dense, const float *x, size_t n,
                             size_t width, size_t ld_x);
+/* Adds X^T X of x[n, m->n], by way of scratch [m->n, m->n]. */
+void vd_walk_add_gram(const vd_walk *walk, const vd_moments *m, const float *x, size_t n,
+                      float *scratch);
 /* X^T X of the inputs of a chunk; after its pass, so that BLAS has the processor for itself. */
 void vd_walk_add_grams(vd_walk *walk);
 /* The changed values of a layer that is over. */

@@ -147,16 +147,22 @@ void vd_walk_on_whole_input(void *ctx, const vd_dense *dense, const float *x, si
                width * sizeof(*x));
 }
 
+void vd_walk_add_gram(const vd_walk *w, const vd_moments *m, const float *x, size_t n,
+                      float *scratch)
+{
+    vd_linalg_gram_f32(w->linalg, scratch, m->n, x, n);
+    for (size_t i = 0; i < m->n; i++)
+        for (size_t k = 0; k <= i; k++)
+            m->gram[i * m->n + k] += (double)scratch[i * m->n + k];
+}
+
 void vd_walk_add_grams(vd_walk *w)
 {
     for (size_t slot = 0; slot < SLOT_EXPERTS; slot++) {
         vd_moments *m = &w->slot[slot];
         if (w->kept[slot].n == 0)
             continue;
-        vd_linalg_gram_f32(w->linalg, w->gram, m->n, w->kept[slot].x, w->kept[slot].n);
-        for (size_t i = 0; i < m->n; i++)
-            for (size_t k = 0; k <= i; k++)
-                m->gram[i * m->n + k] += (double)w->gram[i * m->n + k];
+        vd_walk_add_gram(w, m, w->kept[slot].x, w->kept[slot].n, w->gram);
         if (m->cross != NULL && w->kept[slot].n_whole == w->kept[slot].n) {
             vd_linalg_cross_f32(w->linalg, w->gram, m->n, w->kept[slot].whole, w->kept[slot].x,
                                 w->kept[slot].n);

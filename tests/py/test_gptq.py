@@ -4,11 +4,12 @@ models, alone and with pruning."""
 import ctypes
 import json
 
+import activations
 import numpy as np
 import pytest
 from gguf import GGUFReader
 from oracles import llama_cpp, numpy_forward, tiny_model
-from test_compress_calib import WORDS, values
+from test_compress_calib import CHUNKS, CTX, EPS, WORDS, chunks_of, values
 from test_obs import layer
 
 # number, values and bytes of a block; where the bits of codes lie: bytes, lowest bit, how many bits
@@ -164,6 +165,8 @@ def models(tmp_path_factory):
     path = tmp_path_factory.mktemp("gptq")
     tiny_model.write_model(path / "tiny.gguf", seed=5, vocab="bpe", n_embd=64, n_ff=96, n_layer=2,
                            n_ctx=256)
+    tiny_model.write_model(path / "tied.gguf", seed=6, vocab="bpe", n_embd=64, n_ff=96, n_layer=2,
+                           n_ctx=256, tied=True)
     tiny_model.write_model(path / "moe.gguf", arch="qwen3moe", seed=4, vocab="bpe", n_ctx=256)
     words = np.random.default_rng(2).choice(WORDS, 4000)
     (path / "calib.txt").write_text(" ".join(words))
@@ -180,7 +183,7 @@ def compress(verdant, models, target, *options, model="tiny"):
 
 def test_a_model_is_rounded_and_loads(verdant, models, tmp_path):
     told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "Q4_0", "--pure", "--gptq")
-    assert told["tensors_gptq"] == 14 and told["damping"] == 0.01 and told["diagonal_only"] == 0
+    assert told["tensors_gptq"] == 15 and told["damping"] == 0.01 and told["diagonal_only"] == 0
     plain = compress(verdant, models, tmp_path / "p.gguf", "--quant", "Q4_0", "--pure")
     assert plain["tensors_weighted"] == told["tensors_weighted"] and "tensors_gptq" not in plain
     assert plain["file_bytes_after"] == told["file_bytes_after"]
@@ -190,6 +193,54 @@ def test_a_model_is_rounded_and_loads(verdant, models, tmp_path):
     assert kl[0] < kl[1], kl
 
 
+def output_reads(verdant, build, path, text, folder):
+    """[tokens, n_embd] of the model as it is."""
+    weights = values(path)
+    chunks = chunks_of(verdant, path, text)
+    x = activations.run(build, path, [i for c in chunks for i in c], folder / "s.npz", 2, 64, 0,
+                        chunk=CTX, n_seq=CHUNKS)["stream"][4].astype(np.float64)
+    return x / np.sqrt(np.mean(x * x, axis=1, keepdims=True) + EPS) * weights["output_norm.weight"]
+
+
+@pytest.mark.parametrize("model, name, damping", [
+    ("tiny", "output.weight", 0.01),
+    # As embeddings it is read in all directions alike, a fifth as much: and 1 % of all that.
+    ("tied", "token_embd.weight", 0.2 + 0.01 * 1.2)])
+def test_the_output_matrix_is_rounded_by_what_it_reads(verdant, build, shim, models, tmp_path,
+                                                       model, name, damping):
+    told = json.loads(verdant("compress", models / f"{model}.gguf", "-o", tmp_path / "q.gguf",
+                              "--calib", models / "calib.txt", "--calib-ctx", CTX,
+                              "--calib-chunks", CHUNKS, "--json", "--tensor-type",
+                              f"^{name}=IQ4_NL", "--gptq").stdout)
+    assert told["tensors_gptq"] == 1
+    x = output_reads(verdant, build, models / f"{model}.gguf", models / "calib.txt", tmp_path)
+    old = values(models / f"{model}.gguf")[name]
+    new = next(t.data for t in GGUFReader(tmp_path / "q.gguf").tensors if t.name == name)
+    before = encode(shim, "IQ4_NL", x, old)
+    grid = levels(shim, "IQ4_NL", before)
+    assert np.mean(np.any(levels(shim, "IQ4_NL", new) != grid, axis=(0, 2))) < 0.02
+    theirs, ours = sweep(x, old, grid, True, damping=damping), decode(shim, "IQ4_NL", new)
+    wrong = np.any(np.abs(ours - theirs) > 1e-5 * np.max(np.abs(old)), axis=1)
+    assert np.mean(wrong) < 0.1  # x is of another program: a tie may fall the other way
+    lost = [np.linalg.norm(x @ (old - w).T) for w in (ours, decode(shim, "IQ4_NL", before))]
+    assert lost[0] < 0.9 * lost[1], lost
+
+
+def test_layers_are_computed_with_the_embeddings_that_the_file_has(verdant, models, tmp_path):
+    """Made in two steps, embeddings first, they are the same to the bit."""
+    embed = ["--tensor-type", "token_embd.weight=Q4_0"]
+    compress(verdant, models, tmp_path / "a.gguf", *embed, "--tensor-type", "blk=Q4_0", "--gptq",
+             model="tied")
+    compress(verdant, models, tmp_path / "b.gguf", *embed, "--gptq", model="tied")
+    done = verdant("compress", tmp_path / "b.gguf", "-o", tmp_path / "c.gguf", "--tensor-type",
+                   "blk=Q4_0", "--gptq", "--calib", models / "calib.txt", "--calib-ctx", 32,
+                   "--calib-chunks", 40)
+    assert done.returncode == 0, done.stderr
+    one, two = ({t.name: t.data for t in GGUFReader(tmp_path / f).tensors}
+                for f in ("a.gguf", "c.gguf"))
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
 def test_experts_are_left_to_the_search(verdant, models, tmp_path):
     told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "Q4_0", "--pure", "--gptq",
                     model="moe")
@@ -197,7 +248,7 @@ def test_experts_are_left_to_the_search(verdant, models, tmp_path):
                      model="moe")
     dense = [n for n in values(models / "moe.gguf") if n.startswith("blk.") and ".attn_" in n
              and "norm" not in n]
-    assert told["tensors_gptq"] == len(dense)
+    assert told["tensors_gptq"] == len(dense) + 1  # and the output
     assert told["tensors_weighted"] == plain["tensors_weighted"] > len(dense)
 
 
@@ -228,7 +279,7 @@ def test_llama_cpp_computes_the_same_with_it(verdant, models, tmp_path, kind):
 def test_what_was_pruned_stays_pruned(verdant, models, tmp_path, what):
     told = compress(verdant, models, tmp_path / "q.gguf", "--quant", "Q4_0", "--pure", "--gptq",
                     "--prune", what)
-    assert told["sparsity_edited"] >= 0.49 and told["tensors_gptq"] == 14
+    assert told["sparsity_edited"] >= 0.49 and told["tensors_gptq"] == 15
     for t in GGUFReader(tmp_path / "q.gguf").tensors:
         x = values(tmp_path / "q.gguf")[t.name]
         if t.name.startswith("blk.") and x.ndim == 2:
