@@ -32,7 +32,7 @@ void vd_calibrated_forget(vd_calibrated *c)
 }
 
 /* The factor of these inputs, made once. */
-static vd_status find_obs(vd_calibrated *c, vd_moments *m, bool by_size, const float *scale,
+static vd_status find_obs(vd_calibrated *c, vd_moments *m, size_t by_size, const float *scale,
                           const vd_obs **ret, vd_err *err)
 {
     for (size_t i = 0; i < c->n_known; i++)
@@ -158,7 +158,7 @@ static vd_status prune_and_repair(vd_calibrated *c, const vd_prune *prune, vd_mo
     double *wide = NULL;
     const vd_obs *obs = NULL;
     vd_obs_options options = {.prune = *prune, .mask = gone};
-    vd_status st = find_obs(c, m, false, NULL, &obs, err);
+    vd_status st = find_obs(c, m, 0, NULL, &obs, err);
     if (st == VD_OK)
         st = widen(w, n, &wide, err);
     if (st == VD_OK)
@@ -179,7 +179,7 @@ vd_status vd_calibrated_round(vd_calibrated *c, const vd_grid *grid, bool keep_z
     size_t n = n_rows * m->n;
     double *wide = NULL;
     const vd_obs *obs = NULL;
-    vd_status st = find_obs(c, m, true, scale, &obs, err);
+    vd_status st = find_obs(c, m, VD_MAX(grid->group, (size_t)1), scale, &obs, err);
     if (st == VD_OK)
         st = widen(w, n, &wide, err);
     if (st == VD_OK)
@@ -223,7 +223,7 @@ vd_status vd_calibrated_correct(vd_calibrated *c, double strength, vd_moments *m
     const vd_obs *obs = NULL;
     if (m->cross == NULL || m->gram == NULL || m->n_tokens == 0)
         return VD_OK;
-    vd_status st = find_obs(c, m, false, NULL, &obs, err);
+    vd_status st = find_obs(c, m, 0, NULL, &obs, err);
     if (st == VD_OK)
         st = widen(w, n, &wide, err);
     if (st == VD_OK)

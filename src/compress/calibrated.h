@@ -28,7 +28,7 @@ typedef struct vd_calibrated {
     vd_pool *pool;           /* borrowed */
     struct {
         const vd_moments *of;
-        bool by_size;
+        size_t by_size;
         vd_obs obs;
     } known[8];
     size_t n_known;

@@ -33,13 +33,17 @@ static void put_codes(const rounding *r)
                    r->code + row * r->n + b * g->block);
 }
 
-static double settle(void *ctx, size_t row, size_t column, double w)
+static void settle(void *ctx, size_t row, size_t column, const double *w, const double *weight,
+                   double *ret)
 {
     const rounding *r = ctx;
-    size_t at = row * (r->n / r->grid->sub) + column / r->grid->sub;
-    double value;
-    r->code[row * r->n + column] = vd_grid_nearest(r->grid, r->scale[at], r->min[at], w, &value);
-    return value;
+    const vd_grid *g = r->grid;
+    size_t at = row * (r->n / g->sub) + column / g->sub;
+    uint8_t *code = r->code + row * r->n + column;
+    if (g->group > 1)
+        g->nearest(r->scale[at], r->min[at], w, weight, code, ret);
+    else
+        *code = vd_grid_nearest(g, r->scale[at], r->min[at], *w, ret);
 }
 
 vd_status vd_gptq_run(const vd_linalg *linalg, vd_pool *pool, const vd_obs *obs,
@@ -48,7 +52,7 @@ vd_status vd_gptq_run(const vd_linalg *linalg, vd_pool *pool, const vd_obs *obs,
 {
     rounding r = {.grid = grid, .n = obs->n, .n_rows = n_rows, .row_bytes = row_bytes,
                   .rows = rows};
-    vd_obs_options options = {.settle = settle, .settle_ctx = &r};
+    vd_obs_options options = {.settle = settle, .settle_ctx = &r, .group = grid->group};
     size_t n, n_scales = n_rows * (obs->n / grid->sub);
     bool *zero = NULL;
     if (!vd_mul_size(n_rows, obs->n, &n))

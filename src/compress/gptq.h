@@ -3,6 +3,9 @@
  * row are those that the encoder found for the weights as they were ("static groups"), and the
  * codes are then chosen column by column, each making up for what the ones before it left wrong
  * (obs.h). Columns come by falling size of their inputs ("act-order"), which fixed scales allow.
+ *
+ * Types of code books choose a point for eight columns at once, the nearest to where they have
+ * arrived, each counting by its own 1 / U_jj^2 (GPTVQ, van Baalen et al. 2024).
  */
 #ifndef VD_COMPRESS_GPTQ_H
 #define VD_COMPRESS_GPTQ_H

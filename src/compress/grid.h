@@ -4,8 +4,8 @@
  *
  *   value of code c in column j = scale[j / sub] * level(c) - min[j / sub]     in f32
  *
- * bit for bit what vd_dtype_decode gives. Types whose columns have no codes of their own (IQ3, IQ2
- * and IQ1: one for four or eight) have no grid. One file per family in grid/. Threads: pure
+ * bit for bit what vd_dtype_decode gives. In IQ3, IQ2 and IQ1 eight columns share a code, which
+ * means a point of a code book (encode/book.h). One file per family in grid/. Threads: pure
  * functions.
  */
 #ifndef VD_COMPRESS_GRID_H
@@ -18,6 +18,11 @@
 
 typedef struct vd_grid {
     size_t bytes, block, sub; /* of a block: bytes, values; values that share a scale */
+    /* Columns that share a code, of so many bytes: 8, and the best for them, where an error e in
+     * column i costs weight[i] e^2; value[8] is what it means. Otherwise 0, and one byte each: */
+    size_t group;
+    void (*nearest)(float scale, float min, const double *w, const double *weight, uint8_t *code,
+                    double *value);
     int n_codes;
     int first;                /* level of code 0; the others follow, one by one */
     const int8_t *level;      /* [n_codes] instead, in any order; NULL: none */
@@ -30,7 +35,7 @@ typedef struct vd_grid {
 /* NULL where the type has none. */
 const vd_grid *vd_grid_of(uint32_t dtype);
 
-/* The code whose value is nearest to w; *ret_value is that value. */
+/* Of a grid without groups: the code whose value is nearest to w; *ret_value is that value. */
 uint8_t vd_grid_nearest(const vd_grid *grid, float scale, float min, double w, double *ret_value);
 
 #endif

@@ -74,27 +74,30 @@ static double diagonal_mean(const vd_obs *obs, const inputs *in)
     return obs->n > 0 ? sum / (double)obs->n : 0;
 }
 
-static vd_status make_order(const vd_obs *obs, const inputs *in, size_t **ret_order, vd_err *err)
+static vd_status make_order(const vd_obs *obs, const inputs *in, size_t group, size_t **ret_order,
+                            vd_err *err)
 {
-    size_t n = obs->n, *order = NULL;
+    size_t n = obs->n, n_groups = n / group, *order = NULL;
     sized *all = NULL;
-    vd_status st = vd_alloc_array(n, sizeof(*all), "an order", &all, err);
+    vd_status st = vd_alloc_array(n_groups, sizeof(*all), "an order", &all, err);
     if (st == VD_OK)
         st = vd_alloc_array(n, sizeof(*order), "an order", &order, err);
     if (st == VD_OK) {
+        for (size_t i = 0; i < n; i++) {
+            all[i / group].size += gram_at(obs, in, i, i);
+            all[i / group].column = i / group * group;
+        }
+        qsort(all, n_groups, sizeof(*all), by_falling_size);
         for (size_t i = 0; i < n; i++)
-            all[i] = (sized){gram_at(obs, in, i, i), i};
-        qsort(all, n, sizeof(*all), by_falling_size);
-        for (size_t i = 0; i < n; i++)
-            order[i] = all[i].column;
+            order[i] = all[i / group].column + i % group;
         *ret_order = order;
     }
     vd_free(all);
     return st;
 }
 
-vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping, bool by_size,
-                      const float *scale, vd_obs *ret_obs, vd_err *err)
+vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping,
+                      size_t by_size, const float *scale, vd_obs *ret_obs, vd_err *err)
 {
     const inputs in = {gram, scale};
     vd_obs obs = {.n = n, .damping = damping};
@@ -111,8 +114,8 @@ vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double da
         st = vd_alloc_array(n, sizeof(bool), "dead inputs", &obs.dead, err);
     for (size_t i = 0; st == VD_OK && i < n; i++)
         obs.dead[i] = gram[i * n + i] == 0;
-    if (st == VD_OK && by_size)
-        st = make_order(&obs, &in, &obs.order, err);
+    if (st == VD_OK && by_size > 0)
+        st = make_order(&obs, &in, by_size, &obs.order, err);
     if (st != VD_OK) {
         vd_obs_done(&obs);
         return st;
@@ -171,23 +174,39 @@ static void choose_group(const sweep *s, size_t row, size_t at)
     }
 }
 
+/* Columns [j, j + group) of a row, as they are now. */
+static void settle_group(const sweep *s, size_t row, size_t j, size_t group, double *ret)
+{
+    const vd_obs_options *o = s->options;
+    double w[VD_OBS_GROUP_MAX], weight[VD_OBS_GROUP_MAX];
+    for (size_t i = 0; i < group; i++) {
+        double u = s->obs->upper[(j + i) * s->obs->n + j + i];
+        bool gone = s->gone[row * s->width + (j + i - s->first)];
+        w[i] = gone ? 0 : s->w[row * s->obs->n + j + i];
+        weight[i] = 1 / (u * u);
+    }
+    if (o->settle != NULL)
+        o->settle(o->settle_ctx, row, column_of(s->obs, j), w, weight, ret);
+    else
+        memcpy(ret, w, group * sizeof(*w));
+}
+
 static void sweep_row(const sweep *s, size_t row)
 {
     const vd_obs_options *o = s->options;
-    size_t n = s->obs->n, end = s->first + s->width;
+    size_t n = s->obs->n, end = s->first + s->width, group = VD_MAX(o->group, (size_t)1);
+    double settled[VD_OBS_GROUP_MAX] = {0};
     double *w = s->w + row * n, *error = s->error + row * s->width;
-    const bool *gone = s->gone + row * s->width;
     bool by_group = o->mask == NULL && o->prune.method != VD_PRUNE_NONE && o->prune.m != 0;
     for (size_t j = s->first; j < end; j++) {
         const double *u = s->obs->upper + j * n;
         if (by_group && j % o->prune.m == 0)
             choose_group(s, row, j);
-        double settled = gone[j - s->first] ? 0 : w[j];
-        if (o->settle != NULL)
-            settled = o->settle(o->settle_ctx, row, column_of(s->obs, j), settled);
-        double e = (w[j] - settled) / u[j];
+        if (j % group == 0)
+            settle_group(s, row, j, group, settled);
+        double e = (w[j] - settled[j % group]) / u[j];
         error[j - s->first] = e;
-        w[j] = settled;
+        w[j] = settled[j % group];
         for (size_t k = j + 1; e != 0 && k < end; k++)
             w[k] -= e * u[k];
     }

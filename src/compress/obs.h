@@ -26,17 +26,21 @@ typedef struct vd_obs {
 
 /* gram[n, n]: the lower triangle of X^T X; the upper one is made its mirror. Damping begins with
  * `damping` times the mean of the diagonal (0.01 in the papers) and grows tenfold while the
- * factorization fails. by_size: columns come by falling size of their inputs (GPTQ's "act-order").
- * scale[n]: the inputs are taken divided by it; NULL: as they are.
+ * factorization fails. by_size: columns come by falling size of their inputs (GPTQ's "act-order"),
+ * so many neighbours together, of which n is a multiple; 0: as they lie. scale[n]: the inputs are taken divided by it; NULL: as they are.
  * VD_ERR_FORMAT where a value is not finite, VD_ERR_NOMEM. */
 VD_NODISCARD vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping,
-                                   bool by_size, const float *scale, vd_obs *ret_obs,
+                                   size_t by_size, const float *scale, vd_obs *ret_obs,
                                    vd_err *err);
 void vd_obs_done(vd_obs *obs);
 
-/* What column j of a row becomes when it has arrived at w; called by many threads, once for each,
- * of one row by one thread. Where a weight goes, w is 0. */
-typedef double (*vd_settle_fn)(void *ctx, size_t row, size_t column, double w);
+enum { VD_OBS_GROUP_MAX = 8 };
+
+/* What a column of a row becomes that has arrived at w, or `group` neighbours: ret[group] of
+ * w[group], where an error e in the i-th costs weight[i] e^2. Called by many threads, once for
+ * each, of one row by one thread. Where a weight goes, w is 0. */
+typedef void (*vd_settle_fn)(void *ctx, size_t row, size_t column, const double *w,
+                             const double *weight, double *ret);
 
 typedef struct vd_obs_options {
     vd_prune prune;      /* method NONE: nothing is pruned */
@@ -45,6 +49,8 @@ typedef struct vd_obs_options {
                             (then not with an obs by size) */
     vd_settle_fn settle; /* NULL: what stays stays as it is, what goes is 0 */
     void *settle_ctx;
+    size_t group;        /* columns that are settled together: in a block all of them, and by size
+                            neighbours; 0: 1 */
     size_t block;        /* columns; 0: 128 */
 } vd_obs_options;
 

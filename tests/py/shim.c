@@ -207,11 +207,12 @@ typedef struct uniform {
     double limit;
 } uniform;
 
-static double round_uniform(void *ctx, size_t row, size_t column, double w)
+static void round_uniform(void *ctx, size_t row, size_t column, const double *w,
+                          const double *weight, double *ret)
 {
     const uniform *u = ctx;
-    double q = nearbyint(w / u->step[row]);
-    return u->step[row] * fmax(-u->limit, fmin(u->limit, q));
+    double q = nearbyint(*w / u->step[row]);
+    *ret = u->step[row] * fmax(-u->limit, fmin(u->limit, q));
 }
 
 const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t n, double keep,
@@ -236,7 +237,7 @@ const char *test_obs(const double *x, size_t t, double *w, size_t n_rows, size_t
         st = vd_pool_create(2, &pool, &err);
     if (st == VD_OK) {
         vd_linalg_gram(linalg, gram, n, x, t);
-        st = vd_obs_init(linalg, gram, n, 0.01, false, NULL, &obs, &err);
+        st = vd_obs_init(linalg, gram, n, 0.01, 0, NULL, &obs, &err);
     }
     if (st == VD_OK)
         st = vd_obs_run(linalg, pool, &obs, &options, w, n_rows, &err);
@@ -275,7 +276,8 @@ const char *test_gptq(const double *x, size_t t, double *w, size_t n_rows, size_
                 row[i] = (float)w[r * n + i];
             vd_encode_row((vd_dtype)dtype, row, mean, rows + r * row_bytes, n);
         }
-        st = vd_obs_init(linalg, gram, n, 0.01, by_size != 0, NULL, &obs, &err);
+        size_t group = VD_MAX(vd_grid_of(dtype)->group, (size_t)1);
+        st = vd_obs_init(linalg, gram, n, 0.01, by_size != 0 ? group : 0, NULL, &obs, &err);
     }
     if (st == VD_OK)
         st = vd_gptq_run(linalg, pool, &obs, vd_grid_of(dtype), keep_zeros != 0, w, n_rows, rows,

@@ -1,54 +1,17 @@
-/*
- * iq.c - IQ3_S, IQ3_XXS, IQ2_S, IQ2_XS, IQ2_XXS, IQ1_M and IQ1_S: what book.h found, packed. The
- * layouts stand in kernels/ref/decode_iq*.c.
- */
+/* iq.c - see iq.h. */
+#include "compress/encode/iq.h"
+
 #include <pthread.h>
 #include <string.h>
 
 #include "compress/encode/blocks.h"
-#include "compress/encode/book.h"
+#include "kernels/ref/decode.h"
 #include "kernels/ref/iq_grids.h"
 
 enum { SUPER = 256 };
 
-/* Written by make_books alone. */
-static vd_book iq3_s, iq3_xxs, iq2_s, iq2_xs, iq2_xxs, iq1_m, iq1_s;
+static vd_book book[VD_IQ_TYPES]; /* written by make_books alone */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void make_books(void)
-{
-    const vd_iq_grids *g = vd_iq_grids_get();
-    const struct {
-        vd_book *book;
-        vd_book_family family;
-    } all[] = {
-        {&iq3_s, {4, 512, g->iq3_s[0], 32, 16, 1.0f, VD_BOOK_FREE}},
-        {&iq3_xxs, {4, 256, g->iq3_xxs[0], 32, 16, 0.25f, VD_BOOK_EVEN}},
-        {&iq2_s, {8, 1024, g->iq2_s[0], 16, 16, 0.125f, VD_BOOK_FREE}},
-        {&iq2_xs, {8, 512, g->iq2_xs[0], 16, 16, 0.125f, VD_BOOK_EVEN}},
-        {&iq2_xxs, {8, 256, g->iq2_xxs[0], 32, 16, 0.125f, VD_BOOK_EVEN}},
-        {&iq1_m, {8, 2048, g->iq1[0], 16, 8, 1.0f, VD_BOOK_SHIFT_GROUP}},
-        {&iq1_s, {8, 2048, g->iq1[0], 32, 8, 1.0f, VD_BOOK_SHIFT_SUB}},
-    };
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        vd_book_make(&all[i].family, all[i].book);
-}
-
-typedef void (*pack_fn)(const vd_book_block *b, uint8_t *dst);
-
-/* Each super-block to `size` bytes, which are zero when they come to `pack`. */
-static void encode(const vd_book *book, const float *x, const float *w, uint8_t *dst,
-                   size_t n_blocks, size_t size, pack_fn pack)
-{
-    pthread_once(&once, make_books);
-    for (size_t i = 0; i < n_blocks; i++, x += SUPER, w = vd_next(w, SUPER), dst += size) {
-        vd_book_block b;
-        vd_book_search(book, x, w, &b);
-        memset(dst, 0, size);
-        if (b.d > 0.0f)
-            pack(&b, dst);
-    }
-}
 
 static void store_u32(uint8_t *p, uint32_t value)
 {
@@ -149,15 +112,127 @@ static void pack_iq1_s(const vd_book_block *b, uint8_t *dst)
     }
 }
 
-#define ENCODER(name, size)                                                                        \
+/* ---- scales, read back ------------------------------------------------------------------------*/
+
+static void read_d(const uint8_t *src, vd_book_block *ret)
+{
+    ret->d = vd_load_f16(src);
+}
+
+/* Four bits each, the lower half of a byte first. */
+static void read_halves(const uint8_t *src, int n, vd_book_block *ret)
+{
+    for (int i = 0; i < n; i++)
+        ret->s[i] = src[i / 2] >> i % 2 * 4 & 15;
+}
+
+static void scales_iq3_s(const uint8_t *src, vd_book_block *ret)
+{
+    read_d(src, ret);
+    read_halves(src + 106, 8, ret);
+}
+
+static void scales_iq3_xxs(const uint8_t *src, vd_book_block *ret)
+{
+    read_d(src, ret);
+    for (int i = 0; i < 8; i++)
+        ret->s[i] = src[66 + 4 * i + 3] >> 4;
+}
+
+static void scales_iq2_s(const uint8_t *src, vd_book_block *ret)
+{
+    read_d(src, ret);
+    read_halves(src + 74, 16, ret);
+}
+
+static void scales_iq2_xs(const uint8_t *src, vd_book_block *ret)
+{
+    read_d(src, ret);
+    read_halves(src + 66, 16, ret);
+}
+
+static void scales_iq2_xxs(const uint8_t *src, vd_book_block *ret)
+{
+    read_d(src, ret);
+    for (int i = 0; i < 8; i++)
+        ret->s[i] = src[2 + 8 * i + 7] >> 4;
+}
+
+static void scales_iq1_m(const uint8_t *src, vd_book_block *ret)
+{
+    unsigned d = 0;
+    for (int i = 0; i < 4; i++)
+        d |= (unsigned)(vd_load_u16(src + 48 + 2 * i) >> 12) << 4 * i;
+    ret->d = vd_f16_to_f32((uint16_t)d);
+    for (int i = 0; i < 16; i++)
+        ret->s[i] = vd_load_u16(src + 48 + 2 * (i / 4)) >> i % 4 * 3 & 7;
+}
+
+static void scales_iq1_s(const uint8_t *src, vd_book_block *ret)
+{
+    read_d(src, ret);
+    for (int i = 0; i < 8; i++) {
+        unsigned word = vd_load_u16(src + 34 + 2 * i);
+        ret->s[i] = (int)(word >> 12 & 7);
+        for (int g = 4 * i; g < 4 * i + 4; g++)
+            ret->down[g] = (word & 0x8000u) != 0;
+    }
+}
+
+/* ---- all of them ------------------------------------------------------------------------------*/
+
+static const vd_iq types[VD_IQ_TYPES] = {
+    {&book[VD_IQ3_S], 110, pack_iq3_s, scales_iq3_s},
+    {&book[VD_IQ3_XXS], 98, pack_iq3_xxs, scales_iq3_xxs},
+    {&book[VD_IQ2_S], 82, pack_iq2_s, scales_iq2_s},
+    {&book[VD_IQ2_XS], 74, pack_iq2_xs, scales_iq2_xs},
+    {&book[VD_IQ2_XXS], 66, pack_iq2_xxs, scales_iq2_xxs},
+    {&book[VD_IQ1_M], 56, pack_iq1_m, scales_iq1_m},
+    {&book[VD_IQ1_S], 50, pack_iq1_s, scales_iq1_s},
+};
+
+static void make_books(void)
+{
+    const vd_iq_grids *g = vd_iq_grids_get();
+    const vd_book_family family[VD_IQ_TYPES] = {
+        [VD_IQ3_S] = {4, 512, g->iq3_s[0], 32, 16, 1.0f, VD_BOOK_FREE},
+        [VD_IQ3_XXS] = {4, 256, g->iq3_xxs[0], 32, 16, 0.25f, VD_BOOK_EVEN},
+        [VD_IQ2_S] = {8, 1024, g->iq2_s[0], 16, 16, 0.125f, VD_BOOK_FREE},
+        [VD_IQ2_XS] = {8, 512, g->iq2_xs[0], 16, 16, 0.125f, VD_BOOK_EVEN},
+        [VD_IQ2_XXS] = {8, 256, g->iq2_xxs[0], 32, 16, 0.125f, VD_BOOK_EVEN},
+        [VD_IQ1_M] = {8, 2048, g->iq1[0], 16, 8, 1.0f, VD_BOOK_SHIFT_GROUP},
+        [VD_IQ1_S] = {8, 2048, g->iq1[0], 32, 8, 1.0f, VD_BOOK_SHIFT_SUB},
+    };
+    for (size_t i = 0; i < VD_IQ_TYPES; i++)
+        vd_book_make(&family[i], &book[i]);
+}
+
+const vd_iq *vd_iq_get(vd_iq_type type)
+{
+    pthread_once(&once, make_books);
+    return &types[type];
+}
+
+static void encode(const vd_iq *iq, const float *x, const float *w, uint8_t *dst, size_t n_blocks)
+{
+    for (size_t i = 0; i < n_blocks; i++, x += SUPER, w = vd_next(w, SUPER), dst += iq->bytes) {
+        vd_book_block b;
+        vd_book_search(iq->book, x, w, &b);
+        memset(dst, 0, iq->bytes);
+        if (b.d > 0.0f)
+            iq->pack(&b, dst);
+    }
+}
+
+#define ENCODER(name, type)                                                                        \
     VD_ENCODER(vd_encode_##name)                                                                   \
     {                                                                                              \
-        encode(&name, x, w, dst, n_blocks, size, pack_##name);                                     \
+        encode(vd_iq_get(type), x, w, dst, n_blocks);                                              \
     }
-ENCODER(iq3_s, 110)
-ENCODER(iq3_xxs, 98)
-ENCODER(iq2_s, 82)
-ENCODER(iq2_xs, 74)
-ENCODER(iq2_xxs, 66)
-ENCODER(iq1_m, 56)
-ENCODER(iq1_s, 50)
+ENCODER(iq3_s, VD_IQ3_S)
+ENCODER(iq3_xxs, VD_IQ3_XXS)
+ENCODER(iq2_s, VD_IQ2_S)
+ENCODER(iq2_xs, VD_IQ2_XS)
+ENCODER(iq2_xxs, VD_IQ2_XXS)
+ENCODER(iq1_m, VD_IQ1_M)
+ENCODER(iq1_s, VD_IQ1_S)

@@ -13,4 +13,8 @@ extern const vd_grid vd_grid_iq4_nl, vd_grid_iq4_xs, vd_grid_mxfp4;
 /* few.c: two, three or four levels. */
 extern const vd_grid vd_grid_tq1_0, vd_grid_tq2_0, vd_grid_q1_0, vd_grid_q2_0;
 
+/* points.c: code books. */
+extern const vd_grid vd_grid_iq3_s, vd_grid_iq3_xxs, vd_grid_iq2_s, vd_grid_iq2_xs,
+    vd_grid_iq2_xxs, vd_grid_iq1_m, vd_grid_iq1_s;
+
 #endif

@@ -14,7 +14,10 @@ const vd_grid *vd_grid_of(uint32_t dtype)
         [VD_DTYPE_IQ4_NL] = &vd_grid_iq4_nl, [VD_DTYPE_IQ4_XS] = &vd_grid_iq4_xs,
         [VD_DTYPE_MXFP4] = &vd_grid_mxfp4,   [VD_DTYPE_TQ1_0] = &vd_grid_tq1_0,
         [VD_DTYPE_TQ2_0] = &vd_grid_tq2_0,   [VD_DTYPE_Q1_0] = &vd_grid_q1_0,
-        [VD_DTYPE_Q2_0] = &vd_grid_q2_0,
+        [VD_DTYPE_Q2_0] = &vd_grid_q2_0,     [VD_DTYPE_IQ3_S] = &vd_grid_iq3_s,
+        [VD_DTYPE_IQ3_XXS] = &vd_grid_iq3_xxs, [VD_DTYPE_IQ2_S] = &vd_grid_iq2_s,
+        [VD_DTYPE_IQ2_XS] = &vd_grid_iq2_xs, [VD_DTYPE_IQ2_XXS] = &vd_grid_iq2_xxs,
+        [VD_DTYPE_IQ1_M] = &vd_grid_iq1_m,   [VD_DTYPE_IQ1_S] = &vd_grid_iq1_s,
     };
     return dtype < VD_DTYPE_LIMIT ? grids[dtype] : NULL;
 }

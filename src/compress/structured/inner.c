@@ -103,7 +103,7 @@ typedef struct scene {
 static vd_status correct(vd_cut_session *s, vd_moments *m, double *w, size_t n_rows, vd_err *err)
 {
     vd_obs obs = {0};
-    vd_status st = vd_obs_init(s->linalg, m->gram, m->n, drift_damping, false, NULL, &obs, err);
+    vd_status st = vd_obs_init(s->linalg, m->gram, m->n, drift_damping, 0, NULL, &obs, err);
     if (st == VD_OK)
         st = vd_drift_correct(s->linalg, &obs, m->gram, m->cross, s->options->drift, w, n_rows,
                               err);
