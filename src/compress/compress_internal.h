@@ -6,6 +6,7 @@
 #include "compress/awq.h"
 #include "compress/compress.h"
 #include "compress/layered.h"
+#include "compress/piece.h"
 #include "compress/resume.h"
 #include "model/gguf_write.h"
 
@@ -41,6 +42,29 @@ bool vd_job_needs_weights(const vd_compress_job *job, const vd_mix_entry *entry)
 VD_NODISCARD vd_status vd_job_take_buffers(vd_compress_job *job, vd_err *err);
 /* The next tensor of the new file. */
 VD_NODISCARD vd_status vd_job_write(vd_compress_job *job, const vd_mix_entry *entry, vd_err *err);
+
+/* n_bytes more of the source are done. */
+VD_NODISCARD vd_status vd_job_tell_bytes(vd_compress_job *job, const vd_gguf_tensor *tensor,
+                                         size_t n_bytes, vd_err *err);
+/* How many rows go through the buffer at once. The larger side counts: eight megabytes of a small
+ * type are many values, and nobody is asked whether to go on before they are done. */
+size_t vd_job_rows_per_piece(size_t src_bytes, size_t dst_bytes);
+/* The next rows of the new file. The walk may need them, too. */
+VD_NODISCARD vd_status vd_job_put_rows(vd_compress_job *job, const vd_gguf_tensor *tensor,
+                                       const vd_piece *piece, vd_err *err);
+/* All rows of the piece's tensor, which lie at src, through the buffer, piece by piece. */
+VD_NODISCARD vd_status vd_job_convert_rows(vd_compress_job *job, const vd_gguf_tensor *tensor,
+                                           vd_piece *piece, vd_err *err);
+/* What AWQ does to it: NULLs where nothing. */
+vd_awq_scale vd_job_scale(const vd_compress_job *job, const vd_gguf_tensor *tensor);
+
+/* compress_matrix.c. The whole matrix in memory: edited, pruned by what it reads, encoded; what it
+ * decodes to goes on to compute the layers behind it. */
+VD_NODISCARD vd_status vd_job_convert_layered(vd_compress_job *job, const vd_mix_entry *entry,
+                                              vd_piece *piece, vd_err *err);
+/* The output matrix, which may be too large to be in memory: piece by piece, by GPTQ. */
+VD_NODISCARD vd_status vd_job_convert_head(vd_compress_job *job, const vd_mix_entry *entry,
+                                           const vd_piece *piece, vd_err *err);
 
 /* compress_calib.c. What a calibration needs: the model again, to be computed; temporary files lie
  * beside target. */

@@ -6,7 +6,6 @@
 #include "base/fail.h"
 #include "compress/compress_internal.h"
 #include "compress/finite.h"
-#include "compress/piece.h"
 
 enum { PIECE_BYTES = 8 << 20 };
 
@@ -36,7 +35,7 @@ static bool is_layered(const job *j, const vd_mix_entry *entry)
             vd_prune_is_calibrated(vd_edit_at(&j->options->edit, entry->keep).prune.method));
 }
 
-static vd_status report(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
+vd_status vd_job_tell_bytes(job *j, const vd_gguf_tensor *tensor, size_t n_bytes, vd_err *err)
 {
     const vd_compress_options *o = j->options;
     if (j->layered == NULL || !vd_layered_walks(j->layered))
@@ -56,30 +55,27 @@ static vd_status copy_tensor(job *j, const vd_gguf_tensor *tensor, vd_err *err)
         if (st == VD_OK)
             st = vd_job_put(j, tensor->data + at, n, err);
         if (st == VD_OK)
-            st = report(j, tensor, n, err);
+            st = vd_job_tell_bytes(j, tensor, n, err);
     }
     return st;
 }
 
-/* How many rows go through the buffer at once. The larger side counts: eight megabytes of a small
- * type are many values, and nobody is asked whether to go on before they are done. */
-static size_t rows_per_piece(size_t src_bytes, size_t dst_bytes)
+size_t vd_job_rows_per_piece(size_t src_bytes, size_t dst_bytes)
 {
     return VD_MAX(PIECE_BYTES / VD_MAX(VD_MAX(src_bytes, dst_bytes), 1), 1);
 }
 
-/* The next rows of the new file. The walk may need them, too. */
-static vd_status put_rows(job *j, const vd_gguf_tensor *tensor, const vd_piece *p, vd_err *err)
+vd_status vd_job_put_rows(job *j, const vd_gguf_tensor *tensor, const vd_piece *p, vd_err *err)
 {
     if (j->layered != NULL)
         vd_layered_embeddings(j->layered, tensor->name, p->first_row, p->dst, p->n_rows);
     return vd_job_put(j, p->dst, p->n_rows * p->dst_bytes, err);
 }
 
-/* All rows of p's tensor, which lie at src, through the buffer, piece by piece. */
-static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p, vd_err *err)
+vd_status vd_job_convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p, vd_err *err)
 {
-    size_t n_rows = vd_gguf_tensor_rows(tensor), step = rows_per_piece(p->src_bytes, p->dst_bytes);
+    size_t n_rows = vd_gguf_tensor_rows(tensor);
+    size_t step = vd_job_rows_per_piece(p->src_bytes, p->dst_bytes);
     const unsigned char *src = p->src;
     float *values = p->values;
     vd_status st = VD_OK;
@@ -90,9 +86,9 @@ static vd_status convert_rows(job *j, const vd_gguf_tensor *tensor, vd_piece *p,
         p->values = values != NULL ? values + first * p->n_cols : NULL;
         st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
         if (st == VD_OK)
-            st = put_rows(j, tensor, p, err);
+            st = vd_job_put_rows(j, tensor, p, err);
         if (st == VD_OK)
-            st = report(j, tensor, p->n_rows * p->src_bytes, err);
+            st = vd_job_tell_bytes(j, tensor, p->n_rows * p->src_bytes, err);
     }
     return st;
 }
@@ -124,7 +120,7 @@ static vd_status prepare_edit(job *j, const vd_mix_entry *entry, const vd_piece 
     return st;
 }
 
-static vd_awq_scale scale_of(const job *j, const vd_gguf_tensor *tensor)
+vd_awq_scale vd_job_scale(const job *j, const vd_gguf_tensor *tensor)
 {
     return j->awq != NULL ? vd_awq_find(j->awq, tensor->name) : (vd_awq_scale){NULL, NULL, NULL};
 }
@@ -133,7 +129,7 @@ static vd_awq_scale scale_of(const job *j, const vd_gguf_tensor *tensor)
 static vd_status scale_norm(job *j, const vd_gguf_tensor *tensor, vd_err *err)
 {
     size_t n = (size_t)tensor->dim[0];
-    vd_awq_scale scale = {.column = scale_of(j, tensor).norm};
+    vd_awq_scale scale = {.column = vd_job_scale(j, tensor).norm};
     float *values = NULL;
     vd_status st = vd_alloc_array(n, sizeof(*values), "a norm", &values, err);
     if (st == VD_OK) {
@@ -142,124 +138,7 @@ static vd_status scale_norm(job *j, const vd_gguf_tensor *tensor, vd_err *err)
         st = vd_job_put(j, values, n * sizeof(*values), err);
     }
     vd_free(values);
-    return st == VD_OK ? report(j, tensor, tensor->n_bytes, err) : st;
-}
-
-/* Rows of F32 that lie at `values` to p's, their codes by GPTQ where that can be. */
-static vd_status encode_rounded(job *j, const vd_mix_entry *entry, vd_piece *p, float *values,
-                                vd_err *err)
-{
-    const vd_gguf_tensor *tensor = entry->tensor;
-    vd_edit_options edit = vd_edit_at(&j->options->edit, entry->keep);
-    bool pruned = j->options->keep_zeros || (entry->in_layer && vd_edit_zeroes(&edit));
-    size_t n_experts = vd_gguf_tensor_experts(tensor);
-    p->from = VD_DTYPE_F32;
-    p->src = (const unsigned char *)values;
-    p->src_bytes = p->n_cols * sizeof(*values);
-    p->values = NULL;
-    p->edit = NULL;
-    vd_status st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
-    return st == VD_OK ? vd_layered_round(j->layered, tensor->name, p->to, pruned,
-                                          scale_of(j, tensor).column, values, n_experts,
-                                          p->n_rows / n_experts, p->n_cols, p->dst, p->dst_bytes,
-                                          err)
-                       : st;
-}
-
-/* As convert_rows for a whole matrix of F32. */
-static vd_status convert_rounded(job *j, const vd_mix_entry *entry, vd_piece *p, float *values,
-                                 vd_err *err)
-{
-    const vd_gguf_tensor *tensor = entry->tensor;
-    size_t n_rows = vd_gguf_tensor_rows(tensor), n_bytes;
-    unsigned char *rows = NULL;
-    if (!vd_mul_size(n_rows, p->dst_bytes, &n_bytes))
-        return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
-    vd_status st = vd_alloc_array(n_bytes, 1, "encoded rows", &rows, err);
-    p->n_rows = n_rows;
-    p->dst = rows;
-    if (st == VD_OK)
-        st = encode_rounded(j, entry, p, values, err);
-    vd_piece back = {.from = p->to, .to = VD_DTYPE_F32, .src = rows, .values = values,
-                     .n_rows = n_rows, .n_cols = p->n_cols, .src_bytes = p->dst_bytes,
-                     .scratch = p->scratch, .count = p->count};
-    if (st == VD_OK)
-        st = vd_piece_run(&back, j->pool, tensor->name.data, tensor->name.n, err);
-    atomic_store(&p->n_zeros_after, atomic_load(&back.n_zeros_after));
-    if (st == VD_OK)
-        st = vd_job_put(j, rows, n_bytes, err);
-    vd_free(rows);
-    return st == VD_OK ? report(j, tensor, 0, err) : st;
-}
-
-/* The output matrix, which may be too large to be in memory: piece by piece, by GPTQ. */
-static vd_status convert_head(job *j, const vd_mix_entry *entry, const vd_piece *p, vd_err *err)
-{
-    const vd_gguf_tensor *tensor = entry->tensor;
-    size_t n_rows = vd_gguf_tensor_rows(tensor), step = rows_per_piece(p->src_bytes, p->dst_bytes);
-    float *values = NULL;
-    vd_status st = vd_alloc_array(VD_MIN(step, n_rows) * p->n_cols, sizeof(*values), "rows",
-                                  &values, err);
-    for (size_t first = 0; st == VD_OK && first < n_rows; first += step) {
-        vd_piece from = *p, to = *p;
-        from.first_row = to.first_row = first;
-        from.n_rows = to.n_rows = VD_MIN(n_rows - first, step);
-        from.src = p->src + first * p->src_bytes;
-        from.dst = NULL;
-        from.values = values;
-        st = vd_piece_run(&from, j->pool, tensor->name.data, tensor->name.n, err);
-        if (st == VD_OK)
-            st = encode_rounded(j, entry, &to, values, err);
-        if (st == VD_OK)
-            st = put_rows(j, tensor, &to, err);
-        if (st == VD_OK)
-            st = report(j, tensor, from.n_rows * p->src_bytes, err);
-    }
-    vd_free(values);
-    return st;
-}
-
-/* The whole matrix in memory: edited, pruned by what it reads, encoded; what it decodes to goes on
- * to compute the layers behind it. */
-static vd_status convert_layered(job *j, const vd_mix_entry *entry, vd_piece *p, vd_err *err)
-{
-    const vd_gguf_tensor *tensor = entry->tensor;
-    vd_prune prune = vd_edit_at(&j->options->edit, entry->keep).prune;
-    size_t n_rows = vd_gguf_tensor_rows(tensor), n_values;
-    size_t n_experts = vd_gguf_tensor_experts(tensor);
-    float *values = NULL;
-    if (!vd_mul_size(n_rows, p->n_cols, &n_values))
-        return VD_FAIL(err, VD_ERR_NOMEM, "%zu rows are too many", n_rows);
-    vd_status st = vd_alloc_array(n_values, sizeof(*values), "a matrix", &values, err);
-    if (st != VD_OK)
-        return st;
-    vd_piece whole = *p;
-    whole.src = tensor->data;
-    whole.dst = NULL;
-    whole.values = values;
-    whole.n_rows = n_rows;
-    st = vd_piece_run(&whole, j->pool, tensor->name.data, tensor->name.n, err);
-    if (st == VD_OK)
-        st = vd_layered_prune(j->layered, &prune, tensor->name, values, n_experts,
-                              n_rows / n_experts, p->n_cols, err);
-    if (st == VD_OK && j->awq != NULL)
-        vd_awq_apply(scale_of(j, tensor), values, n_rows, p->n_cols, false);
-    p->from = VD_DTYPE_F32;
-    p->src = (const unsigned char *)values;
-    p->src_bytes = p->n_cols * sizeof(*values);
-    p->values = values;
-    p->edit = NULL;
-    if (st == VD_OK)
-        st = j->options->gptq ? convert_rounded(j, entry, p, values, err)
-                              : convert_rows(j, tensor, p, err);
-    atomic_store(&p->n_zeros_before, atomic_load(&whole.n_zeros_before));
-    /* The layers behind are computed with the norms as they were. */
-    if (st == VD_OK && j->awq != NULL)
-        vd_awq_apply(scale_of(j, tensor), values, n_rows, p->n_cols, true);
-    if (st == VD_OK)
-        return vd_layered_keep(j->layered, tensor->name, values, err);
-    vd_free(values);
-    return st;
+    return st == VD_OK ? vd_job_tell_bytes(j, tensor, tensor->n_bytes, err) : st;
 }
 
 /* What the matrix reads, for the encoder. */
@@ -270,7 +149,7 @@ static vd_status find_weights(job *j, const vd_gguf_tensor *tensor, vd_piece *p,
     if (j->layered == NULL)
         return VD_OK;
     vd_status st = vd_layered_importance(j->layered, tensor->name, n_experts, p->n_cols, ret, err);
-    const float *s = scale_of(j, tensor).column;
+    const float *s = vd_job_scale(j, tensor).column;
     for (size_t i = 0; st == VD_OK && *ret != NULL && s != NULL && i < p->n_cols; i++)
         (*ret)[i] /= s[i] * s[i];
     p->weights = st == VD_OK ? *ret : NULL;
@@ -307,9 +186,9 @@ static vd_status convert_tensor(job *j, const vd_mix_entry *entry, vd_err *err)
                    vd_layered_rounds(j->layered, tensor->name, p.to,
                                      vd_gguf_tensor_experts(tensor), p.n_cols);
     if (st == VD_OK)
-        st = is_layered(j, entry) ? convert_layered(j, entry, &p, err)
-             : rounded            ? convert_head(j, entry, &p, err)
-                                  : convert_rows(j, tensor, &p, err);
+        st = is_layered(j, entry) ? vd_job_convert_layered(j, entry, &p, err)
+             : rounded            ? vd_job_convert_head(j, entry, &p, err)
+                                  : vd_job_convert_rows(j, tensor, &p, err);
     j->n_rounded += st == VD_OK && rounded;
     if (st == VD_OK && edited)
         st = tell_edited(j, tensor, &p, clip, err);
@@ -327,7 +206,8 @@ vd_status vd_job_take_buffers(job *j, vd_err *err)
             !vd_dtype_row_bytes(entry->tensor->dtype, (size_t)entry->tensor->dim[0], &src_row) ||
             !vd_dtype_row_bytes(entry->dtype, (size_t)entry->tensor->dim[0], &row))
             continue;
-        size_t n_rows = VD_MIN(rows_per_piece(src_row, row), vd_gguf_tensor_rows(entry->tensor));
+        size_t n_rows = VD_MIN(vd_job_rows_per_piece(src_row, row),
+                               vd_gguf_tensor_rows(entry->tensor));
         cols = VD_MAX(cols, (size_t)entry->tensor->dim[0]);
         bytes = VD_MAX(bytes, row * n_rows);
     }
@@ -342,7 +222,7 @@ vd_status vd_job_take_buffers(job *j, vd_err *err)
 vd_status vd_job_write(job *j, const vd_mix_entry *entry, vd_err *err)
 {
     const vd_gguf_tensor *tensor = entry->tensor;
-    if (scale_of(j, tensor).norm != NULL)
+    if (vd_job_scale(j, tensor).norm != NULL)
         return scale_norm(j, tensor, err);
     return vd_job_copies(j, entry) ? copy_tensor(j, tensor, err) : convert_tensor(j, entry, err);
 }
