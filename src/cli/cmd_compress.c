@@ -153,6 +153,8 @@ static vd_status search(vd_compress_args *a, const vd_compare_input *input, cons
     a->search.imatrix = a->options.imatrix;
     a->search.save_imatrix = a->options.save_imatrix;
     a->search.sparse = a->stage.sparse;
+    a->search.gptq = a->options.gptq;
+    a->search.drift = a->options.drift;
     a->search.n_threads = a->options.n_threads;
     a->search.progress = on_progress;
     a->search.joules = on_joules;

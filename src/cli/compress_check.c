@@ -33,9 +33,9 @@ static const char *check_search(const vd_compress_args *a)
     if (o->type != NULL || o->mix.types != NULL || vd_edit_wanted(&o->edit))
         return "--target chooses the types: no --quant, --types or --tensor-type; nothing clipped "
                "or pruned beside it, but parts may be cut out";
-    if (o->gptq || o->awq || o->mix.pure)
-        return "--target takes no --gptq, --awq or --pure; keep what its --json prints and give "
-               "that file to --types, with --calib and --gptq or --awq";
+    if (o->awq || o->mix.pure)
+        return "--target takes no --awq or --pure; keep what its --json prints and give that file "
+               "to --types, with --calib and --awq";
     if (a->recover != NULL)
         return "--target takes no --recover; prune and recover first, and search in what that "
                "writes";
@@ -100,7 +100,7 @@ static const char *check_quant(const vd_compress_args *a)
         (o->type == NULL || vd_dtype_get(o->type->dtype)->block == 1))
         return "--clip auto needs --quant with a type of blocks: it is their error that it makes "
                "small";
-    if (o->gptq && (!has_text || !quants))
+    if (o->gptq && (!has_text || (!quants && !a->searches)))
         return "--gptq is a way to --quant and needs a text: --calib FILE";
     if (o->awq && ((!has_text && o->imatrix == NULL) || !quants))
         return "--awq is a way to --quant and needs --calib or --imatrix";

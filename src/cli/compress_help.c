@@ -98,6 +98,7 @@ const char vd_compress_help_more[] =
     "                      With --imatrix instead of --calib nothing is computed: the squared\n"
     "                      errors of the weights, weighted by the file, are what types cost.\n"
     "                      --json gives the front and \"tensors\", which --types reads.\n"
+    "                      With --gptq the point that is found is rounded so, and measured again.\n"
     "                      With --sparse, matrices of layers may also be Q8_0 of which a share\n"
     "                      is kept.\n"
     "                      Neurons, heads, layers and width may be cut by --prune before; KL and\n"

@@ -85,6 +85,8 @@ static int print_json(const vd_compress_args *a, const vd_search_result *r,
         (json_int_t)r->n_resumed, "chosen", point_json(r, &r->chosen), "front", front, "tensors",
         tensors, "seconds", c->seconds, "energy", energy);
     vd_compare_cost cost = cost_of(r, c);
+    if (all != NULL && a->options.gptq)
+        json_object_set_new(all, "tensors_gptq", json_integer((json_int_t)r->n_rounded));
     if (all != NULL && c->compare != NULL)
         json_object_set_new(all, "compare", vd_compare_json(c->compare, &cost));
     if (all != NULL && a->stage.n_cuts > 0)
@@ -159,6 +161,10 @@ static int print_table(const vd_compress_args *a, const vd_search_result *r,
         printf("text     %zu tokens read, %zu compared; perplexity of %s there %.4f\n",
                r->n_tokens, r->n_scored, a->stage.n_cuts > 0 ? "what the cuts left" : a->model,
                r->source_ppl);
+    if (a->options.gptq)
+        printf("gptq     %zu tensors%s\n", r->n_rounded,
+               r->n_rounded > 0 ? "; KL and loss of > are with it"
+                                : ": with it the loss would be more than --target allows");
     if (r->n_resumed > 0)
         printf("resumed  %zu measurements were there already\n", r->n_resumed);
     printf("time     %.1f s, %.1f J (%s, +- %.0f %%)%s\n", c->seconds, c->joules,

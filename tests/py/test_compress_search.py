@@ -118,6 +118,33 @@ def divergence(verdant, before, after, text, n):
 
 # ---- what is found -------------------------------------------------------------------------------
 
+@pytest.mark.parametrize("goal", ["bpw=5.5", "loss=5%"])
+def test_the_point_is_rounded_by_gptq(verdant, search, tiny, text, tmp_path, goal):
+    """As in two steps: its types, then --types and --gptq. What is told is of the file."""
+    plain, first = search(goal)
+    result, target = search(goal, "--gptq", name="rounded.gguf")
+    assert result["tensors"] == plain["tensors"] and result["tensors_gptq"] > 0
+    (tmp_path / "types.json").write_text(json.dumps(plain))
+    again = tmp_path / "again.gguf"
+    done = verdant("compress", tiny, "-o", again, "--types", tmp_path / "types.json", "--calib",
+                   text, "--calib-ctx", CTX, "--calib-chunks", max(CHUNKS, MEASURED), "--gptq")
+    assert done.returncode == 0, done.stderr
+    assert target.read_bytes() == again.read_bytes() != first.read_bytes()
+    kl, loss = divergence(verdant, tiny, target, text, MEASURED)
+    assert result["chosen"]["kl"] == pytest.approx(kl, rel=2e-3) != plain["chosen"]["kl"]
+    assert result["chosen"]["loss"] == pytest.approx(loss, abs=1e-4)
+
+
+def test_a_loss_that_rounding_would_exceed_is_not_exceeded(verdant, search, tiny, text):
+    """Drift in full harms here, with so little text."""
+    limit = search("bpw=4.6")[0]["chosen"]["loss"] * 1.001
+    goal = f"loss={100 * limit:.6f}%"
+    result, target = search(goal, "--gptq", "--drift", "1", name="rounded.gguf")
+    plain = search(goal, name="plain.gguf")
+    assert result["tensors_gptq"] == 0 and result["chosen"]["loss"] <= limit
+    assert target.read_bytes() == plain[1].read_bytes()
+
+
 def test_the_divergence_is_that_of_the_file(verdant, search, tiny, text):
     result, target = search("bpw=6")
     chosen = result["chosen"]

@@ -1,10 +1,14 @@
 /* point.c - see search.h: all tensors' types at once: measured, built. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "base/alloc.h"
+#include "base/fail.h"
 #include "base/sha256.h"
 #include "compress/search/search_internal.h"
 #include "compress/sparse_file.h"
+#include "model/gguf_sparse.h"
 
 vd_search_point vd_search_point_of(const vd_search *s, const vd_pick *pick)
 {
@@ -81,12 +85,19 @@ vd_status vd_search_measure_point(vd_search *s, const size_t *choice, vd_probe_r
     return st;
 }
 
-vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path, vd_err *err)
+static vd_status build(vd_search *s, const size_t *choice, const char *path, bool gptq,
+                       size_t *ret_rounded, vd_err *err)
 {
-    vd_compress_options options = {.n_threads = s->options->n_threads, .imatrix = s->imatrix,
+    vd_compress_options options = {.n_threads = s->options->n_threads,
                                    .progress = s->options->progress, .ctx = s->options->ctx};
     vd_compress_result result;
     bool sparse = false;
+    if (gptq) {
+        options.calib = s->options->calib;
+        options.gptq = true;
+        options.drift = s->options->drift;
+    } else
+        options.imatrix = s->imatrix;
     vd_status st = vd_types_create(&options.mix.types, err);
     for (size_t i = 0; st == VD_OK && i < s->n; i++) {
         const vd_candidate *one = &s->subject[i].candidate[choice[i]];
@@ -96,6 +107,70 @@ vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path, 
     if (st == VD_OK)
         st = (sparse ? vd_compress_run_sparse : vd_compress_run)(s->source, path, &options,
                                                                  &result, err);
+    if (st == VD_OK)
+        *ret_rounded = result.n_rounded;
     vd_types_free(options.mix.types);
+    return st;
+}
+
+vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path, vd_err *err)
+{
+    size_t none;
+    return build(s, choice, path, false, &none, err);
+}
+
+/* The next tensor of this name; both files have the same order. NULL: there is none. */
+static const vd_gguf_tensor *next_named(const vd_gguf *gguf, vd_str name, size_t *at)
+{
+    while (*at < vd_gguf_n_tensors(gguf)) {
+        const vd_gguf_tensor *t = vd_gguf_tensor_at(gguf, (*at)++);
+        if (t->name.n == name.n && memcmp(t->name.data, name.data, name.n) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+/* What the model says with the rows of a file that was built. */
+static vd_status measure_file(vd_search *s, const char *path, vd_probe_result *ret, vd_err *err)
+{
+    vd_gguf *gguf = NULL;
+    size_t at = 0;
+    vd_status st = vd_gguf_open(path, NULL, &gguf, err);
+    if (st == VD_OK)
+        st = vd_gguf_expand(gguf, err);
+    for (size_t i = 0; st == VD_OK && i < s->n; i++) {
+        const vd_gguf_tensor *own = s->subject[i].tensor;
+        const vd_gguf_tensor *t = next_named(gguf, own->name, &at);
+        unsigned char *rows = NULL;
+        st = t != NULL ? vd_alloc_array((size_t)t->n_bytes, 1, "rows", &rows, err)
+                       : VD_FAIL(err, VD_ERR_FORMAT, "%s has no %.*s", path, (int)own->name.n,
+                                 own->name.data);
+        if (st != VD_OK)
+            break;
+        memcpy(rows, t->data, (size_t)t->n_bytes);
+        st = vd_probe_put(s->probe, own, (vd_dtype)t->dtype, rows, err);
+        s->subject[i].now = s->subject[i].n + 1; /* none of the candidates */
+    }
+    if (st == VD_OK)
+        st = vd_probe_measure(s->probe, 0, ret, err);
+    vd_gguf_free(gguf);
+    return st;
+}
+
+vd_status vd_search_build_target(vd_search *s, const size_t *choice, vd_search_point *point,
+                                 size_t *ret_rounded, vd_err *err)
+{
+    const vd_target *t = &s->options->target;
+    vd_probe_result r = {0};
+    vd_status st = build(s, choice, s->target, s->options->gptq, ret_rounded, err);
+    if (st != VD_OK || *ret_rounded == 0)
+        return st;
+    st = measure_file(s, s->target, &r, err);
+    if (st == VD_OK && t->loss != 0 && r.loss > t->loss)
+        return build(s, choice, s->target, false, ret_rounded, err);
+    if (st == VD_OK) {
+        point->kl = r.kl;
+        point->loss = r.loss;
+    }
     return st;
 }

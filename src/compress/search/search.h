@@ -36,6 +36,11 @@ typedef struct vd_search_options {
     /* Instead of a text: costs are squared errors weighted by this file's squares, and nothing is
      * computed by the model. There is no divergence then, and no loss can be asked for. */
     const char *imatrix;
+    /* With a text: the point that is found is rounded by GPTQ on it (gptq.h), `drift` as in
+     * vd_compress_options, and measured again; where it then loses more than the target allows it
+     * is not. */
+    bool gptq;
+    double drift;
     const char *save_imatrix; /* what the matrices read of the text goes there, too; NULL */
     size_t n_threads;
     /* As vd_compress_options.progress; false ends it, what was measured is kept. */
@@ -70,6 +75,7 @@ typedef struct vd_search_result {
     vd_search_point chosen;
     vd_search_tensor_type *type; /* [n_types] of the chosen point: what may change */
     size_t n_types;
+    size_t n_rounded;            /* of those, whose codes are GPTQ's */
     size_t n_requantized;        /* of those, that were quantized before and change */
 } vd_search_result;
 

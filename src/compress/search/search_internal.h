@@ -94,6 +94,11 @@ vd_search_point vd_search_point_of(const vd_search *s, const vd_pick *pick);
 /* The pick as a file. */
 VD_NODISCARD vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path,
                                        vd_err *err);
+/* The same, the file that is wanted: by GPTQ where that is. What the point loses then becomes its
+ * own. */
+VD_NODISCARD vd_status vd_search_build_target(vd_search *s, const size_t *choice,
+                                              vd_search_point *point, size_t *ret_rounded,
+                                              vd_err *err);
 /* Tokens per second and, with a meter, joules per token of one answer. */
 VD_NODISCARD vd_status vd_search_time(vd_search *s, const char *path, vd_search_point *point,
                                       vd_err *err);
