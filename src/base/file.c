@@ -225,6 +225,19 @@ out:
     return st;
 }
 
+vd_status vd_file_replace(const char *from, const char *path, vd_err *err)
+{
+    char *final = NULL;
+    struct stat old;
+    vd_status st = final_path(path, &final, err);
+    if (st == VD_OK && stat(final, &old) == 0)
+        (void)chmod(from, old.st_mode & 07777);
+    if (st == VD_OK && rename(from, final) != 0)
+        st = VD_FAIL(err, VD_ERR_IO, "cannot write %s: %s", path, strerror(errno));
+    vd_free(final);
+    return st;
+}
+
 vd_status vd_atomic_file_check(const char *path, vd_err *err)
 {
     struct stat info;

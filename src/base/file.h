@@ -59,6 +59,10 @@ VD_NODISCARD vd_status vd_atomic_file_commit(vd_atomic_file *file, vd_err *err);
 VD_NODISCARD vd_status vd_atomic_file_take(vd_atomic_file *file, int *ret_fd, vd_err *err);
 void vd_atomic_file_done(vd_atomic_file *file);
 
+/* The file `from`, of the same folder, takes the place of `path` and its mode; a symbolic link
+ * stays, its target is replaced. VD_ERR_IO: both are as they were. */
+VD_NODISCARD vd_status vd_file_replace(const char *from, const char *path, vd_err *err);
+
 /* All n bytes to a descriptor, however many writes that takes; false: errno says why not. */
 bool vd_fd_write(int fd, const void *bytes, size_t n);
 /* Exactly n bytes from it; false at an earlier end too, errno then 0. */

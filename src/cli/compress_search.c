@@ -87,6 +87,8 @@ static int print_json(const vd_compress_args *a, const vd_search_result *r,
     vd_compare_cost cost = cost_of(r, c);
     if (all != NULL && a->options.gptq)
         json_object_set_new(all, "tensors_gptq", json_integer((json_int_t)r->n_rounded));
+    if (all != NULL && r->gptq_harms)
+        json_object_set_new(all, "gptq_left_out", json_true());
     if (all != NULL && c->compare != NULL)
         json_object_set_new(all, "compare", vd_compare_json(c->compare, &cost));
     if (all != NULL && a->stage.n_cuts > 0)
@@ -161,10 +163,11 @@ static int print_table(const vd_compress_args *a, const vd_search_result *r,
         printf("text     %zu tokens read, %zu compared; perplexity of %s there %.4f\n",
                r->n_tokens, r->n_scored, a->stage.n_cuts > 0 ? "what the cuts left" : a->model,
                r->source_ppl);
-    if (a->options.gptq)
-        printf("gptq     %zu tensors%s\n", r->n_rounded,
-               r->n_rounded > 0 ? "; KL and loss of > are with it"
-                                : ": with it the loss would be more than --target allows");
+    if (r->n_rounded > 0)
+        printf("gptq     %zu tensors; KL and loss of > are with it\n", r->n_rounded);
+    else if (a->options.gptq)
+        printf("gptq     %s\n", r->gptq_harms ? "left out: KL or loss would be more with it"
+                                              : "nothing could be rounded");
     if (r->n_resumed > 0)
         printf("resumed  %zu measurements were there already\n", r->n_resumed);
     printf("time     %.1f s, %.1f J (%s, +- %.0f %%)%s\n", c->seconds, c->joules,

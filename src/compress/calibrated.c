@@ -32,22 +32,22 @@ void vd_calibrated_forget(vd_calibrated *c)
 }
 
 /* The factor of these inputs, made once. */
-static vd_status find_obs(vd_calibrated *c, vd_moments *m, size_t by_size, const float *scale,
+static vd_status find_obs(vd_calibrated *c, vd_moments *m, size_t order_group, const float *scale,
                           const vd_obs **ret, vd_err *err)
 {
     for (size_t i = 0; i < c->n_known; i++)
-        if (c->known[i].of == m && c->known[i].by_size == by_size) {
+        if (c->known[i].of == m && c->known[i].order_group == order_group) {
             *ret = &c->known[i].obs;
             return VD_OK;
         }
     vd_obs obs;
-    vd_status st = vd_obs_init(c->linalg, m->gram, m->n, damping, by_size, scale, &obs, err);
+    vd_status st = vd_obs_init(c->linalg, m->gram, m->n, damping, order_group, scale, &obs, err);
     if (st != VD_OK)
         return st;
     if (c->n_known == VD_COUNT(c->known))
         vd_calibrated_forget(c);
     c->known[c->n_known].of = m;
-    c->known[c->n_known].by_size = by_size;
+    c->known[c->n_known].order_group = order_group;
     c->known[c->n_known].obs = obs;
     *ret = &c->known[c->n_known++].obs;
     c->damping_most = fmax(c->damping_most, obs.damping);

@@ -28,7 +28,7 @@ typedef struct vd_calibrated {
     vd_pool *pool;           /* borrowed */
     struct {
         const vd_moments *of;
-        size_t by_size;
+        size_t order_group;
         vd_obs obs;
     } known[8];
     size_t n_known;

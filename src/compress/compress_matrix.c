@@ -20,11 +20,14 @@ static vd_status encode_rounded(job *j, const vd_mix_entry *entry, vd_piece *p, 
     p->values = NULL;
     p->edit = NULL;
     vd_status st = vd_piece_run(p, j->pool, tensor->name.data, tensor->name.n, err);
-    return st == VD_OK ? vd_layered_round(j->layered, tensor->name, p->to, pruned,
-                                          vd_job_scale(j, tensor).column, values, n_experts,
-                                          p->n_rows / n_experts, p->n_cols, p->dst, p->dst_bytes,
-                                          err)
-                       : st;
+    if (st != VD_OK)
+        return st;
+    st = vd_layered_round(j->layered, tensor->name, p->to, pruned, vd_job_scale(j, tensor).column,
+                          values, n_experts, p->n_rows / n_experts, p->n_cols, p->dst,
+                          p->dst_bytes, err);
+    if (st != VD_OK)
+        vd_err_prefix(err, "tensor %.*s", (int)tensor->name.n, tensor->name.data);
+    return st;
 }
 
 /* As convert_rows for a whole matrix of F32. */

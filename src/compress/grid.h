@@ -18,8 +18,9 @@
 
 typedef struct vd_grid {
     size_t bytes, block, sub; /* of a block: bytes, values; values that share a scale */
-    /* Columns that share a code, of so many bytes: 8, and the best for them, where an error e in
-     * column i costs weight[i] e^2; value[8] is what it means. Otherwise 0, and one byte each: */
+    /* 0: each column has a code of its own, a byte, by what follows below. Else 8 columns share
+     * one of 8 bytes, and `nearest` finds the best, where an error e in column i costs
+     * weight[i] e^2; value[8] is what it means. */
     size_t group;
     void (*nearest)(float scale, float min, const double *w, const double *weight, uint8_t *code,
                     double *value);

@@ -27,6 +27,7 @@ vd_status vd_layered_open(const char *path, const vd_layered_options *options, v
     l->gptq = options->gptq;
     walk.gram = options->gram || options->gptq;
     walk.cross = options->drift > 0;
+    walk.head_gram = options->gptq;
     if (walk.gram)
         st = vd_linalg_open(&l->linalg, err);
     if (st == VD_OK)

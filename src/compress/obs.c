@@ -4,6 +4,7 @@
  */
 #include "compress/obs.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ static vd_status make_order(const vd_obs *obs, const inputs *in, size_t group, s
 {
     size_t n = obs->n, n_groups = n / group, *order = NULL;
     sized *all = NULL;
+    assert(n % group == 0);
     vd_status st = vd_alloc_array(n_groups, sizeof(*all), "an order", &all, err);
     if (st == VD_OK)
         st = vd_alloc_array(n, sizeof(*order), "an order", &order, err);
@@ -97,7 +99,7 @@ static vd_status make_order(const vd_obs *obs, const inputs *in, size_t group, s
 }
 
 vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping,
-                      size_t by_size, const float *scale, vd_obs *ret_obs, vd_err *err)
+                      size_t order_group, const float *scale, vd_obs *ret_obs, vd_err *err)
 {
     const inputs in = {gram, scale};
     vd_obs obs = {.n = n, .damping = damping};
@@ -114,8 +116,8 @@ vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double da
         st = vd_alloc_array(n, sizeof(bool), "dead inputs", &obs.dead, err);
     for (size_t i = 0; st == VD_OK && i < n; i++)
         obs.dead[i] = gram[i * n + i] == 0;
-    if (st == VD_OK && by_size > 0)
-        st = make_order(&obs, &in, by_size, &obs.order, err);
+    if (st == VD_OK && order_group > 0)
+        st = make_order(&obs, &in, order_group, &obs.order, err);
     if (st != VD_OK) {
         vd_obs_done(&obs);
         return st;

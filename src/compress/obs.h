@@ -26,12 +26,12 @@ typedef struct vd_obs {
 
 /* gram[n, n]: the lower triangle of X^T X; the upper one is made its mirror. Damping begins with
  * `damping` times the mean of the diagonal (0.01 in the papers) and grows tenfold while the
- * factorization fails. by_size: columns come by falling size of their inputs (GPTQ's "act-order"),
- * so many neighbours together, of which n is a multiple; 0: as they lie. scale[n]: the inputs are
- * taken divided by it; NULL: as they are.
+ * factorization fails. order_group: columns come by falling size of their inputs (GPTQ's
+ * "act-order"), so many neighbours together, of which n is a multiple; 0: as they lie. scale[n]:
+ * the inputs are taken divided by it; NULL: as they are.
  * VD_ERR_FORMAT where a value is not finite, VD_ERR_NOMEM. */
 VD_NODISCARD vd_status vd_obs_init(const vd_linalg *linalg, double *gram, size_t n, double damping,
-                                   size_t by_size, const float *scale, vd_obs *ret_obs,
+                                   size_t order_group, const float *scale, vd_obs *ret_obs,
                                    vd_err *err);
 void vd_obs_done(vd_obs *obs);
 

@@ -95,7 +95,7 @@ static vd_status pass(vd_walk *w, vd_input_fn input, bool keep, vd_err *err)
     float *scratch = NULL;
     bool whole = w->whole != NULL && w->whole_layer == w->layer;
     vd_status st = vd_alloc_array(ctx * c, sizeof(float), "a chunk", &scratch, err);
-    vd_walk_embed(w);
+    vd_walk_begin_stream(w);
     for (size_t i = 0; st == VD_OK && i < n_all; i++) {
         float *x = w->x + i * ctx * c;
         if (whole)

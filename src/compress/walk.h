@@ -47,6 +47,7 @@ typedef struct vd_walk_options {
                              have, vd_walk_embeddings has the rows */
     bool head;            /* vd_walk_open also finds what the output matrix reads, in the model as
                              it was, on the first tokens of the text */
+    bool head_gram;       /* and X^T X of that, by `linalg` */
     /* As vd_compress_options.progress: called between chunks; false ends it. layer is VD_WALK_HEAD
      * while what the output matrix reads is found. */
     bool (*progress)(void *ctx, size_t layer, size_t done, size_t total);

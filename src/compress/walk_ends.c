@@ -59,8 +59,9 @@ static void embed_stream(vd_walk *w, float *x)
     }
 }
 
-/* What is read settles long before a calibration text ends. */
-enum { HEAD_TOKENS = 8192 };
+/* What is read settles long before a calibration text ends: mean squares, and X^T X by so many
+ * tokens for each column. */
+enum { HEAD_TOKENS = 8192, HEAD_TOKENS_PER_COLUMN = 16 };
 
 /* Of a matrix that is the embeddings too: what an error does there counts beside what it does to
  * the output, in all directions alike, and so much of the output's mean (docs/compression.md has
@@ -95,7 +96,9 @@ static vd_status add_moments(vd_walk *w, vd_moments *m, const float *x, size_t n
 static vd_status gather_head(vd_walk *w, vd_err *err)
 {
     size_t ctx = w->calib.ctx, c = w->model->hp.n_embd, n_gram;
-    size_t n_chunks = VD_MIN(w->calib.n_chunks, VD_MAX(HEAD_TOKENS / ctx, (size_t)1));
+    size_t n_tokens = VD_MAX(w->options.head_gram ? HEAD_TOKENS_PER_COLUMN * c : (size_t)0,
+                             (size_t)HEAD_TOKENS);
+    size_t n_chunks = VD_MIN(w->calib.n_chunks, VD_MAX(n_tokens / ctx, (size_t)1));
     float *x = NULL, *gram = NULL;
     w->head.n = c;
     if (!vd_mul_size(c, c, &n_gram))
@@ -103,9 +106,9 @@ static vd_status gather_head(vd_walk *w, vd_err *err)
     vd_status st = vd_alloc_array(ctx * c, sizeof(*x), "a chunk", &x, err);
     if (st == VD_OK)
         st = vd_alloc_array(c, sizeof(double), "moments", &w->head.square, err);
-    if (st == VD_OK && w->options.gram)
+    if (st == VD_OK && w->options.head_gram)
         st = vd_alloc_array(n_gram, sizeof(double), "moments", &w->head.gram, err);
-    if (st == VD_OK && w->options.gram)
+    if (st == VD_OK && w->options.head_gram)
         st = vd_alloc_array(n_gram, sizeof(float), "moments", &gram, err);
     for (size_t i = 0; st == VD_OK && i < n_chunks; i++) {
         vd_batch batch = {.n_tokens = ctx, .token = w->calib.token + i * ctx, .pos = w->pos,
@@ -137,11 +140,11 @@ vd_status vd_walk_begin(vd_walk *w, vd_err *err)
     if (st == VD_OK)
         st = prepare_embeddings(w, err);
     if (st == VD_OK && w->embed_rows == NULL)
-        vd_walk_embed(w);
+        vd_walk_begin_stream(w);
     return st;
 }
 
-void vd_walk_embed(vd_walk *w)
+void vd_walk_begin_stream(vd_walk *w)
 {
     if (!w->embedded)
         embed_stream(w, w->x);

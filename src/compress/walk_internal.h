@@ -55,7 +55,7 @@ struct vd_walk {
  * as they are, the stream begins. */
 VD_NODISCARD vd_status vd_walk_begin(vd_walk *walk, vd_err *err);
 /* The stream begins with the embeddings as they are now. Once. */
-void vd_walk_embed(vd_walk *walk);
+void vd_walk_begin_stream(vd_walk *walk);
 /* Whether the product reads rows of the tensor `name`. */
 bool vd_walk_reads(const vd_walk *walk, vd_str name, const vd_dense *dense);
 /* All moments of the layer that is computed now, empty. */

@@ -141,8 +141,29 @@ def test_a_loss_that_rounding_would_exceed_is_not_exceeded(verdant, search, tiny
     goal = f"loss={100 * limit:.6f}%"
     result, target = search(goal, "--gptq", "--drift", "1", name="rounded.gguf")
     plain = search(goal, name="plain.gguf")
-    assert result["tensors_gptq"] == 0 and result["chosen"]["loss"] <= limit
+    assert result["tensors_gptq"] == 0 and result["gptq_left_out"] is True
+    assert result["chosen"]["loss"] <= limit
     assert target.read_bytes() == plain[1].read_bytes()
+
+
+def test_where_nothing_can_be_rounded_that_is_said(verdant, search, tiny, text, tmp_path):
+    result, target = search("bpw=32", "--gptq")
+    assert result["tensors_gptq"] == 0 and "gptq_left_out" not in result
+    assert target.read_bytes() == search("bpw=32", name="plain.gguf")[1].read_bytes()
+    done = verdant(*arguments(tiny, tmp_path / "again.gguf", text, "bpw=32", "--gptq"))
+    assert "nothing could be rounded" in done.stdout
+
+
+def test_a_rounded_point_takes_the_place_of_what_a_link_leads_to(search, tmp_path):
+    (tmp_path / "there").mkdir()
+    old, link = tmp_path / "there" / "old.gguf", tmp_path / "link.gguf"
+    old.write_bytes(b"old")
+    old.chmod(0o640)
+    link.symlink_to(old)
+    search("bpw=5.5", "--gptq", name="link.gguf")
+    assert link.is_symlink() and old.stat().st_mode & 0o777 == 0o640
+    assert old.read_bytes() == search("bpw=5.5", "--gptq", name="b.gguf")[1].read_bytes()
+    assert not list(tmp_path.glob("**/*.search.gguf"))
 
 
 def test_the_divergence_is_that_of_the_file(verdant, search, tiny, text):

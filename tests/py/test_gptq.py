@@ -387,3 +387,15 @@ def test_what_was_pruned_stays_pruned(verdant, models, tmp_path, what):
 def test_what_makes_no_sense_is_misuse(verdant, models, tmp_path, options, says):
     done = verdant("compress", models / "tiny.gguf", "-o", tmp_path / "x", *options)
     assert done.returncode == 2 and says in done.stderr
+
+
+def test_an_output_that_reads_what_no_square_holds_is_named(verdant, models, tmp_path):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes((models / "tiny.gguf").read_bytes())
+    norm = next(t for t in GGUFReader(broken, "r+").tensors if t.name == "output_norm.weight")
+    norm.data[3] = 1e30
+    norm.data.flush()
+    done = verdant("compress", broken, "-o", tmp_path / "x", "--quant", "Q4_0", "--gptq",
+                   "--calib", models / "calib.txt", "--calib-ctx", 32)
+    assert done.returncode == 1 and "tensor output.weight" in done.stderr
+    assert not (tmp_path / "x").exists()

@@ -20,6 +20,7 @@ typedef struct code {
     uint16_t point[2];
     uint8_t minus, down;
 } code;
+_Static_assert(sizeof(code) <= EIGHT, "the code of eight values fits in their eight bytes");
 
 /* Coordinates of points, one after the other. */
 typedef struct points {
@@ -133,6 +134,7 @@ static void decode(const points *p, const code *c, float scale, float shift, boo
     }
 }
 
+/* min: in IQ1_S the shift of the sub-block, times -scale; else 0. */
 static void nearest(vd_iq_type type, float scale, float min, const double *w, const double *weight,
                     uint8_t *ret_code, double *value)
 {

@@ -29,12 +29,17 @@ static const vd_dtype usual[] = {
     VD_DTYPE_IQ4_NL,  VD_DTYPE_Q4_0,  VD_DTYPE_Q4_K,   VD_DTYPE_Q4_1,   VD_DTYPE_Q5_0,
     VD_DTYPE_Q5_K,    VD_DTYPE_Q5_1,  VD_DTYPE_Q6_K,   VD_DTYPE_Q8_0,   VD_DTYPE_F16};
 
+vd_status vd_search_stopped(const vd_search *s, vd_err *err)
+{
+    return VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written, and what was measured is "
+                   "kept in %s.search", s->target);
+}
+
 vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err)
 {
     const vd_search_options *o = s->options;
     if (o->progress != NULL && !o->progress(o->ctx, s->done, VD_MAX(s->total, s->done), note))
-        return VD_FAIL(err, VD_ERR_CANCELLED, "stopped; nothing was written, and what was measured "
-                       "is kept in %s.search", s->target);
+        return vd_search_stopped(s, err);
     return VD_OK;
 }
 

@@ -2,9 +2,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/sha256.h"
 #include "compress/search/search_internal.h"
 #include "compress/sparse_file.h"
@@ -110,7 +112,7 @@ static vd_status build(vd_search *s, const size_t *choice, const char *path, boo
     if (st == VD_OK)
         *ret_rounded = result.n_rounded;
     vd_types_free(options.mix.types);
-    return st;
+    return st == VD_ERR_CANCELLED ? vd_search_stopped(s, err) : st;
 }
 
 vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path, vd_err *err)
@@ -157,20 +159,41 @@ static vd_status measure_file(vd_search *s, const char *path, vd_probe_result *r
     return st;
 }
 
-vd_status vd_search_build_target(vd_search *s, const size_t *choice, vd_search_point *point,
-                                 size_t *ret_rounded, vd_err *err)
+/* Under another name, until it is known to be worth it. *ret_good: it is the target now. */
+static vd_status build_rounded(vd_search *s, const size_t *choice, vd_search_point *point,
+                               vd_search_result *result, bool *ret_good, vd_err *err)
 {
     const vd_target *t = &s->options->target;
-    vd_probe_result r = {0};
-    vd_status st = build(s, choice, s->target, s->options->gptq, ret_rounded, err);
-    if (st != VD_OK || *ret_rounded == 0)
+    vd_probe_result r = {.kl = NAN, .loss = NAN};
+    size_t n_rounded = 0;
+    char *path = NULL;
+    vd_status st = vd_search_name(s, ".search.gguf", &path, err);
+    if (st != VD_OK)
         return st;
-    st = measure_file(s, s->target, &r, err);
-    if (st == VD_OK && t->loss != 0 && r.loss > t->loss)
-        return build(s, choice, s->target, false, ret_rounded, err);
-    if (st == VD_OK) {
+    st = build(s, choice, path, true, &n_rounded, err);
+    if (st == VD_OK && n_rounded > 0)
+        st = measure_file(s, path, &r, err);
+    bool good = r.kl <= point->kl && (t->loss == 0 || r.loss <= t->loss);
+    if (st == VD_OK && good && vd_file_replace(path, s->target, NULL) != VD_OK)
+        st = build(s, choice, s->target, true, &n_rounded, err); /* a link to elsewhere */
+    unlink(path);
+    vd_free(path);
+    *ret_good = st == VD_OK && good;
+    result->gptq_harms = st == VD_OK && n_rounded > 0 && !good;
+    if (*ret_good) {
+        result->n_rounded = n_rounded;
         point->kl = r.kl;
         point->loss = r.loss;
     }
     return st;
+}
+
+vd_status vd_search_build_target(vd_search *s, const size_t *choice, vd_search_point *point,
+                                 vd_search_result *result, vd_err *err)
+{
+    bool done = false;
+    vd_status st = VD_OK;
+    if (s->options->gptq)
+        st = build_rounded(s, choice, point, result, &done, err);
+    return st == VD_OK && !done ? vd_search_build(s, choice, s->target, err) : st;
 }

@@ -222,7 +222,7 @@ vd_status vd_search_run(const char *source, const char *target, const vd_search_
     if (st == VD_OK)
         st = name_types(&s, &pick, &result, err);
     if (st == VD_OK)
-        st = vd_search_build_target(&s, pick.choice, &chosen, &result.n_rounded, err);
+        st = vd_search_build_target(&s, pick.choice, &chosen, &result, err);
     if (st == VD_OK) {
         result.source_bytes = vd_gguf_file_bytes(s.gguf);
         result.n_values = s.n_values;

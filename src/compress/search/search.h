@@ -37,8 +37,8 @@ typedef struct vd_search_options {
      * computed by the model. There is no divergence then, and no loss can be asked for. */
     const char *imatrix;
     /* With a text: the point that is found is rounded by GPTQ on it (gptq.h), `drift` as in
-     * vd_compress_options, and measured again; where it then loses more than the target allows it
-     * is not. */
+     * vd_compress_options, and measured again; where it diverges more then, or loses more than the
+     * target allows, it is written without. */
     bool gptq;
     double drift;
     const char *save_imatrix; /* what the matrices read of the text goes there, too; NULL */
@@ -76,6 +76,7 @@ typedef struct vd_search_result {
     vd_search_tensor_type *type; /* [n_types] of the chosen point: what may change */
     size_t n_types;
     size_t n_rounded;            /* of those, whose codes are GPTQ's */
+    bool gptq_harms;             /* it was left out: options->gptq says why */
     size_t n_requantized;        /* of those, that were quantized before and change */
 } vd_search_result;
 

@@ -26,7 +26,8 @@ typedef struct vd_subject {
     vd_candidate candidate[VD_CANDIDATES_MAX]; /* by rising bytes */
     vd_choice choice[VD_CANDIDATES_MAX];
     size_t n;
-    size_t now;              /* the candidate that the probe holds; n: the source's rows */
+    size_t now;              /* the candidate that the probe holds; n: the source's rows; n + 1:
+                                others */
 } vd_subject;
 
 typedef struct vd_search {
@@ -50,6 +51,8 @@ typedef struct vd_search {
     uint64_t done, total; /* measurements */
 } vd_search;
 
+/* VD_ERR_CANCELLED, and what that leaves. */
+VD_NODISCARD vd_status vd_search_stopped(const vd_search *s, vd_err *err);
 /* Tells what is done; VD_ERR_CANCELLED. */
 VD_NODISCARD vd_status vd_search_tell(vd_search *s, vd_str note, vd_err *err);
 
@@ -94,10 +97,10 @@ vd_search_point vd_search_point_of(const vd_search *s, const vd_pick *pick);
 /* The pick as a file. */
 VD_NODISCARD vd_status vd_search_build(vd_search *s, const size_t *choice, const char *path,
                                        vd_err *err);
-/* The same, the file that is wanted: by GPTQ where that is. What the point loses then becomes its
- * own. */
+/* The same, the file that is wanted: by GPTQ where that is asked for and does no harm. The point
+ * has then what it loses so, the result how many matrices. */
 VD_NODISCARD vd_status vd_search_build_target(vd_search *s, const size_t *choice,
-                                              vd_search_point *point, size_t *ret_rounded,
+                                              vd_search_point *point, vd_search_result *result,
                                               vd_err *err);
 /* Tokens per second and, with a meter, joules per token of one answer. */
 VD_NODISCARD vd_status vd_search_time(vd_search *s, const char *path, vd_search_point *point,
