@@ -43,7 +43,9 @@ VD_NODISCARD vd_status vd_job_take_buffers(vd_compress_job *job, vd_err *err);
 /* The next tensor of the new file. */
 VD_NODISCARD vd_status vd_job_write(vd_compress_job *job, const vd_mix_entry *entry, vd_err *err);
 
-/* n_bytes more of the source are done. */
+enum { VD_JOB_PIECE_BYTES = 8 << 20 };
+
+/* compress_rows.c. n_bytes more of the source are done. */
 VD_NODISCARD vd_status vd_job_tell_bytes(vd_compress_job *job, const vd_gguf_tensor *tensor,
                                          size_t n_bytes, vd_err *err);
 /* How many rows go through the buffer at once. The larger side counts: eight megabytes of a small
