@@ -101,7 +101,8 @@ def test_a_trace_of_azures_shape(verdant, model, tmp_path):
     run = json.loads(result.stdout)
     sample = run["samples"][0]
     assert (sample["answers"], sample["prompt_tokens"], sample["answer_tokens"]) == (2, 39, 6)
-    assert sample["seconds"] >= 0.1 and run["trace"]["name"] == "t.csv"
+    # The second comes after 2 s / 20; metering may begin a little late.
+    assert 0.05 < sample["seconds"] < 1 and run["trace"]["name"] == "t.csv"
     path.write_text("1,2,3\n1,0,3\n")
     result = verdant("bench", model, "--shared", "--trace", path)
     assert result.returncode == 1 and "line 2" in result.stderr
